@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Money: nano-credits in int64_t, decimal strings outside. No float anywhere.
+ */
+#ifndef WEIR_MONEY_H
+#define WEIR_MONEY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define WEIR_NANO	INT64_C(1000000000)
+#define WEIR_MONEY_TEXT 24 /* "-9223372036.854775808" and a NUL */
+
+/* Parse a plain decimal ("12", "-0.5", "1.000000001"; no exponent, no sign "+",
+ * no blanks) into nano-credits. 0, -EINVAL if it is not one or has more than
+ * nine decimals, -ERANGE past int64. */
+int weir_money_parse(const char *text, int64_t *nano);
+
+/* Write nano as the shortest plain decimal ("1.5", "0", "-0.000000001"). */
+void weir_money_format(int64_t nano, char out[static WEIR_MONEY_TEXT]);
+
+/* numerator / denominator (denominator > 0), rounded half to even. 0 or -ERANGE. */
+int weir_money_div(__int128 numerator, __int128 denominator, int64_t *out);
+
+#endif

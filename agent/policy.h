@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Policy files: tiers, tenants, rate cards. All *.json of a folder, in name
+ * order, are one document. Reading is all or
+ * nothing: an unknown field, a wrong type, an overflow, a duplicate, a key or a
+ * prefix that two tenants claim is an error that names file, path and value.
+ * A policy is immutable once read, and reference counted.
+ */
+#ifndef WEIR_POLICY_H
+#define WEIR_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util.h"
+
+enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
+
+/* A rate: `count` per `period_ns`, at most `burst` at once. count 0: no such limit. */
+struct weir_rate {
+	uint64_t count;
+	uint64_t period_ns;
+	uint64_t burst;
+};
+
+/* A tenant's limits with overrides applied; -1 / count 0 where there is none. */
+struct weir_limits {
+	int64_t connections; /* -1: no limit */
+	int64_t concurrency; /* -1: no limit */
+	struct weir_rate connect_rate;
+	struct weir_rate requests;
+	struct weir_rate tokens;
+	uint32_t cached_weight_ppm; /* of a cached token against tokens/min: "0.1" is 100000 */
+	enum weir_credit credit;
+	int64_t overage_nano; /* soft: how far below zero */
+	uint32_t reserve_input_tokens;
+	uint32_t reserve_output_tokens;
+	bool drop; /* on_limit "drop" */
+	bool shadow;
+	int on_agent_down; /* enum weir_on_agent_down */
+};
+
+struct weir_source_prefix {
+	uint8_t addr[16]; /* v4 as v4-mapped, host bits zero */
+	uint32_t len;	  /* of 128 */
+};
+
+struct weir_tenant_policy {
+	const char *name;
+	const char *tier; /* name of its tier */
+	struct weir_limits limits;
+	const uint8_t (*keys)[32]; /* SHA-256 */
+	size_t n_keys;
+	const struct weir_source_prefix *sources;
+	size_t n_sources;
+};
+
+struct weir_card; /* price.h */
+
+struct weir_policy {
+	struct weir_tenant_policy *tenants; /* sorted by name */
+	size_t n_tenants;
+	const char **tiers; /* names, sorted */
+	size_t n_tiers;
+	struct weir_card **cards; /* sorted by effective_from */
+	size_t n_cards;
+	const char *default_tenant; /* NULL: none */
+	bool unknown_key_default;   /* unknown_key "default"; else refuse */
+	char *json;		    /* the merged document, canonical, for `policy show` */
+	void *storage;		    /* private */
+	int refs;		    /* private */
+};
+
+/* Read every *.json of dir. On success *out has one reference. */
+int weir_policy_load(const char *dir, struct weir_policy **out, struct weir_error *err);
+struct weir_policy *weir_policy_ref(struct weir_policy *p);
+void weir_policy_unref(struct weir_policy *p); /* NULL is fine */
+const struct weir_tenant_policy *weir_policy_tenant(const struct weir_policy *p, const char *name);
+
+#endif

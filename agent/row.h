@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One finished request, as it goes from the ring consumer to the ledger. Plain
+ * data without pointers: rows wait for their commit in memory that outlives the
+ * agent, so a row is laid out once and only appended to (WEIR_ROW_VERSION).
+ */
+#ifndef WEIR_ROW_H
+#define WEIR_ROW_H
+
+#include <stdint.h>
+
+#define WEIR_ROW_VERSION 1
+#define WEIR_ID_BYTES	 16
+#define WEIR_UNKNOWN	 INT64_C(-1) /* a count nobody reported; 0 is a count */
+
+/* Request id: 8 bytes start (wall ns), 4 node/instance/boot, 3 slot, 1 ordinal,
+ * all big-endian: ids sort by time and come out the same when work is redone. */
+struct weir_id {
+	uint8_t b[WEIR_ID_BYTES];
+};
+
+enum weir_usage_source {
+	WEIR_USAGE_NONE,      /* no answer that is metered (status >= 400, free of tokens) */
+	WEIR_USAGE_REPORTED,  /* the server said so */
+	WEIR_USAGE_ESTIMATED, /* counted or guessed by us */
+	WEIR_USAGE_PARTIAL,   /* the answer was cut, or bytes of it were lost */
+};
+
+/* Disjoint counts: input excludes what was read from or written to a cache,
+ * output excludes reasoning. WEIR_UNKNOWN where nobody said. */
+struct weir_usage {
+	int64_t input;
+	int64_t cache_read;
+	int64_t cache_write;
+	int64_t output;
+	int64_t reasoning;
+};
+
+enum weir_row_flags {
+	WEIR_ROW_STREAM = 1 << 0,   /* answered as SSE or NDJSON */
+	WEIR_ROW_BILLABLE = 1 << 1, /* priced; else price is 0 */
+	WEIR_ROW_SHADOW = 1 << 2,
+	WEIR_ROW_UNPRICED = 1 << 3, /* no card or entry covers the model */
+	WEIR_ROW_LOST_BYTES = 1 << 4,
+	WEIR_ROW_POSTED = 1 << 5, /* the wallet pays: credit is not "none" */
+};
+
+struct weir_row {
+	struct weir_id id;
+	uint64_t started_wall_ns;
+	uint64_t ended_wall_ns;
+	uint32_t ttft_us; /* request admitted to first byte of the body; 0: none came */
+	uint32_t tenant;  /* kernel index */
+	uint32_t wallet;
+	uint16_t service;
+	uint16_t status; /* HTTP status; 0: no answer came */
+	uint8_t usage_source;
+	uint8_t end_cause;   /* enum weir_end_cause */
+	uint16_t flags;	     /* enum weir_row_flags */
+	uint32_t card_id;    /* row in table `card`; 0: none */
+	uint32_t card_entry; /* model entry in that card, from 0 */
+	uint32_t pad;
+	struct weir_usage usage;
+	int64_t price_nano;
+	int64_t cost_nano;
+	int64_t reserved_nano;
+	uint64_t request_bytes; /* body; ~0: unknown */
+	uint64_t response_bytes;
+	uint8_t client[16];
+	char method[8]; /* NUL padded, as are all strings here */
+	char path[64];
+	char model[64];
+	char response_id[64];
+	char finish_reason[16];
+};
+_Static_assert(sizeof(struct weir_row) == 376, "weir_row");
+
+#endif

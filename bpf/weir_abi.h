@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The contract between the kernel programs and user space: every map key and
+ * value, every ring record, every verdict. It is the only header both sides
+ * include, so it uses fixed-width types only, pads explicitly, and asserts
+ * every size. Each struct says who writes it.
+ *
+ * Change a layout and WEIR_ABI_VERSION goes up: a new agent then migrates the
+ * pinned maps instead of misreading them.
+ *
+ * Byte order is the host's unless a name ends in _be. Times ending in _ns are
+ * CLOCK_MONOTONIC nanoseconds (bpf_ktime_get_ns) unless they say wall.
+ * Amounts ending in _nano are nano-credits (1e-9 credit).
+ */
+#ifndef WEIR_ABI_H
+#define WEIR_ABI_H
+
+#ifdef __VMLINUX_H__
+typedef __u8 weir_u8;
+typedef __u16 weir_u16;
+typedef __u32 weir_u32;
+typedef __u64 weir_u64;
+typedef __s32 weir_s32;
+typedef __s64 weir_s64;
+#else
+#include <stdint.h>
+typedef uint8_t weir_u8;
+typedef uint16_t weir_u16;
+typedef uint32_t weir_u32;
+typedef uint64_t weir_u64;
+typedef int32_t weir_s32;
+typedef int64_t weir_s64;
+#endif
+
+#define WEIR_ABI_VERSION 1
+
+#define WEIR_CACHE_LINE	     64
+#define WEIR_MAX_SERVICES    32 /* service number 0 means "not guarded" */
+#define WEIR_MAX_PREFIX_LENS 64 /* distinct source prefix lengths in use */
+#define WEIR_NO_TENANT	     0	/* tenant index 0 is nobody; names start at 1 */
+#define WEIR_KEY_BYTES	     32 /* SHA-256 */
+
+/*
+ * Verdicts and reasons: one enum, one string table (weir_reason_names). Every
+ * path through a program ends in exactly one of them, counted in `counters`.
+ * Append only: numbers are stored in ledgers and events.
+ */
+#define WEIR_REASONS(X)                                                                            \
+	/* passed on, nothing judged */                                                            \
+	X(PASS_NOT_OURS, "pass_not_ours")	/* another port or protocol */                     \
+	X(PASS_NO_PAYLOAD, "pass_no_payload")	/* handshake, ACK, FIN, RST */                     \
+	X(PASS_BODY, "pass_body")		/* inside a judged request's body */               \
+	X(PASS_FREE, "pass_free")		/* a path or method that is free */                \
+	X(PASS_RETRANSMIT, "pass_retransmit")	/* bytes judged before */                          \
+	X(PASS_MALFORMED, "pass_malformed")	/* not HTTP/1.1: garbage, TLS, h2c */              \
+	X(PASS_SPLIT_HEAD, "pass_split_head")	/* head not whole in one segment */                \
+	X(PASS_UNTRACKED, "pass_untracked")	/* flow without an entry (map full) */             \
+	X(PASS_FRAGMENT, "pass_fragment")	/* IP fragment */                                  \
+	X(PASS_UNSUPPORTED, "pass_unsupported") /* IPv6 extension headers and the like */          \
+	X(PASS_OFF, "pass_off")			/* enforcement is off for this node */             \
+	X(PASS_INTERNAL, "pass_internal")	/* a helper failed; passed and counted */          \
+	/* judged and admitted */                                                                  \
+	X(ADMIT_CONNECTION, "admit_connection")                                                    \
+	X(ADMIT_REQUEST, "admit_request")                                                          \
+	X(ADMIT_SHADOW, "admit_shadow") /* would have been refused */                              \
+	/* connections refused at SYN */                                                           \
+	X(DENY_CONNECTIONS, "connections")                                                         \
+	X(DENY_CONNECT_RATE, "connect_rate")                                                       \
+	X(DENY_SUSPENDED, "suspended")                                                             \
+	/* requests refused */                                                                     \
+	X(DENY_CONCURRENCY, "concurrency")                                                         \
+	X(DENY_REQUESTS, "requests")                                                               \
+	X(DENY_TOKENS, "tokens")                                                                   \
+	X(DENY_CREDIT, "credit")                                                                   \
+	X(DENY_UNKNOWN_KEY, "unknown_key")                                                         \
+	X(DENY_NO_TENANT, "no_tenant")                                                             \
+	X(DENY_AGENT_DOWN, "agent_down")                                                           \
+	X(DENY_BUSY, "busy") /* lost every retry of a race */                                      \
+	X(DENY_MAP_FULL, "map_full")                                                               \
+	/* dropped or reset, by protocol */                                                        \
+	X(DROP_OUT_OF_ORDER, "drop_out_of_order") /* will be resent in order */                    \
+	X(DROP_PIPELINED, "drop_pipelined")	  /* flow closed */                                \
+	X(DROP_REFUSED_FLOW, "drop_refused_flow") /* server's packets of a refused flow */         \
+	X(DROP_TFO_DATA, "drop_tfo_data")                                                          \
+	X(DROP_CHANGE_TAIL, "drop_change_tail") /* reply could not be built */                     \
+	X(LINGER_REPLY, "linger_reply")		/* whole reply sent again */                       \
+	X(LINGER_ACK, "linger_ack")                                                                \
+	X(LINGER_DONE, "linger_done")                                                              \
+	/* response tap */                                                                         \
+	X(TAP_SHIPPED, "tap_shipped")                                                              \
+	X(TAP_LOST, "tap_lost") /* ring full: record did not fit */                                \
+	X(TAP_HOLE, "tap_hole") /* bytes the tap never saw */                                      \
+	X(TAP_RETRANSMIT, "tap_retransmit")                                                        \
+	X(TAP_UNJUDGED, "tap_unjudged")	    /* response no judged request explains */              \
+	X(END_LOST, "end_lost")		    /* END record did not fit */                           \
+	X(CLOSE_RELEASED, "close_released") /* connection slot given back */                       \
+	X(HALF_OPEN_EXPIRED, "half_open_expired")
+
+enum weir_reason {
+#define X(id, name) WEIR_##id,
+	WEIR_REASONS(X)
+#undef X
+		WEIR_REASON_MAX
+};
+
+/* ------------------------------------------------------------------ config */
+
+/* How a refusal is worded. */
+enum weir_dialect { WEIR_API_OPENAI, WEIR_API_ANTHROPIC, WEIR_API_PLAIN, WEIR_API_MAX };
+
+enum weir_unknown_key { WEIR_UNKNOWN_KEY_REFUSE, WEIR_UNKNOWN_KEY_DEFAULT };
+
+struct weir_service {
+	weir_u16 port;	 /* host order */
+	weir_u8 dialect; /* enum weir_dialect; paths /v1/messages* are Anthropic anyway */
+	weir_u8 pad[5];
+};
+
+/*
+ * `config`: array of one, mmapable. Written by the agent only, plain stores;
+ * the kernel reads. port_service is the first thing every packet looks at:
+ * 0 is a port that is not guarded, else an index into services.
+ */
+struct weir_config {
+	weir_u32 abi_version;
+	weir_u32 instance_boot; /* hash of node, instance and boot id: part of request ids */
+	weir_u64 heartbeat_ns;	/* stored by the agent at least every 100 ms */
+	weir_u64 agent_timeout_ns;
+	weir_u64 wall_offset_ns; /* wall clock (Unix ns) minus CLOCK_MONOTONIC */
+	weir_u64 half_open_ns;	 /* a SYN that never completes holds its slot this long */
+	weir_u64 linger_ns;	 /* how long a refused flow may keep us answering */
+	weir_u64 ring_bytes;
+	weir_u64 ring_request_max; /* ring fill past which requests need on_agent_down */
+	weir_u64 ring_data_max;	   /* ring fill past which response bytes are not shipped */
+	weir_u32 default_tenant;   /* WEIR_NO_TENANT: none */
+	weir_u32 unknown_key;	   /* enum weir_unknown_key */
+	weir_u32 enforce;	   /* 0: judge nothing, meter on */
+	weir_u32 n_prefix_lens;
+	weir_u8 prefix_lens[WEIR_MAX_PREFIX_LENS]; /* of v4-mapped v6, longest first: v4 /24 is 120
+						    */
+	struct weir_service services[WEIR_MAX_SERVICES];
+	weir_u8 pad[8];
+	weir_u8 port_service[65536];
+};
+_Static_assert(sizeof(struct weir_service) == 8, "weir_service");
+_Static_assert(sizeof(struct weir_config) == 416 + 65536, "weir_config");
+
+/* ------------------------------------------------------------------ tenants */
+
+enum weir_tenant_flags {
+	WEIR_TENANT_LIVE = 1 << 0, /* the entry means something */
+	WEIR_TENANT_SUSPENDED = 1 << 1,
+	WEIR_TENANT_SHADOW = 1 << 2,	  /* count what would be refused, refuse nothing */
+	WEIR_TENANT_DROP = 1 << 3,	  /* on_limit "drop": SYNs over a limit get no RST */
+	WEIR_TENANT_CREDIT = 1 << 4,	  /* credit is hard or soft: the ceiling is checked */
+	WEIR_TENANT_LIMIT_CONNS = 1 << 5, /* max_connections is a limit */
+	WEIR_TENANT_LIMIT_INFLIGHT = 1 << 6,
+	WEIR_TENANT_LIMIT_CONN_RATE = 1 << 7,
+	WEIR_TENANT_LIMIT_REQUESTS = 1 << 8,
+	WEIR_TENANT_LIMIT_TOKENS = 1 << 9,
+};
+
+enum weir_on_agent_down {
+	WEIR_DOWN_HOLD,	 /* go on against the last figures */
+	WEIR_DOWN_OPEN,	 /* credit and tokens are not checked */
+	WEIR_DOWN_CLOSED /* refuse */
+};
+
+/*
+ * What the agent has settled for a tenant, kept twice. The valid copy is the
+ * one with the higher ring_pos. The agent overwrites the other one: ring_pos
+ * to 0, the figures, then ring_pos with release. A settlement at or below the
+ * valid copy's ring_pos has been done: so a kill -9 between any two stores
+ * neither loses nor repeats one.
+ */
+struct weir_settled {
+	weir_u64 ring_pos;	/* position after the END record last settled */
+	weir_u64 released_nano; /* Σ reservations given back; wraps */
+	weir_u64 tokens_tat_ns; /* debt bucket: never decreases, the kernel takes the later copy */
+};
+
+/*
+ * `tenants`: mmapable array, index = the agent's number for a name, for ever.
+ * One struct is four cache lines: limits and reservation prices (agent, plain
+ * stores), settlement (agent), live figures (moved by atomics only, both sides).
+ *
+ * Buckets are GCRA (ITU-T I.371; a theoretical arrival time, "tat"): one token
+ * may be taken when max(tat, now) + interval - now <= tau, where tau is
+ * burst x interval.
+ *
+ * Credit: the agent stores ceiling = balance + overage + released, the kernel
+ * adds to reserved; a request is admitted when, its own reservation added,
+ * (s64)(ceiling - reserved) >= 0. One load and one atomic, no order to get
+ * wrong, and both may wrap.
+ */
+struct weir_tenant {
+	/* line 0: limits */
+	weir_u32 flags;	 /* enum weir_tenant_flags */
+	weir_u32 wallet; /* tenant index whose ceiling pays */
+	weir_u32 parent; /* next level up, or WEIR_NO_TENANT */
+	weir_u32 on_agent_down;
+	weir_u32 max_connections;
+	weir_u32 max_inflight;
+	weir_u64 connect_interval_ns;
+	weir_u64 connect_tau_ns;
+	weir_u64 request_interval_ns;
+	weir_u64 request_tau_ns;
+	weir_u64 tokens_tau_ns;
+	/* line 1: what a request reserves, and figures that refusals quote */
+	weir_s64 reserve_nano_per_input_token;
+	weir_s64 reserve_nano_per_output_token;
+	weir_s64 reserve_nano_per_request;
+	weir_u32 reserve_input_tokens;
+	weir_u32 reserve_output_tokens;
+	weir_u32 requests_per_minute; /* as configured, rounded down; for messages */
+	weir_u32 request_burst;
+	weir_u64 tokens_per_minute;
+	weir_u64 tokens_burst;
+	weir_u32 connects_per_second;
+	weir_u32 pad1;
+	/* line 2: settlement */
+	weir_s64 ceiling_nano; /* agent; atomics, wraps */
+	weir_s64 balance_nano; /* agent; informative, for messages */
+	struct weir_settled settled[2];
+	/* line 3: live, atomics only */
+	weir_u64 reserved_nano; /* kernel; Σ reservations ever made; wraps */
+	weir_u64 connect_tat_ns;
+	weir_u64 request_tat_ns;
+	weir_s32 connections;
+	weir_s32 inflight;
+	weir_u64 admitted; /* requests */
+	weir_u64 refused;  /* requests and connections */
+	weir_u64 connected;
+	weir_u64 pad3;
+};
+_Static_assert(sizeof(struct weir_tenant) == 4 * WEIR_CACHE_LINE, "weir_tenant");
+_Static_assert(__builtin_offsetof(struct weir_tenant, reserve_nano_per_input_token) == 64,
+	       "line 1");
+_Static_assert(__builtin_offsetof(struct weir_tenant, ceiling_nano) == 128, "line 2");
+_Static_assert(__builtin_offsetof(struct weir_tenant, reserved_nano) == 192, "line 3");
+
+/* `keys`: SHA-256 of an API key to its tenant. Agent writes. */
+struct weir_key {
+	weir_u8 sha256[WEIR_KEY_BYTES];
+};
+
+struct weir_key_value {
+	weir_u32 tenant;
+	weir_u32 pad;
+	weir_u64 expires_wall_ns; /* 0: never; Unix ns */
+};
+_Static_assert(sizeof(struct weir_key_value) == 16, "weir_key_value");
+
+/* `sources`: prefix to tenant, v4 as v4-mapped. Agent writes. Value: u32 tenant. */
+struct weir_source {
+	weir_u8 addr[16]; /* host bits zero */
+	weir_u32 prefix_len;
+};
+_Static_assert(sizeof(struct weir_source) == 20, "weir_source");
+
+/* -------------------------------------------------------------------- flows */
+
+/* A connection as the client sees it; v4 as v4-mapped v6; ports in network order. */
+struct weir_flow_key {
+	weir_u8 client[16];
+	weir_u8 server[16];
+	weir_u16 client_port_be;
+	weir_u16 server_port_be;
+};
+_Static_assert(sizeof(struct weir_flow_key) == 36, "weir_flow_key");
+
+/*
+ * `slots`: mmapable array of request slots, one per flow, indexed by the
+ * flow's slot number. `state` is moved by compare-and-swap only; the rest is
+ * written by the request gate before state becomes OPEN, and stays until the
+ * next request of the flow. `tenant` at OPEN is who was charged.
+ */
+enum weir_slot_state {
+	WEIR_SLOT_IDLE,
+	WEIR_SLOT_OPEN, /* in flight: counted in inflight and reserved */
+	WEIR_SLOT_FREE	/* in flight, but a free path: counted nowhere */
+};
+
+struct weir_slot {
+	weir_u32 state; /* enum weir_slot_state */
+	weir_u32 tenant;
+	weir_u32 ordinal; /* of the request on its connection, from 1 */
+	weir_u32 service;
+	weir_u64 started_ns;
+	weir_u64 started_wall_ns;
+	weir_s64 reserved_nano;
+	weir_u32 wallet;
+	weir_u32 flags; /* enum weir_slot_flags */
+	weir_u64 pad[2];
+};
+_Static_assert(sizeof(struct weir_slot) == WEIR_CACHE_LINE, "weir_slot");
+
+enum weir_slot_flags {
+	WEIR_SLOT_HEAD_METHOD = 1 << 0, /* the answer has no body */
+	WEIR_SLOT_SHADOW = 1 << 1,
+};
+
+/* --------------------------------------------------------------- ring records */
+
+/*
+ * What the kernel tells the agent. A record starts with this header; its
+ * sequence number is its position in the ring, which never repeats. A request
+ * is named by (slot, ordinal, started_wall_ns).
+ */
+enum weir_record_type {
+	WEIR_REC_REQUEST = 1, /* admitted */
+	WEIR_REC_DATA,	      /* response bytes, in order */
+	WEIR_REC_END,	      /* request over, whatever the cause */
+	WEIR_REC_DENY,	      /* a refusal; not one per packet, see weir_denial */
+};
+
+struct weir_record {
+	weir_u8 type; /* enum weir_record_type */
+	weir_u8 flags;
+	weir_u16 service;
+	weir_u32 slot;
+	weir_u32 ordinal;
+	weir_u32 len; /* bytes of payload that follow the type's struct */
+	weir_u64 time_ns;
+};
+_Static_assert(sizeof(struct weir_record) == 24, "weir_record");
+
+#define WEIR_PATH_BYTES	  64
+#define WEIR_METHOD_BYTES 8
+
+struct weir_rec_request {
+	struct weir_record h;
+	weir_u64 started_wall_ns;
+	weir_s64 reserved_nano;
+	weir_u64 body_bytes; /* ~0: unknown (chunked) */
+	weir_u32 tenant;
+	weir_u32 wallet;
+	weir_u32 flags; /* enum weir_slot_flags */
+	weir_u32 pad;
+	char method[WEIR_METHOD_BYTES]; /* NUL padded, cut */
+	char path[WEIR_PATH_BYTES];	/* NUL padded, cut, no query string */
+	weir_u8 client[16];
+};
+_Static_assert(sizeof(struct weir_rec_request) == 152, "weir_rec_request");
+
+/* Response bytes follow. Records come in size classes; h.len says how much is data. */
+enum weir_data_flags {
+	WEIR_DATA_HOLE = 1 << 0, /* no payload: `offset` jumped, these bytes were not seen */
+};
+
+struct weir_rec_data {
+	struct weir_record h;
+	weir_u64 started_wall_ns;
+	weir_u64 offset; /* of the first byte, from the start of this response */
+};
+_Static_assert(sizeof(struct weir_rec_data) == 40, "weir_rec_data");
+
+enum weir_end_cause {
+	WEIR_END_RESPONSE, /* Content-Length reached or last chunk */
+	WEIR_END_NEXT,	   /* the next request came on the flow */
+	WEIR_END_CLOSE,	   /* the socket closed: the end of a close-delimited answer, or an abort */
+	WEIR_END_AGENT,	   /* the agent saw the end where the kernel could not */
+};
+
+struct weir_rec_end {
+	struct weir_record h; /* flags: enum weir_end_cause */
+	weir_u64 started_ns;
+	weir_u64 started_wall_ns;
+	weir_s64 reserved_nano;
+	weir_u32 tenant;
+	weir_u32 wallet;
+	weir_u64 response_bytes; /* shipped or not */
+	weir_u32 lost_bytes;	 /* not shipped: ring full or hole; saturates */
+	weir_u32 flags;		 /* enum weir_slot_flags */
+};
+_Static_assert(sizeof(struct weir_rec_end) == 72, "weir_rec_end");
+
+/*
+ * `denials`: hash of (tenant, reason) to what was refused. Kernel writes, with
+ * atomics on count. A DENY record is put in the ring when the pair's last one
+ * is more than 100 ms old, so that a flood of refusals cannot fill the ring;
+ * exact counts are read here.
+ */
+struct weir_denial_key {
+	weir_u32 tenant;
+	weir_u32 reason; /* enum weir_reason */
+};
+
+struct weir_denial {
+	weir_u64 count;
+	weir_u64 shown_ns; /* last DENY record */
+};
+
+struct weir_rec_deny {
+	struct weir_record h;
+	weir_u64 wall_ns;
+	weir_u64 count; /* of the pair, this one included */
+	weir_u32 tenant;
+	weir_u32 reason;
+	weir_s64 limit; /* the configured value, in the limit's unit (nano for credit) */
+	weir_s64 value; /* what stood against it */
+	weir_s64 asked; /* what this request wanted */
+	weir_u64 retry_after_ns;
+	weir_u8 client[16];
+};
+_Static_assert(sizeof(struct weir_rec_deny) == 96, "weir_rec_deny");
+
+/* ------------------------------------------------------------- reply templates */
+
+/*
+ * `replies`: array indexed dialect x WEIR_REASON_MAX + reason. The agent
+ * renders the words once; the kernel fills in figures. A template is a run of
+ * ops: literal text, or a figure written in decimal. Content-Length is four
+ * columns, right aligned (leading blanks are legal there, RFC 9110 5.5).
+ */
+enum weir_op {
+	WEIR_OP_END,
+	WEIR_OP_TEXT,		/* off, len into text */
+	WEIR_OP_CONTENT_LENGTH, /* four columns, filled when the body's end is known */
+	WEIR_OP_BODY,		/* the body starts here */
+	WEIR_OP_NUMBER,		/* arg: enum weir_figure */
+	WEIR_OP_CREDITS,	/* arg: figure in nano-credits, as decimal credits */
+	WEIR_OP_DURATION,	/* arg: figure in ns, rounded up, as 12ms, 7s or 1m15s */
+	WEIR_OP_SECONDS,	/* arg: figure in ns, as whole seconds, rounded up, at most 60 */
+	WEIR_OP_MILLIS,		/* arg: figure in ns, as whole milliseconds, rounded up */
+	WEIR_OP_TIME,		/* arg: figure in ns from now, as an RFC 3339 time, rounded up */
+};
+
+enum weir_figure {
+	WEIR_FIG_LIMIT, /* of the limit that refused */
+	WEIR_FIG_VALUE,
+	WEIR_FIG_ASKED,
+	WEIR_FIG_RETRY_NS,
+	WEIR_FIG_REQUESTS_LIMIT,
+	WEIR_FIG_REQUESTS_REMAINING,
+	WEIR_FIG_REQUESTS_RESET_NS, /* until the bucket is full again */
+	WEIR_FIG_TOKENS_LIMIT,
+	WEIR_FIG_TOKENS_REMAINING,
+	WEIR_FIG_TOKENS_RESET_NS,
+	WEIR_FIG_WALL_NS, /* when it was refused */
+	WEIR_FIG_MAX
+};
+
+#define WEIR_REPLY_OPS	48
+#define WEIR_REPLY_TEXT 1024
+#define WEIR_REPLY_MAX	1152 /* a whole reply, head and body; one segment of 1280-byte MTU paths */
+
+struct weir_op_entry {
+	weir_u8 op;
+	weir_u8 arg;
+	weir_u16 off;
+	weir_u16 len;
+	weir_u16 pad;
+};
+
+struct weir_reply {
+	struct weir_op_entry ops[WEIR_REPLY_OPS];
+	weir_u8 text[WEIR_REPLY_TEXT]; /* an op's text starts on an 8-byte boundary */
+};
+_Static_assert(sizeof(struct weir_reply) == 384 + 1024, "weir_reply");
+
+#endif

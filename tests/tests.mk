@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# unit: cmocka, native, ASan and UBSan. packet: BPF_PROG_TEST_RUN, root. e2e:
+# pytest in network namespaces, root. fuzz: libFuzzer, `make fuzz SECONDS=60`.
+
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
+PACKET_SRC := $(wildcard tests/bpf/test_*.c)
+PACKET_BIN := $(PACKET_SRC:%.c=$(B)/%)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(FUZZ_SRC:%.c=$(B)/%)
+FORMATTED := $(wildcard bpf/*.[ch] agent/*.[ch] ctl/*.[ch] tests/*/*.[ch])
+
+.PHONY: test check check-format unit packet e2e fuzz
+
+test: deps
+	$(Q)$(MAKE) --no-print-directory -j2 all unit-build packet-build
+	$(Q)$(MAKE) --no-print-directory check-format unit packet e2e
+
+check-format:
+	$(call say,FORMAT,'$(words $(FORMATTED)) files')
+	$(Q)clang-format --dry-run --Werror $(FORMATTED)
+
+.PHONY: unit-build packet-build
+unit-build: $(UNIT_BIN)
+packet-build: $(PACKET_BIN)
+
+$(B)/tests/unit/%: tests/unit/%.c $(B)/libweir-san.a | $(B)/tests/unit/
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP $< $(B)/libweir-san.a $(LDLIBS) -lcmocka -o $@
+
+$(B)/tests/bpf/%: tests/bpf/%.c $(B)/libweir.a | $(B)/tests/bpf/
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP $< $(B)/libweir.a $(LDLIBS) -lcmocka -o $@
+
+# clang's libFuzzer; sources of the library are compiled in, so that they are instrumented.
+$(B)/tests/fuzz/%: tests/fuzz/%.c $(AGENT_SRC) | $(B)/weir.skel.h $(B)/tests/fuzz/
+	$(call say,FUZZ,$@)
+	$(Q)clang $(filter-out -Wvla,$(CFLAGS)) -Wno-error -O1 -fsanitize=fuzzer,address,undefined $< $(AGENT_SRC) $(LDLIBS) -o $@
+
+unit: unit-build
+	$(Q)set -e; for t in $(UNIT_BIN); do echo "# $$t"; $$t; done
+
+packet: packet-build
+	$(Q)set -e; for t in $(PACKET_BIN); do echo "# $$t"; $$t; done
+
+e2e: all
+	$(Q)$(PYTHON) -m pytest -q -rs tests/e2e $(PYTEST_ARGS)
+
+SECONDS ?= 20
+fuzz: $(FUZZ_BIN)
+	$(Q)set -e; for f in $(FUZZ_BIN); do echo "# $$f"; $$f -max_total_time=$(SECONDS) -max_len=65536; done
+
+-include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d)
