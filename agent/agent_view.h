@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the outer layers (control socket, HTTP, publisher) may see of a running
+ * agent: figures and a few doors, as function pointers that only the wiring
+ * (main.c) fills in. So those layers know no BPF, no map and no ring, and tests
+ * run them against a fake.
+ *
+ * Every function may be called from any thread at any time, blocks for no longer
+ * than a system call or a commit takes, and leaves its outputs untouched on
+ * failure. No pointer of the view may be NULL, except `publisher`.
+ */
+#ifndef WEIR_AGENT_VIEW_H
+#define WEIR_AGENT_VIEW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/weir_abi.h"
+#include "ledger.h"
+#include "policy.h"
+#include "util.h"
+
+struct weir_writer;    /* writer.h */
+struct weir_publisher; /* publisher.h */
+struct weir_denials;   /* denials.h */
+
+#define WEIR_STATUS_INTERFACES 16
+#define WEIR_STATUS_NEIGHBOURS 8
+#define WEIR_STATUS_WARNINGS   16
+
+struct weir_status_interface {
+	char name[16];
+	char xdp_mode[16]; /* "native", "generic", "off" */
+	char tc_mode[16];  /* "tcx", "clsact", "off" */
+	size_t n_neighbours;
+	char neighbours[WEIR_STATUS_NEIGHBOURS][48]; /* programs of others on our hooks, by name */
+};
+
+struct weir_status {
+	char instance[WEIR_NAME_BYTES];
+	char node[WEIR_NAME_BYTES];
+	uint64_t started_wall_ns; /* of this agent */
+	uint64_t uptime_s;
+	size_t n_interfaces;
+	struct weir_status_interface interfaces[WEIR_STATUS_INTERFACES];
+	uint64_t verdicts[WEIR_REASON_MAX]; /* packets or requests since the maps were made */
+	uint64_t ring_bytes, ring_used, ring_lost; /* lost: records that did not fit */
+	uint64_t flows_used, flows_max;
+	uint64_t tenants_used, tenants_max;
+	uint64_t inflight_parsers; /* responses being read now; 0 if not known */
+	uint64_t requests;	   /* rows handed to the ledger since start */
+	size_t n_warnings;
+	char warnings[WEIR_STATUS_WARNINGS][256]; /* one line each; what, on what, what to do */
+};
+
+struct weir_agent_view {
+	void *ctx; /* first argument of every function */
+
+	/* Live for as long as the view is. */
+	struct weir_writer *writer;	  /* every write to the database goes through it */
+	struct weir_denials *denials;	  /* recent refusals */
+	struct weir_publisher *publisher; /* NULL: no NATS configured */
+	const char *db_path;		  /* for read-only connections */
+	const char *policy_dir; /* agent.json "policies": what `policy apply` means without DIR */
+
+	/* Fills *out; everything in it, so callers need not clear it. */
+	void (*status)(void *ctx, struct weir_status *out);
+
+	/* A copy of the tenant's kernel entry. -ENOENT: no such index. */
+	int (*tenant_live)(void *ctx, uint32_t tenant, struct weir_tenant *out);
+
+	/* Name of an index and index of a name, for tenants ever known to the ledger (a tenant
+	 * that left the policy keeps both). -ENOENT; names fit WEIR_NAME_BYTES. */
+	int (*tenant_name)(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES]);
+	int (*tenant_index)(void *ctx, const char *name, uint32_t *out);
+
+	/* How often each reason refused this tenant (kernel map `denials`); index 0 is nobody.
+	 * -ENOENT: no such index. A pair never refused is 0. */
+	int (*denial_counts)(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX]);
+
+	/* The policy in force, with a reference for the caller (weir_policy_unref). Not NULL. */
+	struct weir_policy *(*policy)(void *ctx);
+
+	/* Read dir and put it in force, all or nothing. On failure err names file, path and
+	 * value, and what was in force stays. */
+	int (*reload)(void *ctx, const char *dir, struct weir_error *err);
+
+	/* A stored key was committed (revoked_ns 0) or revoked: make the kernel agree. */
+	int (*key_changed)(void *ctx, const struct weir_stored_key *key, struct weir_error *err);
+
+	/* A grant was committed just now (not called for a repeated one): raise the ceiling.
+	 * The view looks at effective_ns and expires_ns itself. */
+	int (*grant_posted)(void *ctx, const struct weir_grant *g, struct weir_error *err);
+};
+
+#endif
