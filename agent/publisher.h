@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The publisher: ledger entries to NATS JetStream, each once, in ledger order.
+ * Owns the NATS connection, the window of events in flight and the cursor
+ * "how far is everything acknowledged". The ledger itself is the outbox: what
+ * is not acknowledged is read from it again, with the same id, and the
+ * stream's duplicate window drops what it had.
+ *
+ * NATS away, a stream missing or refusing: it waits, counts the backlog, says
+ * so in its status, and tries again for ever. It never holds up the ledger.
+ */
+#ifndef WEIR_PUBLISHER_H
+#define WEIR_PUBLISHER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent_view.h"
+#include "util.h"
+
+#define WEIR_PUBLISHER_WINDOW 1024 /* events in flight */
+
+struct weir_publisher;
+
+struct weir_publisher_status {
+	bool connected;
+	bool stream_ok;	   /* METER is there and as it must be */
+	uint64_t backlog;  /* ledger entries not acknowledged yet */
+	uint64_t acked;	   /* events acknowledged since start */
+	uint64_t denied;   /* deny.v1 events acknowledged since start */
+	uint64_t retried;  /* sent again: no ack, or an error */
+	uint64_t seq;	   /* ledger entry up to which all is acknowledged */
+	char warning[256]; /* "": all is well */
+};
+
+/* Starts the thread. NATS need not be there. node: name of this node. The view
+ * (writer, denials, db_path, tenant_name, denial_counts) must outlive the publisher;
+ * view->publisher may be set after this returns. */
+int weir_publisher_start(const char *url, const char *node, const struct weir_agent_view *view,
+			 struct weir_publisher **out, struct weir_error *err);
+
+/* There may be new entries. From any thread, cheap, never blocks. */
+void weir_publisher_wake(struct weir_publisher *p);
+
+void weir_publisher_status(struct weir_publisher *p, struct weir_publisher_status *out);
+
+/* Publishes what there is for at most drain_ms, stores the cursor, ends. NULL is fine.
+ * Call before the writer stops. */
+void weir_publisher_stop(struct weir_publisher *p, unsigned drain_ms);
+
+#endif
