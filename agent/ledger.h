@@ -62,6 +62,17 @@ int weir_ledger_grant(struct weir_ledger *l, const struct weir_grant *g, uint64_
 /* Σ effective remaining of grants - debt. 0 for a tenant without entries. */
 int64_t weir_ledger_balance(struct weir_ledger *l, uint32_t tenant);
 
+/* The same, judged at an instant (wall): effective by then and not yet expired. */
+int64_t weir_ledger_balance_at(struct weir_ledger *l, uint32_t tenant, uint64_t now_ns);
+
+/* Random UUID made with the database, as text; seq of the newest entry, 0: none. */
+const char *weir_ledger_id(const struct weir_ledger *l);
+uint64_t weir_ledger_newest(const struct weir_ledger *l);
+
+/* Where a consumer of the log (the outbox) stands. Durable on return. */
+int weir_ledger_cursor_set(struct weir_ledger *l, const char *name, uint64_t seq,
+			   struct weir_error *err);
+
 /* API keys made by `weirctl key add` (policy files list others). */
 struct weir_stored_key {
 	uint8_t sha256[32];

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events as text: a ledger entry as a CloudEvent 1.0 (structured JSON), a
+ * refusal as one, an entry as `weirctl ledger --json` shows it. Its own writer,
+ * because a JSON library takes longer than everything else a request costs.
+ * It reads no database and sends nothing.
+ */
+#ifndef WEIR_EVENT_H
+#define WEIR_EVENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ledger_entry.h"
+#include "util.h"
+
+struct weir_card;
+
+/* A buffer that grows and is used again; start from all zero. p is NUL-ended
+ * after a successful call, len excludes the NUL. */
+struct weir_text {
+	char *p;
+	size_t len;
+	size_t cap;
+};
+void weir_text_free(struct weir_text *t);
+
+/* Who speaks. All strings must outlive the call only. */
+struct weir_event_origin {
+	const char *ledger_id; /* weir_reader_ledger_id */
+	const char *node;
+	const char *const *services; /* names by service number; may be NULL */
+	size_t n_services;
+};
+
+/* weir.usage.v1 of a WEIR_ENTRY_USAGE; out is overwritten. card is that of
+ * row->card_id (weir_reader_card), NULL if there is none: then no lines.
+ * 0, -EINVAL for another kind, -ENOMEM. One line, no newline. */
+int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *o,
+		    const struct weir_card *card, struct weir_text *out);
+
+/* weir.denied.v1: one per tenant, reason and second. */
+struct weir_denied {
+	const char *tenant;
+	const char *reason; /* weir_reason_names */
+	int64_t limit;	    /* in the limit's own unit */
+	bool limit_is_nano; /* credit: the limit is written as a decimal string */
+	uint64_t count;
+	uint64_t first_wall_ns, last_wall_ns;
+};
+/* The id is made from node, tenant, reason and the second of first_wall_ns, so
+ * that the same second told twice is recognised. id (may be NULL): for Nats-Msg-Id. */
+#define WEIR_DENIED_ID_TEXT 33
+int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_origin *o,
+			   struct weir_text *out, char id[WEIR_DENIED_ID_TEXT]);
+
+/* One object as `weirctl ledger T --json` prints it: seq, time, kind, amount,
+ * balance_before, balance_after, event_id, rate_card, lines, burn, actor,
+ * prev_hash, hash. Any kind. rate_card is {"name","version","entry"} or null;
+ * a burn is {"grant_seq","amount"}. */
+int weir_entry_json(const struct weir_entry *e, const struct weir_card *card,
+		    struct weir_text *out);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading the ledger, from any thread but one reader per thread: a connection
+ * of its own, read-only. It never writes and never holds a snapshot for long
+ * (a long reader makes the WAL grow): walks are cut into pages inside.
+ */
+#ifndef WEIR_LEDGER_READ_H
+#define WEIR_LEDGER_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ledger.h"
+#include "ledger_entry.h"
+#include "util.h"
+
+struct weir_reader;
+
+/* The database must exist and have the schema of this program. */
+int weir_reader_open(const char *path, struct weir_reader **out, struct weir_error *err);
+void weir_reader_close(struct weir_reader *r); /* NULL is fine */
+
+/* Random UUID made with the database, as text. Lives as long as the reader. */
+const char *weir_reader_ledger_id(const struct weir_reader *r);
+
+/* seq of the newest entry, 0 if there is none. */
+int weir_reader_newest(struct weir_reader *r, uint64_t *seq, struct weir_error *err);
+
+/* Numbers and names of tenants that the ledger knows. -ENOENT / NULL if it does
+ * not. The string lives as long as the reader. */
+int weir_reader_tenant(struct weir_reader *r, const char *name, uint32_t *index,
+		       struct weir_error *err);
+const char *weir_reader_tenant_name(struct weir_reader *r, uint32_t index);
+
+/* A stored card, parsed, by its row id; NULL if there is none (or id is 0).
+ * Lives as long as the reader. */
+struct weir_card;
+const struct weir_card *weir_reader_card(struct weir_reader *r, uint32_t id);
+
+/* Entries that match all of it, in seq order. Zero means "no such condition". */
+struct weir_entry_query {
+	uint64_t from_seq; /* seq >= this */
+	uint64_t since_ns; /* wall; time >= this */
+	uint64_t until_ns; /* wall; time < this */
+	uint32_t tenant;   /* its own entries, and those its wallet paid */
+	uint32_t kinds;	   /* bits 1u << enum weir_entry_kind */
+	size_t limit;	   /* at most so many are handed out */
+	bool newest_first; /* in falling seq order instead */
+};
+
+/* Called per entry; not 0 ends the walk and is its result. */
+typedef int (*weir_entry_fn)(const struct weir_entry *e, void *ctx);
+int weir_reader_entries(struct weir_reader *r, const struct weir_entry_query *q, weir_entry_fn fn,
+			void *ctx, struct weir_error *err);
+
+/* The one entry of that id (a request's, a grant's): fn is called once. -ENOENT. */
+int weir_reader_find(struct weir_reader *r, const struct weir_id *id, weir_entry_fn fn, void *ctx,
+		     struct weir_error *err);
+
+/* Sums of everything a tenant ever used. Counts are disjoint; unknown counts
+ * add nothing; a sum past int64 stays there. */
+struct weir_usage_sum {
+	uint32_t tenant;
+	const char *name; /* may be NULL */
+	int64_t requests;
+	int64_t estimated; /* requests whose usage was estimated */
+	int64_t partial;
+	struct weir_usage tokens; /* sums, never WEIR_UNKNOWN */
+	int64_t price_nano;
+	int64_t cost_nano;
+};
+/* tenant 0: each tenant that has any, in index order. */
+int weir_reader_usage(struct weir_reader *r, uint32_t tenant,
+		      int (*fn)(const struct weir_usage_sum *s, void *ctx), void *ctx,
+		      struct weir_error *err);
+
+struct weir_grant_state {
+	uint64_t seq;
+	struct weir_id id;
+	uint64_t created_ns; /* wall */
+	int64_t remaining_nano;
+	struct weir_grant grant; /* effective_ns is filled in */
+};
+/* As of the last commit, judged at now_ns (wall): Σ effective remaining - debt.
+ * Grants in burn order; used up, expired and future ones too. */
+struct weir_balance {
+	int64_t balance_nano;
+	int64_t debt_nano;
+	size_t n_grants;
+	struct weir_grant_state *grants;
+};
+int weir_reader_balance(struct weir_reader *r, uint32_t tenant, uint64_t now_ns,
+			struct weir_balance *out, struct weir_error *err);
+void weir_balance_clear(struct weir_balance *b);
+
+/* Where a consumer of the log stands (weir_ledger_cursor_set); 0 if never set. */
+int weir_reader_cursor(struct weir_reader *r, const char *name, uint64_t *seq,
+		       struct weir_error *err);
+
+/* Recompute everything from the log: hash chain, time, prices from the stored
+ * cards, burns, balances, and the projections at the end. */
+struct weir_verify {
+	uint64_t entries;   /* looked at */
+	uint64_t repriced;  /* of these, prices recomputed from a card */
+	uint64_t wrong_seq; /* first wrong entry; 0: none */
+	char wrong[256];    /* what is wrong with it, or with a projection */
+	uint8_t head[WEIR_HASH_BYTES];
+};
+/* 0: all agrees. -EBADMSG: it does not, see out. Else it could not be read. */
+int weir_reader_verify(struct weir_reader *r, struct weir_verify *out, struct weir_error *err);
+
+#endif
