@@ -64,6 +64,9 @@ struct weir_agent_view {
 	const char *db_path;		  /* for read-only connections */
 	const char *policy_dir; /* agent.json "policies": what `policy apply` means without DIR */
 
+	const char *const *services; /* names by service number (0 unused), for events */
+	size_t n_services;
+
 	/* Fills *out; everything in it, so callers need not clear it. */
 	void (*status)(void *ctx, struct weir_status *out);
 

@@ -240,7 +240,8 @@ static void sum_note(struct weir_denials *d, const struct weir_rec_deny *rec)
 	struct pair *p = &d->pairs[pair_slot(d->pairs, rec->tenant, rec->reason)];
 
 	if (!p->used) {
-		if (d->n_pairs >= WEIR_DENIALS_PAIRS)
+		/* Only where it makes room for long: it costs a megabyte's copy. */
+		if (d->n_pairs >= WEIR_DENIALS_PAIRS && d->n_open < WEIR_DENIALS_PAIRS / 4 * 3)
 			pairs_compact(d);
 		if (d->n_pairs >= WEIR_DENIALS_PAIRS) {
 			d->dropped++;
