@@ -11,9 +11,10 @@
 #define WEIR_NANO	INT64_C(1000000000)
 #define WEIR_MONEY_TEXT 24 /* "-9223372036.854775808" and a NUL */
 
-/* Parse a plain decimal ("12", "-0.5", "1.000000001"; no exponent, no sign "+",
- * no blanks) into nano-credits. 0, -EINVAL if it is not one or has more than
- * nine decimals, -ERANGE past int64. */
+/* Parse a plain decimal ("12", "-0.5", "1.000000001") into nano-credits. JSON's
+ * grammar for numbers without the exponent: no "+", no blanks, no ".5" or "5.", no
+ * leading zeros; "-0" is 0. 0, -EINVAL if it is not one or has more than nine
+ * decimals (zeros too), -ERANGE past int64. *nano is untouched on errors. */
 int weir_money_parse(const char *text, int64_t *nano);
 
 /* Write nano as the shortest plain decimal ("1.5", "0", "-0.000000001"). */

@@ -30,6 +30,7 @@ void weir_close_fd(int *fd);  /* close if >= 0 */
  * journal listens. Never a key, never prompt or completion text. */
 enum weir_level { WEIR_ERR = 3, WEIR_WARN = 4, WEIR_NOTE = 5, WEIR_INFO = 6, WEIR_DEBUG = 7 };
 void weir_log(enum weir_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void weir_log_max(enum weir_level level); /* quieter or louder than WEIR_INFO, the default */
 
 /* Unix time in ns, CLOCK_MONOTONIC in ns. */
 uint64_t weir_wall_ns(void);
@@ -38,7 +39,8 @@ uint64_t weir_mono_ns(void);
 #define WEIR_TIME_TEXT 32
 /* RFC 3339 UTC with as many decimals as it takes ("2026-11-01T00:00:00.25Z"). */
 void weir_time_format(uint64_t wall_ns, char out[static WEIR_TIME_TEXT]);
-/* RFC 3339 with zone offset; 0 or -EINVAL. */
+/* RFC 3339 with zone offset, at most nine decimals, from 1970 to what 64 bits of ns
+ * hold (2554). No leap seconds: Unix time has none. 0 or -EINVAL. */
 int weir_time_parse(const char *text, uint64_t *wall_ns);
 
 void weir_hex(const void *bytes, size_t n, char *out /* 2n + 1 */);
@@ -48,7 +50,12 @@ int weir_unhex(const char *text, void *out, size_t n); /* exactly 2n digits, els
 bool weir_name_ok(const char *name);
 #define WEIR_NAME_BYTES 64
 
-/* Shell-style glob with * and ? only, whole string, case-sensitive, linear time. */
+/* Shell-style glob with * and ? only, whole string, bytes, case-sensitive. At most
+ * pattern x text steps, whatever the pattern. */
 bool weir_glob(const char *pattern, const char *text);
+
+/* The word of a NULL-terminated list that a mistyped one most likely meant (an edit
+ * or two away), or NULL: for "did you mean". */
+const char *weir_nearest(const char *word, const char *const *words);
 
 #endif

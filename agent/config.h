@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * agent.json: what one agent guards and where it keeps its things. Read once at
+ * start, strictly: an unknown field or a value out of bounds is an error that
+ * names file, path and value. Plain data, no pointers: copy it, free nothing.
+ */
+#ifndef WEIR_CONFIG_H
+#define WEIR_CONFIG_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/weir_abi.h"
+#include "util.h"
+
+#define WEIR_CONFIG_FILE     "/etc/weir/agent.json"
+#define WEIR_MAX_INTERFACES  16
+#define WEIR_CONFIG_PATH     256		     /* bytes of a path or URL, the NUL included */
+#define WEIR_CONFIG_SERVICES (WEIR_MAX_SERVICES - 1) /* number 0 means "not guarded" */
+
+enum weir_xdp { WEIR_XDP_AUTO, WEIR_XDP_NATIVE, WEIR_XDP_GENERIC, WEIR_XDP_OFF };
+
+struct weir_config_service {
+	char name[WEIR_NAME_BYTES]; /* default: "port-8000" */
+	uint16_t port;		    /* host order */
+	enum weir_dialect api;	    /* "openai" (default), "anthropic", "plain" */
+};
+
+struct weir_agent_config {
+	char instance[WEIR_NAME_BYTES]; /* default "default" */
+	char node[WEIR_NAME_BYTES];	/* default: first label of the host name */
+	char interfaces[WEIR_MAX_INTERFACES][IF_NAMESIZE]; /* as written; may not exist (yet) */
+	size_t n_interfaces;				   /* at least 1 */
+	struct weir_config_service services[WEIR_CONFIG_SERVICES];
+	size_t n_services; /* at least 1; service number = index + 1 */
+	enum weir_xdp xdp;
+	char state_dir[WEIR_CONFIG_PATH]; /* absolute; default /var/lib/weir */
+	char control[108];		  /* sun_path; default /run/weir/agent.sock */
+	char http_host[64];		  /* default 127.0.0.1, no brackets; "" is off (null) */
+	uint16_t http_port;		  /* default 9477 */
+	char policies[WEIR_CONFIG_PATH];  /* default /etc/weir/policies */
+	uint32_t ring_bytes;		  /* power of two; default 64 MiB */
+	uint32_t max_tenants;		  /* default 65536 */
+	uint32_t max_flows;		  /* default 262144 */
+	char nats_url[WEIR_CONFIG_PATH];  /* "" is no NATS */
+	uint64_t agent_timeout_ns;	  /* agent_timeout_ms; default 3 s */
+	bool enforce;			  /* default true; false: meter only */
+};
+
+/* 0; -ENOENT and the like if it cannot be read, -EINVAL if it is wrong. *out is
+ * untouched on errors. */
+int weir_agent_config_load(const char *path, struct weir_agent_config *out, struct weir_error *err);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Money between text and nano-credits, and the one way to round it. What a thing
+ * costs is price.c's; this file knows numbers only. No float anywhere.
+ */
+#include "money.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+int weir_money_parse(const char *text, int64_t *nano)
+{
+	const char *p = text;
+	bool negative = *p == '-', over = false;
+	int64_t v = 0, unit = WEIR_NANO;
+
+	if (negative)
+		p++;
+	if (!is_digit(*p) || (*p == '0' && is_digit(p[1])))
+		return -EINVAL;
+
+	/* Added up below zero, where int64 has one value more: INT64_MIN parses. An
+	 * overflow is remembered, not returned: "99999999999x" is no number at all. */
+	for (; is_digit(*p); p++)
+		over |= __builtin_mul_overflow(v, 10, &v) ||
+			__builtin_sub_overflow(v, *p - '0', &v);
+	over |= __builtin_mul_overflow(v, WEIR_NANO, &v);
+	if (*p == '.') {
+		if (!is_digit(*++p))
+			return -EINVAL;
+		for (; is_digit(*p); p++) {
+			if (unit == 1)
+				return -EINVAL;
+			unit /= 10;
+			over |= __builtin_sub_overflow(v, (*p - '0') * unit, &v);
+		}
+	}
+	if (*p)
+		return -EINVAL;
+	if (over || (!negative && __builtin_sub_overflow(INT64_C(0), v, &v)))
+		return -ERANGE;
+	*nano = v;
+	return 0;
+}
+
+void weir_money_format(int64_t nano, char out[static WEIR_MONEY_TEXT])
+{
+	uint64_t u = nano < 0 ? -(uint64_t)nano : (uint64_t)nano;
+	uint64_t whole = u / (uint64_t)WEIR_NANO, frac = u % (uint64_t)WEIR_NANO;
+	int n = snprintf(out, WEIR_MONEY_TEXT, "%s%llu", nano < 0 ? "-" : "",
+			 (unsigned long long)whole);
+
+	if (!frac)
+		return;
+	n += snprintf(out + n, WEIR_MONEY_TEXT - (size_t)n, ".%09llu", (unsigned long long)frac);
+	while (out[n - 1] == '0')
+		out[--n] = '\0';
+}
+
+int weir_money_div(__int128 numerator, __int128 denominator, int64_t *out)
+{
+	__int128 q = numerator / denominator, r = numerator % denominator;
+	int sign = numerator < 0 ? -1 : 1;
+
+	if (r < 0)
+		r = -r;
+	/* r against denominator - r, not 2r: no overflow for any denominator */
+	if (r > denominator - r || (r == denominator - r && q % 2 != 0))
+		q += sign;
+	if (q > INT64_MAX || q < INT64_MIN)
+		return -ERANGE;
+	*out = (int64_t)q;
+	return 0;
+}
