@@ -13,10 +13,10 @@
 
 struct weir_httpd;
 
-/* listen: "127.0.0.1:9477" or "[::1]:9477"; port 0 picks one. */
-int weir_httpd_start(const char *listen, const struct weir_agent_view *view,
+/* host: "127.0.0.1" or "::1"; port 0 picks one. The view must outlive the httpd. */
+int weir_httpd_start(const char *host, uint16_t port, const struct weir_agent_view *view,
 		     struct weir_httpd **out, struct weir_error *err);
-unsigned weir_httpd_port(const struct weir_httpd *h);
+uint16_t weir_httpd_port(const struct weir_httpd *h);
 void weir_httpd_stop(struct weir_httpd *h); /* NULL is fine */
 
 #endif

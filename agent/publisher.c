@@ -1,0 +1,651 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The publisher's thread. It keeps a window of events in flight, in ledger
+ * order. When one fails (no ack within 3 s, an error, the connection gone) it
+ * sends nothing new until all the others are answered, then sends the failed
+ * ones again, in order: later events get ahead of an earlier one only where
+ * the server itself took them so. The cursor follows the window's end and is
+ * stored about once a second, so a crash repeats a second of events at most;
+ * the stream knows them by id.
+ *
+ * The library calls on_ack from threads of its own; the mutex guards the
+ * window and the figures of the status, and is never held across a call into
+ * the library or the ledger.
+ */
+#include "publisher.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <nats/nats.h>
+
+#include "denials.h"
+#include "event.h"
+#include "ledger_read.h"
+#include "publisher_stream.h"
+#include "reason.h"
+#include "writer.h"
+
+#define CURSOR		 "nats"
+#define ACK_WAIT_MS	 3000
+#define CURSOR_EVERY_NS	 UINT64_C(1000000000)
+#define RETRY_MIN_NS	 UINT64_C(100000000)
+#define RETRY_MAX_NS	 UINT64_C(5000000000)
+#define CHECK_AGAIN_NS	 UINT64_C(2000000000) /* a stream that was not ready */
+#define DENIALS_EVERY_NS UINT64_C(250000000)
+#define NOBODY		 "~nobody" /* no tenant can be called so */
+
+#define WEIR_PUBLISHER_MASK (WEIR_PUBLISHER_WINDOW - 1)
+_Static_assert((WEIR_PUBLISHER_WINDOW & WEIR_PUBLISHER_MASK) == 0, "the window is masked");
+
+enum slot_state { SLOT_SENT, SLOT_FAILED, SLOT_DONE };
+
+struct slot {
+	enum slot_state state;
+	enum weir_stream stream;
+	uint64_t seq; /* ledger entry; 0: a refusal */
+	natsMsg *msg; /* SENT: the library's, only compared; FAILED: ours */
+	char id[WEIR_DENIED_ID_TEXT + 1];
+};
+
+struct weir_publisher {
+	const struct weir_agent_view *view;
+	char node[WEIR_NAME_BYTES];
+	char url[512];
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t cond; /* CLOCK_MONOTONIC */
+	bool woken, stop;
+	uint64_t stop_by_ns;
+
+	struct slot window[WEIR_PUBLISHER_WINDOW];
+	uint64_t head, tail; /* head: oldest not done; both only grow */
+	size_t n_sent, n_failed;
+	struct weir_publisher_status status;
+	char failure[160]; /* why the last event was not taken */
+
+	/* the thread's own */
+	struct weir_reader *reader;
+	natsConnection *nc;
+	jsCtx *js;
+	bool ready[2];
+	char problem[2][256];
+	char ledger_problem[256];
+	uint64_t check_at_ns;
+	uint64_t next_seq; /* to read from the ledger */
+	uint64_t stored_seq, stored_at_ns;
+	uint64_t retry_ns, retry_at_ns, acked_at_retry;
+	uint64_t denials_at_ns;
+	struct weir_text text;
+};
+
+/* ----------------------------------------------------------- acknowledgements */
+
+static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void *closure)
+{
+	struct weir_publisher *p = closure;
+	struct slot *s = NULL;
+
+	pthread_mutex_lock(&p->lock);
+	/* Answers come in order but for failures: the first look nearly always finds it. */
+	for (uint64_t i = p->head; i != p->tail && !s; i++) {
+		struct slot *at = &p->window[i & WEIR_PUBLISHER_MASK];
+
+		if (at->state == SLOT_SENT && at->msg == msg)
+			s = at;
+	}
+	if (s && pa) {
+		s->state = SLOT_DONE;
+		s->msg = NULL;
+		if (s->seq)
+			p->status.acked++;
+		else
+			p->status.denied++;
+		p->n_sent--;
+	} else if (s) {
+		s->state = SLOT_FAILED;
+		p->n_sent--;
+		p->n_failed++;
+		p->status.retried++;
+		snprintf(p->failure, sizeof(p->failure), "%s%s%s",
+			 pae ? natsStatus_GetText(pae->Err) : "no answer",
+			 pae && pae->ErrText ? ": " : "", pae && pae->ErrText ? pae->ErrText : "");
+		msg = NULL; /* kept, to be sent again */
+	}
+	while (p->head != p->tail && p->window[p->head & WEIR_PUBLISHER_MASK].state == SLOT_DONE) {
+		if (p->window[p->head & WEIR_PUBLISHER_MASK].seq)
+			p->status.seq = p->window[p->head & WEIR_PUBLISHER_MASK].seq;
+		p->head++;
+	}
+	/* Wake the thread for room worth having, not for every ack. */
+	if (p->n_failed || p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2)
+		pthread_cond_signal(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+	natsMsg_Destroy(msg);
+}
+
+/* Hand a message to the library. The slot must be in the window; msg is taken. */
+static void send_slot(struct weir_publisher *p, struct slot *s, natsMsg *msg)
+{
+	jsPubOptions o;
+	natsStatus st;
+
+	jsPubOptions_Init(&o);
+	o.MaxWait = ACK_WAIT_MS;
+	o.MsgId = s->id;
+	o.ExpectStream = s->stream == WEIR_STREAM_IS_METER ? WEIR_STREAM_METER : WEIR_STREAM_DENY;
+	pthread_mutex_lock(&p->lock);
+	s->state = SLOT_SENT;
+	s->msg = msg;
+	p->n_sent++;
+	pthread_mutex_unlock(&p->lock);
+	st = js_PublishMsgAsync(p->js, &msg, &o);
+	if (st == NATS_OK)
+		return;
+	pthread_mutex_lock(&p->lock);
+	/* Not taken, so no answer will come: the slot is still as it was left. */
+	s->state = SLOT_FAILED;
+	s->msg = msg;
+	p->n_sent--;
+	p->n_failed++;
+	snprintf(p->failure, sizeof(p->failure), "%s", natsStatus_GetText(st));
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* A new event at the window's end, made of p->text. The caller has seen that there is room. */
+static int push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq, const char *id,
+		const char *subject)
+{
+	natsMsg *msg = NULL;
+	struct slot *s;
+
+	if (natsMsg_Create(&msg, subject, NULL, p->text.p, (int)p->text.len) != NATS_OK)
+		return -ENOMEM;
+	pthread_mutex_lock(&p->lock);
+	s = &p->window[p->tail & WEIR_PUBLISHER_MASK];
+	*s = (struct slot){ .state = SLOT_SENT, .stream = stream, .seq = seq };
+	snprintf(s->id, sizeof(s->id), "%s", id);
+	p->tail++;
+	pthread_mutex_unlock(&p->lock);
+	send_slot(p, s, msg);
+	return 0;
+}
+
+/* An entry that is no event takes its place in the window, so that the cursor passes it. */
+static void push_done(struct weir_publisher *p, uint64_t seq)
+{
+	pthread_mutex_lock(&p->lock);
+	if (p->head == p->tail)
+		p->status.seq = seq;
+	else
+		p->window[p->tail++ & WEIR_PUBLISHER_MASK] =
+			(struct slot){ .state = SLOT_DONE, .seq = seq };
+	pthread_mutex_unlock(&p->lock);
+}
+
+static size_t room(struct weir_publisher *p)
+{
+	size_t n;
+
+	pthread_mutex_lock(&p->lock);
+	n = p->n_failed ? 0 : WEIR_PUBLISHER_WINDOW - (p->tail - p->head);
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
+/* --------------------------------------------------------------- ledger entries */
+
+static struct weir_event_origin origin(struct weir_publisher *p)
+{
+	return (struct weir_event_origin){
+		.ledger_id = weir_reader_ledger_id(p->reader),
+		.node = p->node,
+		.services = p->view->services,
+		.n_services = p->view->n_services,
+	};
+}
+
+static int publish_entry(const struct weir_entry *e, void *ctx)
+{
+	struct weir_publisher *p = ctx;
+	struct weir_event_origin o = origin(p);
+	char id[2 * WEIR_ID_BYTES + 1], subject[192];
+	int r;
+
+	if (!room(p))
+		return 1;
+	if (e->kind != WEIR_ENTRY_USAGE) {
+		push_done(p, e->seq);
+		p->next_seq = e->seq + 1;
+		return 0;
+	}
+	r = weir_event_json(e, &o, weir_reader_card(p->reader, e->row->card_id), &p->text);
+	if (r)
+		return r;
+	weir_hex(e->id.b, sizeof(e->id.b), id);
+	if (e->tenant_name)
+		snprintf(subject, sizeof(subject), "meter.v1.%s.%s", e->tenant_name, p->node);
+	else
+		snprintf(subject, sizeof(subject), "meter.v1.~%u.%s", e->tenant, p->node);
+	r = push(p, WEIR_STREAM_IS_METER, e->seq, id, subject);
+	if (!r)
+		p->next_seq = e->seq + 1;
+	return r;
+}
+
+static void publish_ledger(struct weir_publisher *p)
+{
+	for (;;) {
+		struct weir_entry_query q = { .from_seq = p->next_seq, .limit = room(p) };
+		struct weir_error err = { "" };
+		uint64_t before = p->next_seq;
+		int r;
+
+		if (!q.limit || !p->ready[WEIR_STREAM_IS_METER])
+			return;
+		r = weir_reader_entries(p->reader, &q, publish_entry, p, &err);
+		if (r < 0) {
+			snprintf(p->ledger_problem, sizeof(p->ledger_problem),
+				 "nats: ledger entry %" PRIu64 " cannot be published: %.180s",
+				 p->next_seq, err.text[0] ? err.text : strerror(-r));
+			return;
+		}
+		p->ledger_problem[0] = 0;
+		if (p->next_seq == before)
+			return;
+	}
+}
+
+/* --------------------------------------------------------------------- refusals */
+
+static int push_denial(struct weir_publisher *p, const struct weir_denial_sum *s)
+{
+	char name[WEIR_NAME_BYTES] = NOBODY, subject[192], id[WEIR_DENIED_ID_TEXT];
+	struct weir_event_origin o = origin(p);
+	struct weir_denied d = {
+		.tenant = name,
+		.reason = weir_reason_name(s->reason),
+		.limit = s->limit,
+		.limit_is_nano = weir_reason_is_money(s->reason),
+		.count = s->count,
+		.first_wall_ns = s->first_wall_ns,
+		.last_wall_ns = s->last_wall_ns,
+	};
+	int r;
+
+	if (s->tenant != WEIR_NO_TENANT && p->view->tenant_name(p->view->ctx, s->tenant, name))
+		snprintf(name, sizeof(name), "~%u", s->tenant);
+	r = weir_event_denied_json(&d, &o, &p->text, id);
+	if (r)
+		return r;
+	snprintf(subject, sizeof(subject), "deny.v1.%s.%s", name, p->node);
+	return push(p, WEIR_STREAM_IS_DENY, 0, id, subject);
+}
+
+static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
+{
+	struct weir_denial_sum sums[64];
+	size_t n;
+
+	if (!p->ready[WEIR_STREAM_IS_DENY] || (!all && now_ns < p->denials_at_ns))
+		return;
+	p->denials_at_ns = now_ns + DENIALS_EVERY_NS;
+	do {
+		size_t max = room(p);
+
+		/* Half of the window stays for what is billed. */
+		max = max > WEIR_PUBLISHER_WINDOW / 2 ? max - WEIR_PUBLISHER_WINDOW / 2 : 0;
+		n = weir_denials_take(p->view->denials, all ? 0 : weir_wall_ns(),
+				      p->view->denial_counts, p->view->ctx, sums,
+				      max < 64 ? max : 64);
+		for (size_t i = 0; i < n; i++)
+			push_denial(p, &sums[i]);
+	} while (n == 64);
+}
+
+/* -------------------------------------------------------------------- connection */
+
+static void on_connected(natsConnection *nc, void *closure)
+{
+}
+
+static int connect_nats(struct weir_publisher *p, struct weir_error *err)
+{
+	natsOptions *o = NULL;
+	jsOptions jo;
+	natsStatus s = natsOptions_Create(&o);
+
+	if (s == NATS_OK)
+		s = natsOptions_SetURL(o, p->url);
+	if (s == NATS_OK)
+		s = natsOptions_SetName(o, "weir-agent");
+	if (s == NATS_OK)
+		s = natsOptions_SetMaxReconnect(o, -1);
+	if (s == NATS_OK)
+		s = natsOptions_SetReconnectWait(o, 500);
+	if (s == NATS_OK)
+		s = natsOptions_SetTimeout(o, 2000);
+	if (s == NATS_OK)
+		s = natsOptions_SetPingInterval(o, 10000);
+	/* What cannot be sent now is our window's business: a buffer that the library
+	 * sends later would let newer events overtake older ones. */
+	if (s == NATS_OK)
+		s = natsOptions_SetReconnectBufSize(o, 1);
+	/* With a callback, and only then, connecting goes on in the background. */
+	if (s == NATS_OK)
+		s = natsOptions_SetRetryOnFailedConnect(o, true, on_connected, NULL);
+	if (s == NATS_OK)
+		s = natsConnection_Connect(&p->nc, o);
+	natsOptions_Destroy(o);
+	if (s != NATS_OK && s != NATS_NOT_YET_CONNECTED)
+		return weir_fail(err, EINVAL, "nats: %s: %s; check \"nats\" in agent.json", p->url,
+				 natsStatus_GetText(s));
+	jsOptions_Init(&jo);
+	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
+	jo.PublishAsync.AckHandler = on_ack;
+	jo.PublishAsync.AckHandlerClosure = p;
+	s = natsConnection_JetStream(&p->js, p->nc, &jo);
+	if (s != NATS_OK)
+		return weir_fail(err, ENOMEM, "nats: %s: %s", p->url, natsStatus_GetText(s));
+	return 0;
+}
+
+static void check_streams(struct weir_publisher *p, uint64_t now_ns)
+{
+	if ((p->ready[0] && p->ready[1]) || now_ns < p->check_at_ns)
+		return;
+	p->check_at_ns = now_ns + CHECK_AGAIN_NS;
+	for (int i = 0; i < 2; i++) {
+		char before[sizeof(p->problem[i])];
+
+		if (p->ready[i])
+			continue;
+		memcpy(before, p->problem[i], sizeof(before));
+		p->ready[i] = weir_stream_ready(p->js, i, p->problem[i], sizeof(p->problem[i]));
+		if (p->problem[i][0] && strcmp(before, p->problem[i]))
+			weir_log(WEIR_WARN, "%s", p->problem[i]);
+	}
+}
+
+/* All are answered and some failed: look at the streams again, then send those
+ * in order. Slower and slower while nothing at all gets through. */
+static void retry(struct weir_publisher *p, uint64_t now_ns)
+{
+	uint64_t head, tail, acked;
+	size_t failed, sent;
+	char why[sizeof(p->failure)];
+
+	pthread_mutex_lock(&p->lock);
+	head = p->head;
+	tail = p->tail;
+	failed = p->n_failed;
+	sent = p->n_sent;
+	acked = p->status.acked + p->status.denied;
+	memcpy(why, p->failure, sizeof(why));
+	pthread_mutex_unlock(&p->lock);
+	if (!failed || sent)
+		return;
+	if (!p->retry_at_ns) {
+		if (acked != p->acked_at_retry || !p->retry_ns)
+			p->retry_ns = RETRY_MIN_NS;
+		else if (p->retry_ns < RETRY_MAX_NS)
+			p->retry_ns *= 2;
+		p->acked_at_retry = acked;
+		p->retry_at_ns = now_ns + p->retry_ns;
+		p->ready[0] = p->ready[1] = false;
+		p->check_at_ns = 0;
+		weir_log(WEIR_WARN, "nats: %zu events were not taken (%s); sending them again",
+			 failed, why);
+		return;
+	}
+	if (now_ns < p->retry_at_ns || !p->ready[WEIR_STREAM_IS_METER])
+		return;
+	p->retry_at_ns = 0;
+	/* Only this thread adds to the window and sends, so what is FAILED stays so. */
+	pthread_mutex_lock(&p->lock);
+	for (uint64_t i = head; i != tail; i++) {
+		struct slot *s = &p->window[i & WEIR_PUBLISHER_MASK];
+		natsMsg *msg = s->msg;
+
+		if (s->state != SLOT_FAILED)
+			continue;
+		p->n_failed--;
+		pthread_mutex_unlock(&p->lock);
+		send_slot(p, s, msg);
+		pthread_mutex_lock(&p->lock);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ------------------------------------------------------------------------ thread */
+
+static int store_cursor_call(struct weir_ledger *l, void *arg)
+{
+	struct weir_error err = { "" };
+
+	return weir_ledger_cursor_set(l, CURSOR, *(uint64_t *)arg, &err);
+}
+
+/* A commit of its own, so not for every event. A failure is not an error: the
+ * writer reports its health itself, and the cursor is stored the next time. */
+static void store_cursor(struct weir_publisher *p, uint64_t now_ns, bool at_once)
+{
+	uint64_t seq;
+
+	pthread_mutex_lock(&p->lock);
+	seq = p->status.seq;
+	pthread_mutex_unlock(&p->lock);
+	if (seq == p->stored_seq || (!at_once && now_ns < p->stored_at_ns + CURSOR_EVERY_NS))
+		return;
+	p->stored_at_ns = now_ns;
+	if (!weir_writer_call(p->view->writer, store_cursor_call, &seq))
+		p->stored_seq = seq;
+}
+
+static void update_status(struct weir_publisher *p, bool connected)
+{
+	struct weir_error err = { "" };
+	uint64_t newest = 0;
+	int r = weir_reader_newest(p->reader, &newest, &err);
+
+	pthread_mutex_lock(&p->lock);
+	p->status.connected = connected;
+	p->status.stream_ok = connected && p->ready[WEIR_STREAM_IS_METER];
+	if (!r)
+		p->status.backlog = newest > p->status.seq ? newest - p->status.seq : 0;
+	if (!connected)
+		snprintf(p->status.warning, sizeof(p->status.warning),
+			 "nats: not connected; %" PRIu64
+			 " events wait in the ledger, trying again for ever",
+			 p->status.backlog);
+	else if (p->problem[0][0] || p->problem[1][0])
+		snprintf(p->status.warning, sizeof(p->status.warning), "%s",
+			 p->problem[0][0] ? p->problem[0] : p->problem[1]);
+	else if (p->n_failed)
+		snprintf(p->status.warning, sizeof(p->status.warning),
+			 "nats: %zu events were not taken (%s); sending them again", p->n_failed,
+			 p->failure);
+	else
+		snprintf(p->status.warning, sizeof(p->status.warning), "%s", p->ledger_problem);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void wait_for_work(struct weir_publisher *p, unsigned ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += (long)ms * 1000000;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&p->lock);
+	if (!p->woken && !p->stop)
+		pthread_cond_timedwait(&p->cond, &p->lock, &t);
+	p->woken = false;
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Stopping: done when all is published and answered, or when time is up. */
+static bool finished(struct weir_publisher *p, uint64_t now_ns)
+{
+	bool done;
+
+	pthread_mutex_lock(&p->lock);
+	done = p->stop && (now_ns >= p->stop_by_ns || !p->status.connected ||
+			   (p->head == p->tail && !p->status.backlog));
+	pthread_mutex_unlock(&p->lock);
+	return done;
+}
+
+static void *run(void *arg)
+{
+	struct weir_publisher *p = arg;
+	bool was_connected = false, told = false;
+
+	for (;;) {
+		uint64_t now_ns = weir_mono_ns();
+		bool connected = natsConnection_Status(p->nc) == NATS_CONN_STATUS_CONNECTED;
+		bool stopping;
+
+		if (connected != was_connected) {
+			weir_log(WEIR_NOTE,
+				 connected ? "nats: connected to %s"
+					   : "nats: connection to %s lost, trying again",
+				 p->url);
+			p->ready[0] = p->ready[1] = false;
+			p->check_at_ns = 0;
+		} else if (!connected && !told) {
+			weir_log(WEIR_WARN,
+				 "nats: %s is not there yet; metering goes on, "
+				 "events wait in the ledger",
+				 p->url);
+		}
+		told = true;
+		was_connected = connected;
+		pthread_mutex_lock(&p->lock);
+		stopping = p->stop;
+		pthread_mutex_unlock(&p->lock);
+		if (connected) {
+			check_streams(p, now_ns);
+			retry(p, now_ns);
+			publish_denials(p, now_ns, stopping);
+			publish_ledger(p);
+		}
+		store_cursor(p, now_ns, false);
+		update_status(p, connected);
+		if (finished(p, now_ns))
+			break;
+		wait_for_work(p, stopping ? 10 : connected ? 250 : 100);
+	}
+	store_cursor(p, 0, true);
+	return NULL;
+}
+
+int weir_publisher_start(const char *url, const char *node, const struct weir_agent_view *view,
+			 struct weir_publisher **out, struct weir_error *err)
+{
+	struct weir_publisher *p = calloc(1, sizeof(*p));
+	pthread_condattr_t ca;
+	int r;
+
+	if (!p)
+		return weir_fail(err, ENOMEM, "nats: out of memory");
+	p->view = view;
+	snprintf(p->node, sizeof(p->node), "%s", node);
+	snprintf(p->url, sizeof(p->url), "%s", url);
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&ca);
+	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->cond, &ca);
+	pthread_condattr_destroy(&ca);
+
+	r = weir_reader_open(view->db_path, &p->reader, err);
+	if (!r)
+		r = weir_reader_cursor(p->reader, CURSOR, &p->status.seq, err);
+	if (!r)
+		r = connect_nats(p, err);
+	p->stored_seq = p->status.seq;
+	p->next_seq = p->status.seq + 1;
+	if (!r) {
+		r = -pthread_create(&p->thread, NULL, run, p);
+		if (r)
+			weir_fail(err, -r, "nats: cannot start a thread: %s", strerror(-r));
+	}
+	if (r) {
+		jsCtx_Destroy(p->js);
+		natsConnection_Destroy(p->nc);
+		weir_reader_close(p->reader);
+		free(p);
+		return r;
+	}
+	*out = p;
+	return 0;
+}
+
+void weir_publisher_wake(struct weir_publisher *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->woken = true;
+	pthread_cond_signal(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void weir_publisher_status(struct weir_publisher *p, struct weir_publisher_status *out)
+{
+	pthread_mutex_lock(&p->lock);
+	*out = p->status;
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* The library answers for every message within MaxWait; until it has, its
+ * threads may touch p. */
+static bool wait_for_answers(struct weir_publisher *p)
+{
+	uint64_t until = weir_mono_ns() + (ACK_WAIT_MS + 1000) * UINT64_C(1000000);
+	size_t n;
+
+	do {
+		pthread_mutex_lock(&p->lock);
+		n = p->n_sent;
+		pthread_mutex_unlock(&p->lock);
+		if (n)
+			nats_Sleep(5);
+	} while (n && weir_mono_ns() < until);
+	return !n;
+}
+
+void weir_publisher_stop(struct weir_publisher *p, unsigned drain_ms)
+{
+	bool quiet;
+
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->stop = true;
+	p->stop_by_ns = weir_mono_ns() + drain_ms * UINT64_C(1000000);
+	pthread_cond_signal(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+	pthread_join(p->thread, NULL);
+	quiet = wait_for_answers(p);
+	jsCtx_Destroy(p->js);
+	natsConnection_Destroy(p->nc);
+	weir_reader_close(p->reader);
+	weir_text_free(&p->text);
+	if (!quiet) {
+		weir_log(WEIR_WARN, "nats: %zu answers never came; their memory is left behind",
+			 p->n_sent);
+		return;
+	}
+	for (uint64_t i = p->head; i != p->tail; i++) {
+		if (p->window[i & WEIR_PUBLISHER_MASK].state == SLOT_FAILED)
+			natsMsg_Destroy(p->window[i & WEIR_PUBLISHER_MASK].msg);
+	}
+	pthread_cond_destroy(&p->cond);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
