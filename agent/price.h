@@ -51,26 +51,41 @@ struct weir_card {
 	void *entries; /* private */
 };
 
-/* One card from its JSON object text (as in a policy's rate_cards[]). where:
- * prefix for errors, such as "10-cards.json: rate_cards[0]". */
+/*
+ * One card from its JSON object text (as in a policy's rate_cards[]). where:
+ * prefix for errors, such as "10-cards.json: rate_cards[0]".
+ *
+ * A price or cost object has decimal strings per dimension and `per`, a whole
+ * number from 1 (default 1) to 1e9: "input": "0.5", "per": 1000 is half a credit
+ * for 1000 tokens. `request` is always per 1: one request is one. A dimension
+ * without a price uses its parent's (cache_read, cache_write -> input; reasoning ->
+ * output), within the same object; an explicit "0" is free; what has neither a
+ * price nor a priced parent is not charged and gives no line. Without `cost`, the
+ * cost is 0. json is canonical (sorted, compact, `name` filled in): sha256 is of it.
+ */
 int weir_card_parse(const char *json, const char *where, struct weir_card **out,
 		    struct weir_error *err);
 void weir_card_free(struct weir_card *c);
 
-/* The card in force at an instant (latest effective_from <= at; name "list"), or NULL. */
+/* The card in force at an instant: of those named "list" the one with the latest
+ * effective_from <= at (the later in the array of equals). NULL: none yet. */
 const struct weir_card *weir_card_at(struct weir_card *const *cards, size_t n, uint64_t at_ns);
 
-/* The entry for a model: most specific glob first (exact, then the longest literal
- * prefix), "default" last. -1: none. */
+/* The entry for a model, an index into the card's models[] as written: an exact match
+ * first, then the glob (* and ?) with the longest literal prefix, of equals the first
+ * listed, and the entry that matches "default" or "*" last. -1: none. */
 int weir_card_entry(const struct weir_card *c, const char *model);
 
-/* Price usage by an entry. Unknown counts (WEIR_UNKNOWN) are not charged.
- * 0 or -ERANGE (the charge does not fit; nothing is written). */
+/* Price usage by an entry. Unknown counts (WEIR_UNKNOWN) are not charged; a count of
+ * 0 has no line. The sum over all dimensions is exact and rounded once, half to even;
+ * the cost likewise. 0 or -ERANGE (the charge does not fit, or a count is negative;
+ * nothing is written). */
 int weir_card_charge(const struct weir_card *c, int entry, const struct weir_usage *u,
 		     struct weir_charge *out);
 
-/* The dearest nano per input token, per output token and per request that any
- * entry asks (rounded up): what a reservation is reckoned with. */
+/* The dearest nano per input token (cached or not), per output token (reasoning too)
+ * and per request that any entry asks (rounded up): what a reservation is reckoned
+ * with. */
 struct weir_reserve_price {
 	int64_t input_nano, output_nano, request_nano;
 };
