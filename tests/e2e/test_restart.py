@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent dies, stops, comes back: limits hold meanwhile, nothing is lost and
+nothing is billed twice."""
+import json
+import threading
+import time
+
+from checks import assert_metered, events_of, totals, wait_events
+from weirlab import policy, wait_for
+from weirlab.clients import Sdk, usage_events
+from weirlab.raw_http import chat_body, send
+
+CHAT = "/v1/chat/completions"
+POLICY = policy.document(
+    {"paid": {"credit": "hard", "reserve_output_tokens": 16},
+     "slow": {"requests": {"per_minute": 60, "burst": 5}, "concurrency": 2}},
+    {"acme": ("paid", "sk-acme"), "slow": ("slow", "sk-slow")})
+
+
+class Load:
+    """Clients that ask without pause until told to stop; plain and streamed."""
+
+    def __init__(self, lab, key, threads=3):
+        self.lab, self.key = lab, key
+        self.stop, self.statuses, self.failed = threading.Event(), [], []
+        self.threads = [threading.Thread(target=self._run, args=(i,)) for i in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, seed):
+        n = seed
+        try:
+            while not self.stop.is_set():
+                with self.lab.connect() as sock:
+                    for _ in range(5):
+                        n += 1
+                        answer = send(sock, "POST", CHAT, self.key,
+                                      chat_body(1 + n % 9, stream=n % 2 == 0, include_usage=True,
+                                                delay_ms=n % 3))
+                        answer.body()
+                        self.statuses.append(answer.status)
+                        if answer.status != 200:
+                            break
+        except OSError as e:
+            self.failed.append(e)
+
+    def finish(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(30)
+        assert not self.failed, self.failed
+
+
+def test_kill_9_under_load_loses_nothing_and_bills_nothing_twice(lab_nats):
+    lab = lab_nats
+    lab.start_agent(POLICY)
+    lab.ctl("credit", "grant", "acme", "1000")
+    load = Load(lab, "sk-acme")
+    for _ in range(4):
+        seen = len(load.statuses)
+        wait_for(lambda: len(load.statuses) >= seen + 60, "load")
+        lab.kill_agent()
+        seen = len(load.statuses)
+        wait_for(lambda: len(load.statuses) >= seen + 60, "load while the agent is dead")
+        lab.start_agent()
+    seen = len(load.statuses)
+    wait_for(lambda: len(load.statuses) >= seen + 60, "load after the last restart")
+    load.finish()
+
+    assert set(load.statuses) == {200}
+    served = lab.served("sk-acme")
+    assert len(served) == len(load.statuses)
+    events = wait_events(lab, len(served), "acme")
+    assert_metered(events, served)
+    spent = totals(events)["price"]
+    balance = wait_for(lambda: (b := lab.ctl("credit", "balance", "acme"))["reserved"] == "0" and b,
+                       "settlement")
+    assert policy.nano(balance["balance"]) == 1000 * policy.NANO - spent
+    assert lab.weirctl("ledger", "verify").returncode == 0
+    wait_for(lambda: lab.ctl("status")["nats"]["backlog"] == 0, "the backlog to drain")
+    assert_metered(usage_events(lab.stream(), "acme"), served)
+    assert lab.ctl("status")["ring"]["lost"] == 0
+
+
+def test_limits_hold_while_the_agent_is_dead(lab):
+    lab.start_agent(POLICY)
+    sdk = Sdk(lab, "sk-slow")
+    lab.kill_agent()
+    began = time.monotonic()
+    done = [sdk.call(tokens=1) for _ in range(20)]
+    admitted = sum(d["ok"] for d in done)
+    assert 5 <= admitted <= 5 + int(time.monotonic() - began) + 1
+    assert all(d["attempts"] == [429] for d in done if not d["ok"])
+    lab.start_agent()
+    events = wait_events(lab, admitted)
+    assert_metered(events, lab.served("sk-slow"))
+    assert not sdk.call(tokens=1)["ok"], "the bucket was refilled by the restart"
+
+
+def test_slots_are_freed_while_the_agent_is_dead(lab):
+    document = policy.document({"two": {"concurrency": 2}}, {"acme": ("two", "sk-acme")})
+    lab.start_agent(document)
+    sdk = Sdk(lab, "sk-acme")
+    lab.kill_agent()
+
+    def wave():
+        calls = [sdk.start(tokens=2, stream=True, include_usage=True, hold=1) for _ in range(10)]
+        for call in calls:
+            call.first.result(10)
+        running = [c for c in calls if not c.end.done()]
+        assert len(running) == 2
+        return running
+
+    for call in wave():
+        sdk.abort(call)
+        call.result()
+    wait_for(lambda: lab.admin()["open"] == 0, "the server to notice")
+    running = wait_for(lambda: sdk.call(tokens=1)["ok"], "the slots") and wave()
+    lab.admin("release")
+    assert all(c.result()["ok"] for c in running)
+    lab.start_agent()
+    wait_for(lambda: lab.ctl("tenant", "show", "acme")["live"]["inflight"] == 0, "the slots")
+
+
+def test_a_stream_that_spans_a_kill_is_metered_whole(lab):
+    lab.start_agent(POLICY)
+    lab.ctl("credit", "grant", "acme", "10")
+    sdk = Sdk(lab, "sk-acme")
+    call = sdk.start(tokens=40, stream=True, include_usage=True, hold=1)
+    call.first.result(10)
+    lab.kill_agent()
+    lab.start_agent()
+    lab.kill_agent()
+    lab.admin("release")
+    assert call.result()["ok"]
+    lab.start_agent()
+    events = wait_events(lab, 1)
+    assert_metered(events, lab.served("sk-acme"))
+    assert events[0]["usage_source"] == "reported"
+
+
+def test_sigterm_stops_cleanly_and_keeps_what_was_metered(lab):
+    lab.start_agent(POLICY)
+    lab.ctl("credit", "grant", "acme", "10")
+    load = Load(lab, "sk-acme", threads=2)
+    wait_for(lambda: len(load.statuses) >= 40, "load")
+    load.finish()
+    assert lab.stop_agent() == 0
+    assert not lab.control.exists()
+    lab.start_agent()
+    assert_metered(wait_events(lab, len(load.statuses)), lab.served("sk-acme"))
+
+
+def test_detach_takes_everything_down_and_traffic_goes_on(lab):
+    lab.start_agent(POLICY)
+    assert lab.pins.is_dir()
+    sdk = Sdk(lab, "sk-slow")
+    while sdk.call(tokens=1)["ok"]:
+        pass
+    lab.stop_agent()
+    lab.detach()
+    assert not lab.pins.exists()
+    hooks = json.loads(lab.in_server("bpftool", "net", "show", "-j").stdout)[0]
+    assert hooks["xdp"] == [] and hooks["tc"] == []
+    assert sdk.call(tokens=1)["ok"], "a limit outlived the detach"
+    assert lab.detach() is None  # again: nothing to do, no complaint
+
+
+def test_open_connections_live_on_across_a_restart(lab):
+    lab.start_agent(POLICY)
+    lab.ctl("credit", "grant", "acme", "10")
+    with lab.connect() as sock:
+        assert send(sock, "POST", CHAT, "sk-acme", chat_body(2)).json()
+        lab.kill_agent()
+        assert send(sock, "POST", CHAT, "sk-acme", chat_body(3)).json()
+        lab.start_agent()
+        assert send(sock, "POST", CHAT, "sk-acme", chat_body(4)).json()
+    assert_metered(wait_events(lab, 3), lab.served("sk-acme"))
+    assert [e["output_tokens"] for e in events_of(lab)] == [2, 3, 4]

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model server that answers as vLLM does, on the HTTP stack vLLM runs on
+(uvicorn, starlette, httptools, uvloop), with words for tokens.
+
+What a request can ask of it, so that tests know beforehand what is served:
+
+  prompt tokens       the number of words in the prompt
+  completion tokens   max_completion_tokens, max_tokens, or 16
+  metadata.ttft_ms    delay before the first token
+  metadata.delay_ms   delay between tokens
+  metadata.hold       "1": stop after the first token until the admin says release
+  metadata.cached     how many prompt tokens came from the prefix cache
+  metadata.pad        bytes of padding in each token
+
+What it served it tells on a unix socket, which nobody guards: connect, send one
+line (`report`, `release`, `reset`), read one JSON document.
+
+  python3 -m weirlab.model_server --admin /tmp/admin.sock --port 8000
+"""
+import argparse
+import asyncio
+import base64
+import itertools
+import json
+import os
+import socket
+import struct
+import time
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+CHAT_MODEL = "llama-3.3-70b-instruct"
+EMBEDDING_MODEL = "bge-m3"
+DEFAULT_TOKENS = 16
+
+
+class Book:
+    """What was served, one record per request, in order of arrival."""
+
+    def __init__(self):
+        self.records = []
+        self.released = asyncio.Event()
+        self.bad = 0
+
+    def open(self, request, body, kind, prompt):
+        auth = request.headers.get("authorization", "")
+        record = {
+            "id": "", "key": auth[7:] if auth.startswith("Bearer ") else "", "kind": kind,
+            "model": body.get("model", ""), "stream": bool(body.get("stream")),
+            "include_usage": bool((body.get("stream_options") or {}).get("include_usage")),
+            "prompt": prompt, "cached": 0, "completion": 0, "state": "open",
+            "client": request.client.host if request.client else "",
+        }
+        self.records.append(record)
+        return record
+
+    def report(self):
+        return {"requests": self.records, "bad": self.bad,
+                "open": sum(r["state"] == "open" for r in self.records)}
+
+    def command(self, line):
+        if line == "release":
+            self.released.set()
+        elif line == "reset":
+            self.released = asyncio.Event()
+            self.records = [r for r in self.records if r["state"] == "open"]
+        return self.report()
+
+
+book = None
+serial = itertools.count(1)
+boot = os.urandom(4).hex()
+
+
+def make_id(prefix):
+    return f"{prefix}-{boot}{next(serial):024x}"
+
+
+def words(text):
+    return len(text.split())
+
+
+def prompt_words(value):
+    """Words of a prompt, an input or a list of messages."""
+    if isinstance(value, str):
+        return words(value)
+    if isinstance(value, list):
+        return sum(prompt_words(v) for v in value)
+    if isinstance(value, dict):
+        return prompt_words(value.get("content") or value.get("text") or "")
+    return 0
+
+
+class Plan:
+    """How the answer to one request is made."""
+
+    def __init__(self, body):
+        meta = body.get("metadata") or {}
+        limit = body.get("max_completion_tokens", body.get("max_tokens"))
+        self.tokens = DEFAULT_TOKENS if limit is None else int(limit)
+        self.finish = "stop" if limit is None else "length"
+        self.ttft = float(meta.get("ttft_ms", 0)) / 1000
+        self.delay = float(meta.get("delay_ms", 0)) / 1000
+        self.hold = meta.get("hold") == "1"
+        self.cached = int(meta.get("cached", 0))
+        self.pad = "x" * int(meta.get("pad", 0))
+
+    def token(self, n):
+        return f" tok{n}{self.pad}"
+
+    async def wait(self, n):
+        """Before token n, counted from 0."""
+        if n == 1 and self.hold:
+            await book.released.wait()
+        pause = self.ttft if n == 0 else self.delay
+        if pause:
+            await asyncio.sleep(pause)
+
+
+def usage_of(record):
+    usage = {"prompt_tokens": record["prompt"],
+             "total_tokens": record["prompt"] + record["completion"],
+             "completion_tokens": record["completion"],
+             "prompt_tokens_details": None}
+    if record["cached"]:
+        usage["prompt_tokens_details"] = {"cached_tokens": record["cached"]}
+    return usage
+
+
+def chat_choice(text, finish):
+    return {"index": 0,
+            "message": {"role": "assistant", "content": text, "refusal": None, "annotations": None,
+                        "audio": None, "function_call": None, "tool_calls": [],
+                        "reasoning_content": None},
+            "logprobs": None, "finish_reason": finish, "stop_reason": None, "token_ids": None}
+
+
+def text_choice(text, finish):
+    return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish,
+            "stop_reason": None, "prompt_logprobs": None}
+
+
+def chat_delta(text, finish, first):
+    delta = {"role": "assistant", "content": ""} if first else {"content": text}
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    if finish:
+        choice["stop_reason"] = None
+    return choice
+
+
+def text_delta(text, finish, first):
+    return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish,
+            "stop_reason": None}
+
+
+async def stream_answer(record, plan, envelope, delta, has_role):
+    """The chunks of a streamed answer; tells the book how it ended."""
+    def event(choices, **extra):
+        return "data: " + json.dumps({**envelope, "choices": choices, **extra},
+                                     separators=(",", ":")) + "\n\n"
+    try:
+        for n in range(plan.tokens):
+            await plan.wait(n)
+            if n == 0 and has_role:
+                yield event([delta("", None, True)])
+            record["completion"] += 1
+            last = n == plan.tokens - 1
+            yield event([delta(plan.token(n), plan.finish if last else None, False)])
+        if record["include_usage"]:
+            yield event([], usage=usage_of(record))
+        record["state"] = "done"
+        yield "data: [DONE]\n\n"
+    finally:
+        if record["state"] == "open":
+            record["state"] = "aborted"
+
+
+async def plain_answer(request, record, plan, envelope, choice):
+    async def produce():
+        for n in range(plan.tokens):
+            await plan.wait(n)
+
+    async def client_gone():
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    work, gone = asyncio.create_task(produce()), asyncio.create_task(client_gone())
+    await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+    aborted = not work.done()
+    work.cancel()
+    gone.cancel()
+    record["state"] = "aborted" if aborted else "done"
+    if aborted:
+        return PlainTextResponse("", status_code=499)
+    record["completion"] = plan.tokens
+    text = "".join(plan.token(n) for n in range(plan.tokens))
+    return JSONResponse({**envelope, "choices": [choice(text, plan.finish)], "service_tier": None,
+                         "system_fingerprint": None, "usage": usage_of(record),
+                         "prompt_logprobs": None, "kv_transfer_params": None})
+
+
+def refuse(message, status=400):
+    book.bad += 1
+    return JSONResponse({"error": {"message": message, "type": "BadRequestError", "param": None,
+                                   "code": status}}, status_code=status)
+
+
+async def read_body(request):
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+async def generate(request, kind, prompt_field, id_prefix, objects, choice, delta):
+    body = await read_body(request)
+    if body is None or prompt_field not in body:
+        return refuse(f"a JSON object with `{prompt_field}` is expected")
+    plan = Plan(body)
+    record = book.open(request, body, kind, prompt_words(body[prompt_field]))
+    record["id"] = make_id(id_prefix)
+    record["cached"] = plan.cached
+    envelope = {"id": record["id"], "object": objects[record["stream"]],
+                "created": int(time.time()), "model": record["model"]}
+    if not record["stream"]:
+        return await plain_answer(request, record, plan, envelope, choice)
+    return StreamingResponse(stream_answer(record, plan, envelope, delta, kind == "chat"),
+                             media_type="text/event-stream")
+
+
+async def chat(request):
+    return await generate(request, "chat", "messages", "chatcmpl",
+                          ("chat.completion", "chat.completion.chunk"), chat_choice, chat_delta)
+
+
+async def completions(request):
+    return await generate(request, "completion", "prompt", "cmpl",
+                          ("text_completion", "text_completion"), text_choice, text_delta)
+
+
+async def embeddings(request):
+    body = await read_body(request)
+    if body is None or "input" not in body:
+        return refuse("a JSON object with `input` is expected")
+    inputs = body["input"] if isinstance(body["input"], list) else [body["input"]]
+    record = book.open(request, body, "embedding", prompt_words(inputs))
+    record["id"] = make_id("embd")
+    size = int(body.get("dimensions") or 1024)
+    vector = [((i * 37) % 1000 - 500) / 7919 for i in range(size)]
+    if body.get("encoding_format") == "base64":  # what the SDKs ask for
+        vector = base64.b64encode(struct.pack(f"<{size}f", *vector)).decode()
+    record["state"] = "done"
+    return JSONResponse({
+        "id": record["id"], "object": "list", "created": int(time.time()), "model": record["model"],
+        "data": [{"index": i, "object": "embedding", "embedding": vector}
+                 for i in range(len(inputs))],
+        "usage": {"prompt_tokens": record["prompt"], "total_tokens": record["prompt"],
+                  "completion_tokens": 0, "prompt_tokens_details": None}})
+
+
+async def models(request):
+    return JSONResponse({"object": "list", "data": [
+        {"id": name, "object": "model", "created": int(time.time()), "owned_by": "vllm",
+         "root": name, "parent": None, "max_model_len": 131072, "permission": []}
+        for name in (CHAT_MODEL, EMBEDDING_MODEL)]})
+
+
+async def health(request):
+    return PlainTextResponse("")
+
+
+app = Starlette(routes=[
+    Route("/v1/chat/completions", chat, methods=["POST"]),
+    Route("/v1/completions", completions, methods=["POST"]),
+    Route("/v1/embeddings", embeddings, methods=["POST"]),
+    Route("/v1/models", models),
+    Route("/health", health),
+])
+
+
+async def admin(reader, writer):
+    line = (await reader.readline()).decode().strip()
+    writer.write(json.dumps(book.command(line)).encode())
+    await writer.drain()
+    writer.close()
+
+
+def listeners(port):
+    """One IPv4 and one IPv6 socket, as a server on a dual-stack host has them."""
+    socks = []
+    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        sock = socket.socket(family)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(2048)
+        socks.append(sock)
+    return socks
+
+
+async def main(args):
+    global book
+    book = Book()
+    server = uvicorn.Server(uvicorn.Config(app, http="httptools", loop="uvloop", lifespan="off",
+                                           log_level="warning", access_log=False,
+                                           timeout_keep_alive=60))
+    control = await asyncio.start_unix_server(admin, args.admin)
+    await server.serve(sockets=listeners(args.port))
+    control.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--admin", required=True)
+    parser.add_argument("--port", type=int, default=8000)
+    arguments = parser.parse_args()
+    uvicorn.Config(app, loop="uvloop").setup_event_loop()
+    asyncio.run(main(arguments))
