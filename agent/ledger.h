@@ -69,6 +69,9 @@ int64_t weir_ledger_balance_at(struct weir_ledger *l, uint32_t tenant, uint64_t 
 const char *weir_ledger_id(const struct weir_ledger *l);
 uint64_t weir_ledger_newest(const struct weir_ledger *l);
 
+/* Drop the projections and make them again from the log. */
+int weir_ledger_rebuild(struct weir_ledger *l, struct weir_error *err);
+
 /* Where a consumer of the log (the outbox) stands. Durable on return. */
 int weir_ledger_cursor_set(struct weir_ledger *l, const char *name, uint64_t seq,
 			   struct weir_error *err);

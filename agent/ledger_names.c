@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What the log refers to by number, and what else the database keeps: tenants'
+ * names, rate cards, API keys, consumers' cursors. Each write commits on its own.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/ledger_priv.h"
+#include "agent/price.h"
+#include "agent/store.h"
+
+/* --------------------------------------------------------------------- tenants */
+
+static int keep_name(struct weir_ledger *l, uint32_t index, const char *name)
+{
+	size_t want = (size_t)index + 1;
+	char **v;
+
+	if (index >= WEIR_ACCOUNT_MAX)
+		return -ERANGE;
+	if (want > l->n_names) {
+		v = reallocarray(l->names, want, sizeof(*v));
+		if (!v)
+			return -ENOMEM;
+		memset(v + l->n_names, 0, (want - l->n_names) * sizeof(*v));
+		l->names = v;
+		l->n_names = want;
+	}
+	l->names[index] = strdup(name);
+	return l->names[index] ? 0 : -ENOMEM;
+}
+
+int weir_ledger_load_names(struct weir_ledger *l, struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+	int rc;
+
+	if (sqlite3_prepare_v2(l->db, "SELECT idx, name FROM tenant ORDER BY idx DESC", -1, &st,
+			       NULL) != SQLITE_OK)
+		return weir_store_fail(l->db, err, "reading tenants");
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		if (keep_name(l, (uint32_t)sqlite3_column_int64(st, 0),
+			      (const char *)sqlite3_column_text(st, 1)))
+			return weir_fail(err, ENOMEM, "ledger: out of memory for tenants");
+	}
+	return rc == SQLITE_DONE ? 0 : weir_store_fail(l->db, err, "reading tenants");
+}
+
+const char *weir_ledger_tenant_name(struct weir_ledger *l, uint32_t index)
+{
+	return index < l->n_names ? l->names[index] : NULL;
+}
+
+int weir_ledger_tenant(struct weir_ledger *l, const char *name, uint32_t *index,
+		       struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *find = NULL, *put = NULL;
+	sqlite3_int64 made;
+	int rc;
+
+	if (!weir_name_ok(name))
+		return weir_fail(err, EINVAL, "tenant \"%s\": not a name ([a-z0-9_-]{1,63})", name);
+	if (sqlite3_prepare_v2(l->db, "SELECT idx FROM tenant WHERE name = ?", -1, &find, NULL) !=
+	    SQLITE_OK)
+		return weir_store_fail(l->db, err, "looking up a tenant");
+	sqlite3_bind_text(find, 1, name, -1, SQLITE_STATIC);
+	rc = sqlite3_step(find);
+	if (rc == SQLITE_ROW) {
+		*index = (uint32_t)sqlite3_column_int64(find, 0);
+		return 0;
+	}
+	if (rc != SQLITE_DONE)
+		return weir_store_fail(l->db, err, "looking up a tenant");
+	if (sqlite3_prepare_v2(l->db, "INSERT INTO tenant (name) VALUES (?)", -1, &put, NULL) !=
+	    SQLITE_OK)
+		return weir_store_fail(l->db, err, "adding a tenant");
+	sqlite3_bind_text(put, 1, name, -1, SQLITE_STATIC);
+	if (sqlite3_step(put) != SQLITE_DONE)
+		return weir_store_fail(l->db, err, "adding a tenant");
+	made = sqlite3_last_insert_rowid(l->db);
+	if (keep_name(l, (uint32_t)made, name))
+		return weir_fail(err, ENOMEM, "tenant \"%s\": out of memory", name);
+	*index = (uint32_t)made;
+	return 0;
+}
+
+/* ----------------------------------------------------------------------- cards */
+
+/* 1 and *id: the very card is there. 0: nothing of that name and version. */
+static int find_card(struct weir_ledger *l, const struct weir_card *c, uint32_t *id,
+		     struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+	int rc;
+
+	if (sqlite3_prepare_v2(l->db, "SELECT id, sha256 FROM card WHERE name = ? AND version = ?",
+			       -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(l->db, err, "looking up a rate card");
+	sqlite3_bind_text(st, 1, c->name, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 2, c->version, -1, SQLITE_STATIC);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_DONE)
+		return 0;
+	if (rc != SQLITE_ROW)
+		return weir_store_fail(l->db, err, "looking up a rate card");
+	if (sqlite3_column_bytes(st, 1) != sizeof(c->sha256) ||
+	    memcmp(sqlite3_column_blob(st, 1), c->sha256, sizeof(c->sha256)))
+		return weir_fail(err, EEXIST,
+				 "rate card \"%s\" version \"%s\" is in use with other content; a "
+				 "card is immutable, give the change a new version",
+				 c->name, c->version);
+	*id = (uint32_t)sqlite3_column_int64(st, 0);
+	return 1;
+}
+
+int weir_ledger_card(struct weir_ledger *l, const struct weir_card *c, uint32_t *id,
+		     struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+	int ret;
+
+	ret = find_card(l, c, id, err);
+	if (ret)
+		return ret < 0 ? ret : 0;
+	if (sqlite3_prepare_v2(l->db,
+			       "INSERT INTO card (name, version, sha256, json) VALUES (?,?,?,?)",
+			       -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(l->db, err, "storing a rate card");
+	sqlite3_bind_text(st, 1, c->name, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 2, c->version, -1, SQLITE_STATIC);
+	sqlite3_bind_blob(st, 3, c->sha256, sizeof(c->sha256), SQLITE_STATIC);
+	sqlite3_bind_text(st, 4, c->json, -1, SQLITE_STATIC);
+	if (sqlite3_step(st) != SQLITE_DONE)
+		return weir_store_fail(l->db, err, "storing a rate card");
+	*id = (uint32_t)sqlite3_last_insert_rowid(l->db);
+	return 0;
+}
+
+/* --------------------------------------------------------------------- cursors */
+
+int weir_ledger_cursor_set(struct weir_ledger *l, const char *name, uint64_t seq,
+			   struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+
+	if (sqlite3_prepare_v2(l->db,
+			       "INSERT INTO cursor VALUES (?1, ?2)"
+			       " ON CONFLICT (name) DO UPDATE SET seq = ?2",
+			       -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(l->db, err, "moving a cursor");
+	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, (sqlite3_int64)seq);
+	if (sqlite3_step(st) != SQLITE_DONE)
+		return weir_store_fail(l->db, err, "moving a cursor");
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ keys */
+
+int weir_ledger_key_add(struct weir_ledger *l, const struct weir_stored_key *k,
+			struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+	int rc;
+
+	if (!weir_ledger_tenant_name(l, k->tenant))
+		return weir_fail(err, ENOENT, "key %.15s…: no such tenant", k->hint);
+	if (sqlite3_prepare_v2(l->db, "INSERT INTO apikey VALUES (?,?,?,?,?,?)", -1, &st, NULL) !=
+	    SQLITE_OK)
+		return weir_store_fail(l->db, err, "adding a key");
+	sqlite3_bind_blob(st, 1, k->sha256, sizeof(k->sha256), SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, k->tenant);
+	sqlite3_bind_text(st, 3, k->hint, (int)strnlen(k->hint, sizeof(k->hint)), SQLITE_STATIC);
+	sqlite3_bind_int64(st, 4, (sqlite3_int64)k->created_ns);
+	sqlite3_bind_int64(st, 5, (sqlite3_int64)k->expires_ns);
+	sqlite3_bind_int64(st, 6, (sqlite3_int64)k->revoked_ns);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_UNIQUE)
+		return weir_fail(err, EEXIST, "key %.15s…: there already", k->hint);
+	return rc == SQLITE_DONE ? 0 : weir_store_fail(l->db, err, "adding a key");
+}
+
+int weir_ledger_key_revoke(struct weir_ledger *l, const uint8_t sha256[static 32],
+			   struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+
+	/* The first time counts, so that a repeat changes nothing. */
+	if (sqlite3_prepare_v2(l->db,
+			       "UPDATE apikey SET revoked = CASE revoked WHEN 0 THEN ?1"
+			       " ELSE revoked END WHERE sha256 = ?2",
+			       -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(l->db, err, "revoking a key");
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)weir_wall_ns());
+	sqlite3_bind_blob(st, 2, sha256, 32, SQLITE_STATIC);
+	if (sqlite3_step(st) != SQLITE_DONE)
+		return weir_store_fail(l->db, err, "revoking a key");
+	if (!sqlite3_changes(l->db))
+		return weir_fail(err, ENOENT, "no such key in the ledger");
+	return 0;
+}
+
+static int read_keys(struct weir_ledger *l, sqlite3_stmt *st, struct weir_stored_key **v, size_t *n,
+		     struct weir_error *err)
+{
+	size_t cap = 0;
+	int rc;
+
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct weir_stored_key *k;
+
+		if (*n == cap) {
+			cap = cap ? 2 * cap : 16;
+			k = reallocarray(*v, cap, sizeof(*k));
+			if (!k)
+				return weir_fail(err, ENOMEM, "ledger: out of memory for keys");
+			*v = k;
+		}
+		k = &(*v)[*n];
+		*k = (struct weir_stored_key){ 0 };
+		if (sqlite3_column_bytes(st, 0) != sizeof(k->sha256))
+			return weir_fail(err, EBADMSG, "ledger: a damaged key");
+		memcpy(k->sha256, sqlite3_column_blob(st, 0), sizeof(k->sha256));
+		k->tenant = (uint32_t)sqlite3_column_int64(st, 1);
+		strncpy(k->hint, (const char *)sqlite3_column_text(st, 2), sizeof(k->hint) - 1);
+		k->created_ns = (uint64_t)sqlite3_column_int64(st, 3);
+		k->expires_ns = (uint64_t)sqlite3_column_int64(st, 4);
+		k->revoked_ns = (uint64_t)sqlite3_column_int64(st, 5);
+		(*n)++;
+	}
+	return rc == SQLITE_DONE ? 0 : weir_store_fail(l->db, err, "reading keys");
+}
+
+int weir_ledger_keys(struct weir_ledger *l, struct weir_stored_key **out, size_t *n,
+		     struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+	weir_autofree struct weir_stored_key *v = NULL;
+	size_t count = 0;
+	int ret;
+
+	if (sqlite3_prepare_v2(l->db,
+			       "SELECT sha256, tenant, hint, created, expires, revoked FROM apikey"
+			       " ORDER BY created, sha256",
+			       -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(l->db, err, "reading keys");
+	ret = read_keys(l, st, &v, &count, err);
+	if (ret)
+		return ret;
+	*out = v;
+	*n = count;
+	v = NULL;
+	return 0;
+}
