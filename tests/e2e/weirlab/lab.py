@@ -87,7 +87,7 @@ class Lab:
         self.clients = HERE.parent / "clients"
         self.node = shutil.which(os.environ.get("NODE", "node")) or "node"
         self.nats_url = "nats://127.0.0.1:4222"
-        self.agent = self.nats = self.server = None
+        self.agent = self.nats = self.server = self.dir = None
         self._keep_files = keep_files
         self._children = []
         self._undo = contextlib.ExitStack()
@@ -155,7 +155,7 @@ class Lab:
         if self.pins.exists():
             found.append(f"pins {self.pins}")
         found += [f"process {c.pid} ({c.args[-1]})" for c in self._children if c.poll() is None]
-        if not self._keep_files and self.dir.exists():
+        if not self._keep_files and self.dir and self.dir.exists():
             found.append(f"folder {self.dir}")
         return found
 

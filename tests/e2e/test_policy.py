@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy is taken as a whole or not at all."""
+import copy
+import json
+
+import jsonschema
+import pytest
+from weirlab import ROOT, policy
+from weirlab.clients import Sdk
+
+TIERS = {"slow": {"requests": {"per_minute": 60, "burst": 2}}, "open": {}}
+GOOD = policy.document(TIERS, {"acme": ("slow", "sk-acme"), "zeta": ("open", "sk-zeta")})
+FILE = "10-policy.json"
+
+
+def changed(path, value):
+    """GOOD with one value replaced (or added), as text; path is slash separated."""
+    document = copy.deepcopy(GOOD)
+    *parents, last = path.split("/")
+    node = document
+    for name in parents:
+        node = node[int(name)] if isinstance(node, list) else node[name]
+    node[last] = value
+    return json.dumps(document)
+
+
+ONE_KEY = policy.hash_key("sk-acme")
+BAD = {
+    "unknown field": (changed("tiers/slow/reqests", 3), "reqests"),
+    "wrong type": (changed("tiers/slow/concurrency", "two"), "two"),
+    "float for a count": (changed("tiers/slow/concurrency", 1.5), "1.5"),
+    "negative": (changed("tiers/slow/concurrency", -1), "-1"),
+    "overflow": (changed("tiers/slow/requests", {"per_minute": 10**19}), "per_minute"),
+    "price overflow": (changed("rate_cards/0/models/0/price", {"input": "9" * 30, "per": 1}),
+                       "input"),
+    "price as a float": (changed("rate_cards/0/models/0/price", {"input": 0.5, "per": 1}), "input"),
+    "unknown tier": (changed("tenants/acme/tier", "gold"), "gold"),
+    "bad name": (changed("tenants/Ac me", {"tier": "open"}), "Ac me"),
+    "key of two tenants": (changed("tenants/zeta/keys", [ONE_KEY]), "zeta"),
+    "prefix of two tenants": (changed("tenants", {
+        "a": {"tier": "open", "sources": ["10.1.0.0/16"]},
+        "b": {"tier": "open", "sources": ["10.1.0.0/16"]}}), "10.1.0.0/16"),
+    "host bits": (changed("tenants/acme/sources", ["10.1.0.1/16"]), "10.1.0.1/16"),
+    "not a hash": (changed("tenants/acme/keys", ["sk-plain"]), "keys"),
+    "duplicate key": (json.dumps(GOOD).replace('"open": {}', '"open": {}, "open": {}'), "open"),
+    "not JSON": (json.dumps(GOOD)[:-1], FILE),
+    "empty": ("", FILE),
+    "an array": ("[]", FILE),
+}
+
+
+@pytest.fixture(scope="module")
+def running(request):
+    from weirlab import Lab
+    with Lab() as lab:
+        lab.start_server()
+        lab.start_agent(GOOD)
+        yield lab
+    assert lab.leftovers() == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_policy_changes_nothing_and_says_where(running, name):
+    lab = running
+    text, word = BAD[name]
+    before = lab.ctl("policy", "show")
+    folder = lab.write_policy(text, "bad")
+    for verb in ("check", "apply"):
+        done = lab.weirctl("policy", verb, folder, check=False)
+        assert done.returncode == 1, done.stdout
+        lines = done.stderr.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("weirctl: ")
+        assert FILE in lines[0] and word in lines[0], lines[0]
+    assert lab.ctl("policy", "show") == before
+
+
+def test_good_policy_takes_effect_at_once(lab):
+    lab.start_agent(GOOD)
+    sdk = Sdk(lab, "sk-acme")
+    assert [sdk.call(tokens=1)["ok"] for _ in range(3)] == [True, True, False]
+    new = copy.deepcopy(GOOD)
+    new["tenants"]["acme"]["tier"] = "open"
+    new["tenants"]["added"] = {"tier": "open", "keys": [policy.hash_key("sk-added")]}
+    del new["tenants"]["zeta"]
+    assert lab.weirctl("policy", "apply", lab.write_policy(new)).returncode == 0
+    assert all(sdk.call(tokens=1)["ok"] for _ in range(5))
+    assert Sdk(lab, "sk-added").call(tokens=1)["ok"]
+    assert Sdk(lab, "sk-zeta").call(tokens=1)["error"]["status"] == 401
+
+
+def test_bad_policy_at_start_is_one_line_and_no_start(lab):
+    from weirlab import LabError
+    with pytest.raises(LabError, match="reqests"):
+        lab.start_agent(BAD["unknown field"][0])
+    assert Sdk(lab, "sk-acme").call(tokens=1)["ok"], "traffic was cut"
+
+
+def test_default_policies_fit_their_schema_and_are_taken(lab):
+    folder = ROOT / "policies"
+    (schema_path,) = folder.rglob("*schema.json")
+    schema = json.loads(schema_path.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    files = sorted(p for p in folder.glob("*.json") if p != schema_path)
+    assert files
+    for path in files:
+        validator.validate(json.loads(path.read_text()))
+    for text, _word in (BAD["unknown field"], BAD["wrong type"], BAD["not a hash"]):
+        assert not validator.is_valid(json.loads(text))
+    assert validator.is_valid(GOOD)
+    whole = {}
+    for path in files:
+        for name, value in json.loads(path.read_text()).items():
+            whole.setdefault(name, value)
+    assert {"free", "pro", "enterprise"} <= set(whole["tiers"]) and whole["rate_cards"]
+    lab.start_agent(GOOD)
+    assert lab.weirctl("policy", "check", folder).returncode == 0
