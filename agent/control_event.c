@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Handlers of `events` and `why`: usage as CloudEvents, read from the ledger,
+ * and the last refusals, from memory.
+ */
+#include "control_call.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "denials.h"
+#include "event.h"
+#include "reason.h"
+
+#define FOLLOW_MS 200
+
+struct walk {
+	struct weir_call *c;
+	struct weir_reader *reader;
+	struct weir_text text;
+	struct weir_event_origin origin;
+	uint64_t until_seq;
+};
+
+static int event_item(const struct weir_entry *e, void *ctx)
+{
+	struct walk *w = ctx;
+	int r;
+
+	if (e->seq > w->until_seq)
+		return 1;
+	r = weir_event_json(e, &w->origin, weir_reader_card(w->reader, e->row->card_id), &w->text);
+
+	return r ? r : weir_call_item_text(w->c, w->text.p, w->text.len);
+}
+
+static int events(struct walk *w, struct weir_entry_query *q, bool following,
+		  struct weir_error *err)
+{
+	uint64_t newest;
+	int r;
+
+	for (;;) {
+		r = weir_reader_newest(w->reader, &newest, err);
+		if (!r && newest >= q->from_seq) {
+			/* Only so far: what is committed during the walk is the next one's. */
+			w->until_seq = newest;
+			r = weir_reader_entries(w->reader, q, event_item, w, err);
+			r = r > 0 ? 0 : r;
+			q->from_seq = newest + 1;
+		}
+		if (!r)
+			r = weir_call_flush(w->c);
+		if (r || !following)
+			return r;
+		q->since_ns = 0;
+		if (weir_call_over(w->c, FOLLOW_MS))
+			return 0;
+	}
+}
+
+int weir_do_events(struct weir_call *c, struct weir_error *err)
+{
+	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE };
+	weir_autofree struct weir_status *s = NULL;
+	struct walk w = { .c = c };
+	const char *tenant = NULL;
+	bool following = false;
+	uint64_t newest = 0;
+	int r = weir_call_query(c, &q, true, &tenant, err);
+
+	if (!r)
+		r = weir_call_bool(c, "follow", &following, err);
+	if (!r && following && q.limit)
+		r = weir_fail(err, EINVAL, "request: limit: does not go with follow");
+	if (r)
+		return r;
+	w.reader = weir_call_reader(c, err);
+	if (!w.reader)
+		return -EIO;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	c->view->status(c->view->ctx, s);
+	w.origin = (struct weir_event_origin){
+		.ledger_id = weir_reader_ledger_id(w.reader),
+		.node = s->node,
+		.services = c->view->services,
+		.n_services = c->view->n_services,
+	};
+	/* Without --since, following starts now. */
+	if (following && !q.since_ns)
+		r = weir_reader_newest(w.reader, &newest, err);
+	q.from_seq = newest + 1;
+	if (!r)
+		r = events(&w, &q, following, err);
+	weir_text_free(&w.text);
+	return r;
+}
+
+/* ----------------------------------------------------------------------- why */
+
+static json_t *figure(uint32_t reason, int64_t n)
+{
+	return weir_reason_is_money(reason) ? weir_json_money(n) : json_integer(n);
+}
+
+int weir_do_why(struct weir_call *c, struct weir_error *err)
+{
+	struct weir_refusal last[WEIR_DENIALS_KEPT];
+	const char *tenant = NULL;
+	uint32_t index = 0;
+	json_t *rows;
+	size_t n;
+	int r = weir_call_tenant(c, false, &tenant, &index, err);
+
+	if (r)
+		return r;
+	rows = json_array();
+	n = weir_denials_last(c->view->denials, index, last, WEIR_DENIALS_KEPT);
+	for (size_t i = 0; rows && i < n; i++) {
+		const struct weir_refusal *d = &last[i];
+
+		/* Rounded up: waiting that long is enough. */
+		json_array_append_new(
+			rows,
+			json_pack("{s:o,s:s,s:o,s:o,s:o,s:o}", "time", weir_json_time(d->wall_ns),
+				  "reason", weir_reason_name(d->reason), "limit",
+				  figure(d->reason, d->limit), "value", figure(d->reason, d->value),
+				  "asked", figure(d->reason, d->asked), "retry_after_ms",
+				  weir_json_count(d->retry_after_ns / 1000000 +
+						  !!(d->retry_after_ns % 1000000))));
+	}
+	return weir_call_result(c, rows);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Handlers of `status` and `top`: figures only, nothing is changed.
+ */
+#include "control_call.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "denials.h"
+#include "publisher.h"
+#include "reason.h"
+#include "writer.h"
+
+static json_t *interfaces_json(const struct weir_status *s)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < s->n_interfaces && i < WEIR_STATUS_INTERFACES; i++) {
+		const struct weir_status_interface *f = &s->interfaces[i];
+		json_t *neighbours = json_array();
+
+		for (size_t j = 0; j < f->n_neighbours && j < WEIR_STATUS_NEIGHBOURS; j++)
+			json_array_append_new(neighbours, weir_json_text(f->neighbours[j]));
+		json_array_append_new(list,
+				      json_pack("{s:o,s:s,s:s,s:o}", "name",
+						weir_json_text(f->name), "xdp_mode", f->xdp_mode,
+						"tc_mode", f->tc_mode, "neighbours", neighbours));
+	}
+	return list;
+}
+
+/* The publisher's and the writer's state belong to warnings as much as the wiring's. */
+static json_t *warnings_json(const struct weir_agent_view *v, const struct weir_status *s,
+			     const struct weir_publisher_status *nats)
+{
+	struct weir_writer_stats w;
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < s->n_warnings && i < WEIR_STATUS_WARNINGS; i++)
+		json_array_append_new(list, weir_json_text(s->warnings[i]));
+	if (v->publisher && nats->warning[0])
+		json_array_append_new(list, weir_json_text(nats->warning));
+	weir_writer_stats(v->writer, &w);
+	if (!w.healthy)
+		json_array_append_new(
+			list, weir_json_text(w.error[0] ? w.error : "ledger: not writable"));
+	return list;
+}
+
+json_t *weir_status_json(const struct weir_agent_view *v)
+{
+	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
+	struct weir_publisher_status nats = { .connected = false };
+	json_t *verdicts;
+
+	if (!s)
+		return NULL;
+	v->status(v->ctx, s);
+	if (v->publisher)
+		weir_publisher_status(v->publisher, &nats);
+	verdicts = json_object();
+	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
+		json_object_set_new(verdicts, weir_reason_name(i), weir_json_count(s->verdicts[i]));
+	return json_pack(
+		"{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}",
+		"instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
+		(int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
+		interfaces_json(s), "verdicts", verdicts, "ring", "bytes",
+		weir_json_count(s->ring_bytes), "used", weir_json_count(s->ring_used), "lost",
+		weir_json_count(s->ring_lost), "nats",
+		v->publisher ? json_pack("{s:b,s:o,s:o}", "connected", (int)nats.connected,
+					 "backlog", weir_json_count(nats.backlog), "acked",
+					 weir_json_count(nats.acked))
+			     : json_null(),
+		"flows", "used", weir_json_count(s->flows_used), "max",
+		weir_json_count(s->flows_max), "tenants", "used", weir_json_count(s->tenants_used),
+		"max", weir_json_count(s->tenants_max), "warnings", warnings_json(v, s, &nats));
+}
+
+int weir_do_status(struct weir_call *c, struct weir_error *err)
+{
+	return weir_call_result(c, weir_status_json(c->view));
+}
+
+/* A row per tenant of the policy; rates are the client's to reckon, from two looks. */
+int weir_do_top(struct weir_call *c, struct weir_error *err)
+{
+	struct weir_policy *p = c->view->policy(c->view->ctx);
+	json_t *rows = json_array();
+
+	for (size_t i = 0; rows && i < p->n_tenants; i++) {
+		const struct weir_tenant_policy *tp = &p->tenants[i];
+		struct weir_tenant t;
+		uint32_t index;
+
+		if (c->view->tenant_index(c->view->ctx, tp->name, &index) ||
+		    c->view->tenant_live(c->view->ctx, index, &t))
+			continue;
+		json_array_append_new(rows, json_pack("{s:s,s:s,s:o,s:o,s:o,s:o}", "tenant",
+						      tp->name, "tier", tp->tier, "admitted",
+						      weir_json_count(t.admitted), "refused",
+						      weir_json_count(t.refused), "connected",
+						      weir_json_count(t.connected), "live",
+						      weir_live_json(c->view, index)));
+	}
+	weir_policy_unref(p);
+	return weir_call_result(
+		c, json_pack("{s:o,s:o}", "status", weir_status_json(c->view), "tenants", rows));
+}
