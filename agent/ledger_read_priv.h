@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of struct weir_reader, shared by the files that read the ledger.
+ */
+#ifndef WEIR_LEDGER_READ_PRIV_H
+#define WEIR_LEDGER_READ_PRIV_H
+
+#include <sqlite3.h>
+
+#include "agent/ledger_read.h"
+#include "agent/ledger_sql.h"
+
+struct weir_card;
+
+struct weir_reader {
+	sqlite3 *db;
+	char id[40];
+	char **names; /* by number, filled as they are met */
+	size_t n_names;
+	struct weir_card **cards; /* by row id, likewise */
+	size_t n_cards;
+	struct weir_posting post; /* scratch of decoding */
+};
+
+/* Decode r; the entry points into r, *row or *g, and the reader's scratch. prev
+ * is the hash of the entry before. 0, -EBADMSG, -ENOMEM. */
+int weir_reader_decode(struct weir_reader *rd, const struct weir_entry_row *r,
+		       const uint8_t prev[static WEIR_HASH_BYTES], struct weir_row *row,
+		       struct weir_grant *g, struct weir_entry *out);
+
+/* A damaged entry, in words. */
+int weir_reader_damaged(struct weir_reader *rd, uint64_t seq, struct weir_error *err);
+
+#endif
