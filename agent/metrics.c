@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes /metrics and the page. Amounts are decimal text made from integers:
+ * what Prometheus makes of them is its own business.
+ */
+#include "metrics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control_call.h"
+#include "denials.h"
+#include "money.h"
+#include "publisher.h"
+#include "reason.h"
+#include "writer.h"
+
+struct tenant_row {
+	const char *name; /* the policy's */
+	const char *tier;
+	struct weir_tenant live;
+	struct weir_live figures;
+	uint64_t refused[WEIR_REASON_MAX];
+};
+
+typedef void row_fn(FILE *f, const struct tenant_row *r);
+
+static void each_tenant(const struct weir_agent_view *v, FILE *f, row_fn *fn)
+{
+	struct weir_policy *p = v->policy(v->ctx);
+	struct tenant_row row;
+	size_t shown = 0;
+
+	for (size_t i = 0; i < p->n_tenants && shown < WEIR_METRICS_TENANTS; i++) {
+		uint32_t index;
+
+		memset(&row, 0, sizeof(row));
+		row.name = p->tenants[i].name;
+		row.tier = p->tenants[i].tier;
+		if (v->tenant_index(v->ctx, row.name, &index) ||
+		    v->tenant_live(v->ctx, index, &row.live))
+			continue;
+		weir_live_figures(&row.live, weir_mono_ns(), &row.figures);
+		if (v->denial_counts(v->ctx, index, row.refused))
+			memset(row.refused, 0, sizeof(row.refused));
+		fn(f, &row);
+		shown++;
+	}
+	weir_policy_unref(p);
+}
+
+static void head(FILE *f, const char *name, const char *type, const char *help)
+{
+	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void one(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
+{
+	head(f, name, type, help);
+	fprintf(f, "%s %" PRIu64 "\n", name, value);
+}
+
+/* -------------------------------------------------------------------- Prometheus */
+
+/* Label values from outside: backslash, quote and newline are escaped (format 0.0.4). */
+static void label(FILE *f, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '\n') {
+			fputs("\\n", f);
+			continue;
+		}
+		if (*text == '"' || *text == '\\')
+			fputc('\\', f);
+		fputc(*text, f);
+	}
+}
+
+static void row_admitted(FILE *f, const struct tenant_row *r)
+{
+	fprintf(f, "weir_tenant_admitted_total{tenant=\"%s\"} %" PRIu64 "\n", r->name,
+		(uint64_t)r->live.admitted);
+}
+
+static void row_refused(FILE *f, const struct tenant_row *r)
+{
+	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
+		if (weir_reason_is_denial(i) && r->refused[i])
+			fprintf(f,
+				"weir_tenant_refused_total{tenant=\"%s\",reason=\"%s\"} %" PRIu64
+				"\n",
+				r->name, weir_reason_name(i), r->refused[i]);
+	}
+}
+
+static void row_connections(FILE *f, const struct tenant_row *r)
+{
+	fprintf(f, "weir_tenant_connections{tenant=\"%s\"} %d\n", r->name, r->live.connections);
+}
+
+static void row_inflight(FILE *f, const struct tenant_row *r)
+{
+	fprintf(f, "weir_tenant_inflight{tenant=\"%s\"} %d\n", r->name, r->live.inflight);
+}
+
+static void row_balance(FILE *f, const struct tenant_row *r)
+{
+	char text[WEIR_MONEY_TEXT];
+
+	weir_money_format(r->live.balance_nano, text);
+	fprintf(f, "weir_tenant_balance_credits{tenant=\"%s\"} %s\n", r->name, text);
+}
+
+static void row_reserved(FILE *f, const struct tenant_row *r)
+{
+	char text[WEIR_MONEY_TEXT];
+
+	weir_money_format(r->figures.reserved_nano, text);
+	fprintf(f, "weir_tenant_reserved_credits{tenant=\"%s\"} %s\n", r->name, text);
+}
+
+static void write_status(const struct weir_agent_view *v, FILE *f, const struct weir_status *s)
+{
+	head(f, "weir_info", "gauge", "Which agent this is.");
+	fprintf(f, "weir_info{instance=\"%s\",node=\"%s\",version=\"%s\"} 1\n", s->instance,
+		s->node, WEIR_VERSION);
+	one(f, "weir_uptime_seconds", "gauge", "Since this agent started.", s->uptime_s);
+	head(f, "weir_interface", "gauge", "Guarded interfaces and how they are hooked.");
+	for (size_t i = 0; i < s->n_interfaces && i < WEIR_STATUS_INTERFACES; i++) {
+		fputs("weir_interface{name=\"", f);
+		label(f, s->interfaces[i].name);
+		fprintf(f, "\",xdp=\"%s\",tc=\"%s\"} 1\n", s->interfaces[i].xdp_mode,
+			s->interfaces[i].tc_mode);
+	}
+	head(f, "weir_verdicts_total", "counter", "Packets and requests by verdict.");
+	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
+		fprintf(f, "weir_verdicts_total{reason=\"%s\"} %" PRIu64 "\n", weir_reason_name(i),
+			s->verdicts[i]);
+	one(f, "weir_ring_bytes", "gauge", "Size of the ring buffer.", s->ring_bytes);
+	one(f, "weir_ring_used_bytes", "gauge", "Of it, not consumed yet.", s->ring_used);
+	one(f, "weir_ring_lost_total", "counter", "Records that did not fit.", s->ring_lost);
+	one(f, "weir_flows", "gauge", "Tracked connections.", s->flows_used);
+	one(f, "weir_flows_max", "gauge", "Room for tracked connections.", s->flows_max);
+	one(f, "weir_tenants", "gauge", "Tenants known.", s->tenants_used);
+	one(f, "weir_tenants_max", "gauge", "Room for tenants.", s->tenants_max);
+	one(f, "weir_warnings", "gauge", "Warnings that status shows.", s->n_warnings);
+	one(f, "weir_denials_dropped_total", "counter", "Refusals missing from deny events.",
+	    weir_denials_dropped(v->denials));
+}
+
+static void write_ledger(const struct weir_agent_view *v, FILE *f)
+{
+	struct weir_writer_stats w;
+
+	weir_writer_stats(v->writer, &w);
+	one(f, "weir_ledger_healthy", "gauge", "1: the database takes writes.", w.healthy);
+	one(f, "weir_ledger_waiting", "gauge", "Finished requests not committed yet.", w.waiting);
+	one(f, "weir_ledger_rows_total", "counter", "Requests committed since start.", w.rows);
+	one(f, "weir_ledger_groups_total", "counter", "Commits since start.", w.groups);
+	one(f, "weir_ledger_seq", "gauge", "Newest entry.", w.newest_seq);
+	one(f, "weir_ledger_commit_nanoseconds", "gauge", "Duration of the last commit.",
+	    w.last_commit_ns);
+}
+
+static void write_nats(const struct weir_agent_view *v, FILE *f)
+{
+	struct weir_publisher_status n;
+
+	if (!v->publisher)
+		return;
+	weir_publisher_status(v->publisher, &n);
+	one(f, "weir_nats_connected", "gauge", "1: connected.", n.connected);
+	one(f, "weir_nats_stream_ok", "gauge", "1: stream METER can be published to.", n.stream_ok);
+	one(f, "weir_nats_backlog", "gauge", "Ledger entries not acknowledged yet.", n.backlog);
+	one(f, "weir_nats_acked_total", "counter", "Usage events acknowledged.", n.acked);
+	one(f, "weir_nats_denied_acked_total", "counter", "Refusal events acknowledged.", n.denied);
+	one(f, "weir_nats_retried_total", "counter", "Events sent again.", n.retried);
+}
+
+char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
+{
+	static const struct {
+		const char *name, *type, *help;
+		row_fn *fn;
+	} per_tenant[] = {
+		{ "weir_tenant_admitted_total", "counter", "Requests admitted.", row_admitted },
+		{ "weir_tenant_refused_total", "counter", "Refusals by reason.", row_refused },
+		{ "weir_tenant_connections", "gauge", "Open connections.", row_connections },
+		{ "weir_tenant_inflight", "gauge", "Requests in flight.", row_inflight },
+		{ "weir_tenant_balance_credits", "gauge", "Credit, as enforced.", row_balance },
+		{ "weir_tenant_reserved_credits", "gauge", "Held by requests in flight.",
+		  row_reserved },
+	};
+	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
+	char *text = NULL;
+	FILE *f = s ? open_memstream(&text, len) : NULL;
+
+	if (!f)
+		return NULL;
+	v->status(v->ctx, s);
+	write_status(v, f, s);
+	write_ledger(v, f);
+	write_nats(v, f);
+	for (size_t i = 0; i < sizeof(per_tenant) / sizeof(*per_tenant); i++) {
+		head(f, per_tenant[i].name, per_tenant[i].type, per_tenant[i].help);
+		each_tenant(v, f, per_tenant[i].fn);
+	}
+	if (fclose(f)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* ---------------------------------------------------------------------- the page */
+
+static void html(FILE *f, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '<')
+			fputs("&lt;", f);
+		else if (*text == '>')
+			fputs("&gt;", f);
+		else if (*text == '&')
+			fputs("&amp;", f);
+		else
+			fputc(*text, f);
+	}
+}
+
+static void row_html(FILE *f, const struct tenant_row *r)
+{
+	char balance[WEIR_MONEY_TEXT];
+
+	weir_money_format(r->live.balance_nano, balance);
+	fprintf(f, "<tr><td>%s<td>%s<td>%d<td>%d<td>%" PRIu64 "<td>%" PRIu64 "<td>%s\n", r->name,
+		r->tier, r->live.connections, r->live.inflight, (uint64_t)r->live.admitted,
+		(uint64_t)r->live.refused,
+		r->live.flags & WEIR_TENANT_CREDIT ? balance : "&ndash;");
+}
+
+static void head_html(FILE *f, const struct weir_status *s)
+{
+	fputs("<!doctype html><html lang=en><meta charset=utf-8>"
+	      "<meta http-equiv=refresh content=5><title>weir</title>\n"
+	      "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;"
+	      "padding:0 1em;color:#222;background:#fff}table{border-collapse:collapse;width:100%}"
+	      "th,td{text-align:right;padding:.2em .6em;border-bottom:1px solid #ddd;"
+	      "font-variant-numeric:tabular-nums}th:nth-child(-n+2),td:nth-child(-n+2){"
+	      "text-align:left}.w{color:#a40000}@media(prefers-color-scheme:dark){body{"
+	      "color:#ddd;background:#181818}th,td{border-color:#444}.w{color:#ff8a80}}</style>\n",
+	      f);
+	fprintf(f, "<h1>weir on %s</h1>\n<p>instance %s, version %s, up %" PRIu64 " s. ", s->node,
+		s->instance, WEIR_VERSION, s->uptime_s);
+	fputs("<a href=/metrics>metrics</a> <a href=/healthz>health</a>\n", f);
+	for (size_t i = 0; i < s->n_warnings && i < WEIR_STATUS_WARNINGS; i++) {
+		fputs("<p class=w>", f);
+		html(f, s->warnings[i]);
+		fputc('\n', f);
+	}
+	fputs("<p>Guarding", f);
+	for (size_t i = 0; i < s->n_interfaces && i < WEIR_STATUS_INTERFACES; i++) {
+		fputs(i ? ", " : " ", f);
+		html(f, s->interfaces[i].name);
+		fprintf(f, " (xdp %s, tc %s)", s->interfaces[i].xdp_mode, s->interfaces[i].tc_mode);
+	}
+	fprintf(f,
+		"; %" PRIu64 " connections, ring %" PRIu64 " of %" PRIu64 " bytes, %" PRIu64
+		" lost.\n",
+		s->flows_used, s->ring_used, s->ring_bytes, s->ring_lost);
+}
+
+char *weir_page_html(const struct weir_agent_view *v, size_t *len)
+{
+	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
+	char *text = NULL;
+	FILE *f = s ? open_memstream(&text, len) : NULL;
+
+	if (!f)
+		return NULL;
+	v->status(v->ctx, s);
+	head_html(f, s);
+	fputs("<table><tr><th>tenant<th>tier<th>connections<th>in flight<th>admitted<th>refused"
+	      "<th>balance\n",
+	      f);
+	each_tenant(v, f, row_html);
+	fputs("</table>\n", f);
+	if (fclose(f)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
