@@ -17,8 +17,7 @@
 
 #include "writer.h"
 
-#define WRITES_KEPT   256
-#define KEY_ID_DIGITS 16 /* of the hash: what listings show and revoke takes */
+#define WRITES_KEPT 256
 
 struct weir_writes {
 	pthread_mutex_t lock; /* held from the look-up to the write's end */
@@ -75,19 +74,28 @@ static int call_list(struct weir_ledger *l, void *arg)
 	return weir_ledger_keys(l, &w->all, &w->n, w->err);
 }
 
-static void key_id(const uint8_t sha256[static 32], char out[static KEY_ID_DIGITS + 1])
+/* k NULL: from a policy file, where nothing else is known of it. */
+static json_t *key_json(const char *tenant, const uint8_t sha256[static 32],
+			const struct weir_stored_key *k)
 {
-	weir_hex(sha256, KEY_ID_DIGITS / 2, out);
+	char hex[65];
+
+	weir_hex(sha256, 32, hex);
+	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:s}", "tenant", tenant, "key",
+			 json_sprintf("sha256:%s", hex), "hint", weir_json_text(k ? k->hint : NULL),
+			 "created_at", weir_json_time(k ? k->created_ns : 0), "expires_at",
+			 weir_json_time(k ? k->expires_ns : 0), "revoked_at",
+			 weir_json_time(k ? k->revoked_ns : 0), "origin", k ? "issued" : "policy");
 }
 
-static json_t *key_json(const char *tenant, const struct weir_stored_key *k, bool repeated)
+static int added(struct weir_call *c, const char *tenant, const struct weir_stored_key *k,
+		 bool repeated)
 {
-	char id[KEY_ID_DIGITS + 1];
+	json_t *o = key_json(tenant, k->sha256, k);
 
-	key_id(k->sha256, id);
-	return json_pack("{s:s,s:s,s:o,s:o,s:o,s:b}", "tenant", tenant, "key_id", id, "hint",
-			 weir_json_text(k->hint), "created_at", weir_json_time(k->created_ns),
-			 "expires_at", weir_json_time(k->expires_ns), "repeated", (int)repeated);
+	if (o)
+		json_object_set_new(o, "repeated", json_boolean(repeated));
+	return weir_call_result(c, o);
 }
 
 static int add_locked(struct weir_call *c, const char *id, const char *tenant,
@@ -105,7 +113,7 @@ static int add_locked(struct weir_call *c, const char *id, const char *tenant,
 			return weir_fail(err, EEXIST,
 					 "id \"%s\": was used for another key add; take a new one",
 					 id);
-		return weir_call_result(c, key_json(tenant, &ws->kept[i].key, true));
+		return added(c, tenant, &ws->kept[i].key, true);
 	}
 	r = weir_writer_call(c->view->writer, call_add, &w);
 	if (r)
@@ -119,7 +127,7 @@ static int add_locked(struct weir_call *c, const char *id, const char *tenant,
 	r = c->view->key_changed(c->view->ctx, k, err);
 	if (r)
 		return r;
-	return weir_call_result(c, key_json(tenant, k, false));
+	return added(c, tenant, k, false);
 }
 
 int weir_do_key_add(struct weir_call *c, struct weir_error *err)
@@ -149,19 +157,6 @@ int weir_do_key_add(struct weir_call *c, struct weir_error *err)
 	return r;
 }
 
-static json_t *item_json(const char *tenant, const uint8_t sha256[static 32],
-			 const struct weir_stored_key *k)
-{
-	char id[KEY_ID_DIGITS + 1];
-
-	key_id(sha256, id);
-	return json_pack("{s:s,s:s,s:o,s:o,s:o,s:o,s:s}", "tenant", tenant, "key_id", id, "hint",
-			 weir_json_text(k ? k->hint : NULL), "created_at",
-			 weir_json_time(k ? k->created_ns : 0), "expires_at",
-			 weir_json_time(k ? k->expires_ns : 0), "revoked_at",
-			 weir_json_time(k ? k->revoked_ns : 0), "origin", k ? "issued" : "policy");
-}
-
 int weir_do_key_list(struct weir_call *c, struct weir_error *err)
 {
 	struct key_write w = { .err = err };
@@ -180,7 +175,7 @@ int weir_do_key_list(struct weir_call *c, struct weir_error *err)
 
 		for (size_t j = 0; !r && (!tenant || !strcmp(tenant, tp->name)) && j < tp->n_keys;
 		     j++)
-			r = weir_call_item(c, item_json(tp->name, tp->keys[j], NULL));
+			r = weir_call_item(c, key_json(tp->name, tp->keys[j], NULL));
 	}
 	weir_policy_unref(p);
 	for (size_t i = 0; !r && i < w.n; i++) {
@@ -190,17 +185,19 @@ int weir_do_key_list(struct weir_call *c, struct weir_error *err)
 			continue;
 		if (c->view->tenant_name(c->view->ctx, w.all[i].tenant, name))
 			snprintf(name, sizeof(name), "~%u", w.all[i].tenant);
-		r = weir_call_item(c, item_json(name, w.all[i].sha256, &w.all[i]));
+		r = weir_call_item(c, key_json(name, w.all[i].sha256, &w.all[i]));
 	}
 	free(w.all);
 	return r;
 }
 
-/* `wanted`: at least eight of the hash's first digits. */
+/* `wanted`: at least eight of the hash's first digits, "sha256:" before them or not. */
 static bool id_matches(const char *wanted, const uint8_t sha256[static 32])
 {
 	char hex[65];
 
+	if (!strncmp(wanted, "sha256:", 7))
+		wanted += 7;
 	weir_hex(sha256, 32, hex);
 	return strlen(wanted) >= 8 && !strncmp(hex, wanted, strlen(wanted));
 }
@@ -226,7 +223,7 @@ int weir_do_key_revoke(struct weir_call *c, struct weir_error *err)
 	int r = weir_call_tenant(c, false, &tenant, &index, err);
 
 	if (!r)
-		r = weir_call_string(c, "key", 64, &wanted, err);
+		r = weir_call_string(c, "key", 71, &wanted, err);
 	if (!r)
 		r = weir_call_string(c, "id", 63, &id, err);
 	if (!r && !wanted)
@@ -263,7 +260,7 @@ int weir_do_key_revoke(struct weir_call *c, struct weir_error *err)
 	if (!r)
 		r = c->view->key_changed(c->view->ctx, w.key, err);
 	if (!r)
-		r = weir_call_result(c, item_json(tenant, w.key->sha256, w.key));
+		r = weir_call_result(c, key_json(tenant, w.key->sha256, w.key));
 	free(w.all);
 	return r;
 }

@@ -57,6 +57,7 @@ struct weir_publisher {
 	const struct weir_agent_view *view;
 	char node[WEIR_NAME_BYTES];
 	char url[512];
+	const char *where; /* url without a user and password, for people */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* CLOCK_MONOTONIC */
@@ -66,6 +67,7 @@ struct weir_publisher {
 	struct slot window[WEIR_PUBLISHER_WINDOW];
 	uint64_t head, tail; /* head: oldest not done; both only grow */
 	size_t n_sent, n_failed;
+	uint64_t newest_seq; /* of the ledger, as last looked */
 	struct weir_publisher_status status;
 	char failure[160]; /* why the last event was not taken */
 
@@ -343,15 +345,15 @@ static int connect_nats(struct weir_publisher *p, struct weir_error *err)
 		s = natsConnection_Connect(&p->nc, o);
 	natsOptions_Destroy(o);
 	if (s != NATS_OK && s != NATS_NOT_YET_CONNECTED)
-		return weir_fail(err, EINVAL, "nats: %s: %s; check \"nats\" in agent.json", p->url,
-				 natsStatus_GetText(s));
+		return weir_fail(err, EINVAL, "nats: %s: %s; check \"nats\" in agent.json",
+				 p->where, natsStatus_GetText(s));
 	jsOptions_Init(&jo);
 	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
 	jo.PublishAsync.AckHandler = on_ack;
 	jo.PublishAsync.AckHandlerClosure = p;
 	s = natsConnection_JetStream(&p->js, p->nc, &jo);
 	if (s != NATS_OK)
-		return weir_fail(err, ENOMEM, "nats: %s: %s", p->url, natsStatus_GetText(s));
+		return weir_fail(err, ENOMEM, "nats: %s: %s", p->where, natsStatus_GetText(s));
 	return 0;
 }
 
@@ -456,13 +458,15 @@ static void update_status(struct weir_publisher *p, bool connected)
 	pthread_mutex_lock(&p->lock);
 	p->status.connected = connected;
 	p->status.stream_ok = connected && p->ready[WEIR_STREAM_IS_METER];
-	if (!r)
+	if (!r) {
+		p->newest_seq = newest;
 		p->status.backlog = newest > p->status.seq ? newest - p->status.seq : 0;
+	}
 	if (!connected)
 		snprintf(p->status.warning, sizeof(p->status.warning),
-			 "nats: not connected; %" PRIu64
+			 "NATS: %.128s does not answer; %" PRIu64
 			 " events wait in the ledger, trying again for ever",
-			 p->status.backlog);
+			 p->where, p->status.backlog);
 	else if (p->problem[0][0] || p->problem[1][0])
 		snprintf(p->status.warning, sizeof(p->status.warning), "%s",
 			 p->problem[0][0] ? p->problem[0] : p->problem[1]);
@@ -516,14 +520,14 @@ static void *run(void *arg)
 			weir_log(WEIR_NOTE,
 				 connected ? "nats: connected to %s"
 					   : "nats: connection to %s lost, trying again",
-				 p->url);
+				 p->where);
 			p->ready[0] = p->ready[1] = false;
 			p->check_at_ns = 0;
 		} else if (!connected && !told) {
 			weir_log(WEIR_WARN,
 				 "nats: %s is not there yet; metering goes on, "
 				 "events wait in the ledger",
-				 p->url);
+				 p->where);
 		}
 		told = true;
 		was_connected = connected;
@@ -558,6 +562,7 @@ int weir_publisher_start(const char *url, const char *node, const struct weir_ag
 	p->view = view;
 	snprintf(p->node, sizeof(p->node), "%s", node);
 	snprintf(p->url, sizeof(p->url), "%s", url);
+	p->where = strrchr(p->url, '@') ? strrchr(p->url, '@') + 1 : p->url;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
@@ -597,9 +602,18 @@ void weir_publisher_wake(struct weir_publisher *p)
 
 void weir_publisher_status(struct weir_publisher *p, struct weir_publisher_status *out)
 {
+	struct weir_writer_stats w;
+	uint64_t newest;
+
+	weir_writer_stats(p->view->writer, &w);
 	pthread_mutex_lock(&p->lock);
 	*out = p->status;
+	newest = p->newest_seq;
 	pthread_mutex_unlock(&p->lock);
+	/* Not the thread's last look: what is committed counts at once. */
+	if (w.newest_seq > newest)
+		newest = w.newest_seq;
+	out->backlog = newest > out->seq ? newest - out->seq : 0;
 }
 
 /* The library answers for every message within MaxWait; until it has, its
