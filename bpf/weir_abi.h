@@ -94,7 +94,11 @@ typedef int64_t weir_s64;
 	X(TAP_UNJUDGED, "tap_unjudged")	    /* response no judged request explains */              \
 	X(END_LOST, "end_lost")		    /* END record did not fit */                           \
 	X(CLOSE_RELEASED, "close_released") /* connection slot given back */                       \
-	X(HALF_OPEN_EXPIRED, "half_open_expired")
+	X(HALF_OPEN_EXPIRED, "half_open_expired")                                                  \
+	/* gauges as pairs: in use = new - gone */                                                 \
+	X(FLOW_NEW, "flow_new")                                                                    \
+	X(FLOW_GONE, "flow_gone")                                                                  \
+	X(FLOW_ADOPTED, "flow_adopted") /* open before the agent, or lost and found */
 
 enum weir_reason {
 #define X(id, name) WEIR_##id,
@@ -117,7 +121,7 @@ struct weir_service {
 };
 
 /*
- * `config`: array of one, mmapable. Written by the agent only, plain stores;
+ * `settings`: array of one, mmapable. Written by the agent only, plain stores;
  * the kernel reads. port_service is the first thing every packet looks at:
  * 0 is a port that is not guarded, else an index into services.
  */
@@ -241,7 +245,7 @@ _Static_assert(__builtin_offsetof(struct weir_tenant, reserved_nano) == 192, "li
 
 /* `keys`: SHA-256 of an API key to its tenant. Agent writes. */
 struct weir_key {
-	weir_u8 sha256[WEIR_KEY_BYTES];
+	weir_u8 sha256[WEIR_KEY_BYTES] __attribute__((aligned(8)));
 };
 
 struct weir_key_value {
@@ -253,7 +257,7 @@ _Static_assert(sizeof(struct weir_key_value) == 16, "weir_key_value");
 
 /* `sources`: prefix to tenant, v4 as v4-mapped. Agent writes. Value: u32 tenant. */
 struct weir_source {
-	weir_u8 addr[16]; /* host bits zero */
+	weir_u8 addr[16] __attribute__((aligned(4))); /* host bits zero */
 	weir_u32 prefix_len;
 };
 _Static_assert(sizeof(struct weir_source) == 20, "weir_source");
@@ -262,7 +266,7 @@ _Static_assert(sizeof(struct weir_source) == 20, "weir_source");
 
 /* A connection as the client sees it; v4 as v4-mapped v6; ports in network order. */
 struct weir_flow_key {
-	weir_u8 client[16];
+	weir_u8 client[16] __attribute__((aligned(4)));
 	weir_u8 server[16];
 	weir_u16 client_port_be;
 	weir_u16 server_port_be;

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map, and the few lines that reach into them. Sizes that depend on the
+ * configuration are set by the agent before load; what is shared with user space
+ * is described in weir_abi.h, the rest (flows, lingers, scratch) is the kernel's
+ * alone.
+ */
+#ifndef WEIR_MAPS_H
+#define WEIR_MAPS_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "base.h"
+#include "chunked.h"
+#include "http_head.h"
+#include "packet.h"
+#include "reply_text.h"
+#include "sha256.h"
+#include "tcp_reply.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, weir_u32);
+	__type(value, struct weir_config);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 65536);
+	__type(key, weir_u32);
+	__type(value, struct weir_tenant);
+} tenants SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct weir_key);
+	__type(value, struct weir_key_value);
+} keys SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct weir_source);
+	__type(value, weir_u32);
+} sources SEC(".maps");
+
+enum weir_flow_state {
+	WEIR_FLOW_SYN, /* SYN passed, handshake not complete */
+	WEIR_FLOW_OPEN,
+	WEIR_FLOW_REFUSED, /* answered by us; the server was reset; see linger.h */
+};
+
+/* Where the next request byte stands. */
+enum weir_request_phase {
+	WEIR_REQ_HEAD,	 /* the next head starts at head_seq; before it is body */
+	WEIR_REQ_UNSURE, /* unknown length or not HTTP: look at each segment's start */
+};
+
+enum weir_response_phase {
+	WEIR_RESP_HEAD,	  /* a status line comes at resp_seq */
+	WEIR_RESP_LENGTH, /* `left` bytes to go */
+	WEIR_RESP_CHUNKS,
+	WEIR_RESP_CLOSE,       /* until the server closes, or framing is not known */
+	WEIR_RESP_NOBODY_OURS, /* nobody asked: not a judged request's answer */
+};
+
+/*
+ * One connection. The request gate writes the first half, the response tap the
+ * second: a connection's two directions run on two CPUs. `counted` and the
+ * slot's state are moved by compare-and-swap, since both and the socket's close
+ * may end them.
+ */
+struct weir_flow {
+	weir_u64 opened_ns;
+	weir_u32 tenant;  /* whose connections gauge holds it */
+	weir_u32 counted; /* 1: it is in that gauge */
+	weir_u32 slot;
+	weir_u32 ordinal; /* requests judged so far */
+	weir_u32 head_seq;
+	weir_u8 state; /* enum weir_flow_state */
+	weir_u8 request_phase;
+	weir_u8 service;
+	weir_u8 gate_charged; /* a connect-rate token was taken at SYN */
+
+	weir_u32 resp_seq; /* next byte the tap has not seen */
+	weir_u32 resp_phase;
+	weir_u64 resp_offset;	 /* bytes of this answer so far */
+	struct weir_chunk chunk; /* `left` also serves RESP_LENGTH */
+	weir_u32 lost;
+	weir_u32 tapped; /* 1: resp_seq is known */
+};
+_Static_assert(sizeof(struct weir_flow) == 72, "weir_flow");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 262144);
+	__type(key, struct weir_flow_key);
+	__type(value, struct weir_flow);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 262144);
+	__type(key, weir_u32);
+	__type(value, struct weir_slot);
+} slots SEC(".maps");
+
+/* Slot numbers not in use; filled by the agent when it creates the maps. Last in,
+ * first out: the few slots of a quiet node stay warm. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, 262144);
+	__uint(key_size, 0);
+	__uint(value_size, sizeof(weir_u32));
+} free_slots SEC(".maps");
+
+/* A refused flow's answer, so that it can be sent again word for word. */
+struct weir_linger {
+	weir_u64 until_ns;
+	weir_u32 reply_seq; /* of the reply's first byte */
+	weir_u32 reply_len;
+	weir_u32 acked;	   /* client bytes received, as an ACK number */
+	weir_u32 template; /* index into replies */
+	weir_u32 fin;	   /* the client has sent its FIN */
+	weir_u32 pad;
+	weir_u64 figures[WEIR_FIG_MAX];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_flow_key);
+	__type(value, struct weir_linger);
+} lingers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct weir_denial_key);
+	__type(value, struct weir_denial);
+} denials SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_API_MAX *WEIR_REASON_MAX);
+	__type(key, weir_u32);
+	__type(value, struct weir_reply);
+} replies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WEIR_REASON_MAX);
+	__type(key, weir_u32);
+	__type(value, weir_u64);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 64 * 1024 * 1024);
+} ring SEC(".maps");
+
+/* A walk over the chunks in one segment (tap.h). */
+struct weir_chunk_walk {
+	struct weir_chunk chunk;
+	weir_u32 off;
+	weir_u32 end;
+	weir_u8 window[WEIR_CHUNK_WINDOW];
+};
+
+/* What one head asks for. */
+struct weir_request {
+	weir_u64 now_ns;
+	weir_u64 body_bytes; /* WEIR_NO_LENGTH: unknown */
+	weir_u32 head_seq;   /* of its first byte */
+	weir_u32 path_off;
+	weir_u8 service;
+	weir_u8 head_method;
+	weir_u8 free;
+	weir_u8 dialect;
+	weir_u32 pad;
+};
+
+/* The figures that a refusal is reported with. */
+struct weir_refusal {
+	weir_u32 tenant;
+	weir_u32 reason; /* enum weir_reason */
+	weir_s64 limit;
+	weir_s64 value;
+	weir_s64 asked;
+	weir_u64 retry_ns;
+};
+
+/* Working memory of the program at hand; the stack has only 512 bytes for a whole
+ * chain of calls. Programs of one CPU do not nest while they use it: a packet we
+ * send ourselves leaves both hooks by its mark before they touch it. */
+struct weir_scratch {
+	struct weir_packet packet;
+	struct weir_segment out;
+	struct weir_refusal refusal;
+	struct weir_request request;
+	weir_u8 headers[WEIR_HEADERS_MAX] __attribute__((aligned(8)));
+	struct weir_flow_key key;
+	struct weir_key api_key;
+	struct weir_linger linger;
+	struct weir_head head;
+	struct weir_sha256 sha;
+	struct weir_writer_state text;
+	struct weir_chunk_walk walk;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, weir_u32);
+	__type(value, struct weir_scratch);
+} scratch SEC(".maps");
+
+weir_inline void weir_count(weir_u32 reason)
+{
+	weir_u64 *n = bpf_map_lookup_elem(&counters, &reason);
+
+	if (n)
+		++*n;
+}
+
+weir_inline struct weir_config *weir_config(void)
+{
+	weir_u32 zero = 0;
+
+	return bpf_map_lookup_elem(&settings, &zero);
+}
+
+weir_inline struct weir_scratch *weir_scratch(void)
+{
+	weir_u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+weir_inline struct weir_tenant *weir_tenant(weir_u32 index)
+{
+	return bpf_map_lookup_elem(&tenants, &index);
+}
+
+weir_inline bool weir_agent_down(const struct weir_config *c, weir_u64 now_ns)
+{
+	return (weir_s64)(now_ns - c->heartbeat_ns) > (weir_s64)c->agent_timeout_ns;
+}
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Sends segments of our own from TC: rewrites the skb at hand into them. This is
+ * the only file that changes a packet there.
+ */
+#ifndef WEIR_SEND_H
+#define WEIR_SEND_H
+
+#include "maps.h"
+#include "tcp_reply.h"
+
+/* On packets we made, so that our own hooks let them by. Not seen on any wire. */
+#define WEIR_MARK 0x77656972
+
+/* CHECKSUM_PARTIAL (the device, or nobody, will add the sum) or not? Cutting the
+ * frame inside the checksum field is refused for the one and done for the other. */
+weir_inline int weir_sum_is_partial(struct __sk_buff *skb, weir_u32 tcp_off)
+{
+	long err = bpf_skb_change_tail(skb, tcp_off + 17, 0);
+
+	if (!err)
+		return 0;
+	return err == -22 /* EINVAL */ ? 1 : -1;
+}
+
+/* Write IP and TCP headers over those of the skb, which is already as long as the
+ * segment will be and has its IP header at WEIR_ETH_LEN. */
+weir_inline int weir_store_headers(struct __sk_buff *skb, const struct weir_segment *s,
+				   weir_u8 h[WEIR_HEADERS_MAX])
+{
+	weir_u32 tcp_len = weir_segment_tcp_len(s);
+	long err;
+
+	if (s->v6) {
+		weir_build_v6(s, h);
+		weir_build_tcp(s, h + 40);
+		if (tcp_len == WEIR_TCP_LEN)
+			err = bpf_skb_store_bytes(skb, WEIR_ETH_LEN, h, 60, BPF_F_RECOMPUTE_CSUM);
+		else
+			err = bpf_skb_store_bytes(skb, WEIR_ETH_LEN, h, 72, BPF_F_RECOMPUTE_CSUM);
+	} else {
+		weir_build_v4(s, h);
+		weir_build_tcp(s, h + 20);
+		if (tcp_len == WEIR_TCP_LEN)
+			err = bpf_skb_store_bytes(skb, WEIR_ETH_LEN, h, 40, BPF_F_RECOMPUTE_CSUM);
+		else
+			err = bpf_skb_store_bytes(skb, WEIR_ETH_LEN, h, 52, BPF_F_RECOMPUTE_CSUM);
+	}
+	return err ? -1 : 0;
+}
+
+weir_inline weir_u32 weir_segment_len(const struct weir_segment *s)
+{
+	return WEIR_ETH_LEN + (s->v6 ? 40 : 20) + weir_segment_tcp_len(s) + s->payload_len;
+}
+
+weir_inline int weir_swap_macs(struct __sk_buff *skb)
+{
+	weir_u8 mac[12], out[12];
+
+	if (bpf_skb_load_bytes(skb, 0, mac, 12))
+		return -1;
+	__builtin_memcpy(out, mac + 6, 6);
+	__builtin_memcpy(out + 6, mac, 6);
+	return bpf_skb_store_bytes(skb, 0, out, 12, 0) ? -1 : 0;
+}
+
+/* Ones' complement sum of the first len bytes of p, which are followed by zeros
+ * up to a multiple of eight. In pieces: 6.1 sums at most 512 bytes at a time. */
+weir_inline weir_u32 weir_payload_sum(const weir_u8 *p, weir_u32 len)
+{
+	weir_s64 sum = 0;
+
+#pragma clang loop unroll(full)
+	for (weir_u32 i = 0; i < 3; i++) {
+		weir_u32 off = i * 512, n;
+
+		if (off >= len)
+			break;
+		n = (len - off + 3) & ~3U;
+		weir_opaque(n);
+		if (n > 512)
+			n = 512;
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(p + off), n, sum);
+	}
+	return sum;
+}
+
+/* Turn the skb into segment s without a payload. */
+weir_inline int weir_make_bare(struct __sk_buff *skb, const struct weir_segment *s,
+			       weir_u8 h[WEIR_HEADERS_MAX])
+{
+	if (bpf_skb_change_tail(skb, weir_segment_len(s), 0))
+		return -1;
+	return weir_store_headers(skb, s, h);
+}
+
+/* Answer out of the interface the skb came in by. The caller returns the result. */
+weir_inline int weir_send_back(struct __sk_buff *skb)
+{
+	if (weir_swap_macs(skb))
+		return 2; /* TC_ACT_SHOT */
+	skb->mark = WEIR_MARK;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+#endif
