@@ -67,7 +67,7 @@ struct weir_writer_stats {
 	uint64_t groups;
 	uint64_t newest_seq;
 	uint64_t last_commit_ns; /* duration of the last group's commit */
-	char error[256];	 /* the last one, "" if there was none */
+	char error[512];	 /* the last one, "" if there was none */
 };
 void weir_writer_stats(struct weir_writer *w, struct weir_writer_stats *out);
 

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The writer's thread. It sleeps on an eventfd; once the first row of a group is
+ * seen it waits for more, at most group_ns, then commits, pops, and tells. A
+ * group that cannot be committed stays where it is and is tried again, for ever.
+ */
+#include "agent/writer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define GROUP_NS     UINT64_C(20000000)
+#define GROUP_ROWS   4096
+#define RETRY_NS     UINT64_C(50000000)
+#define RETRY_MAX_NS UINT64_C(5000000000)
+#define NEVER	     UINT64_MAX
+
+/* A call waits on its caller's stack. */
+struct call {
+	struct call *next;
+	int (*fn)(struct weir_ledger *l, void *arg);
+	void *arg;
+	int result;
+	bool done;
+};
+
+struct weir_writer {
+	struct weir_ledger *ledger;
+	struct weir_row_source src;
+	struct weir_writer_options o;
+	pthread_t thread;
+	int wake; /* eventfd */
+
+	/* Set while the thread may be asleep, so that a kick is usually one load. */
+	atomic_bool idle;
+	atomic_bool stopping;
+
+	pthread_mutex_t lock;
+	pthread_cond_t called; /* a call is done */
+	struct call *calls, **last_call;
+	struct weir_writer_stats stats;
+
+	/* The thread's own. */
+	uint64_t first_ns; /* monotonic, when the group's first row was seen; 0: none */
+	uint64_t retry_at_ns, backoff_ns;
+};
+
+/* In a writer's thread: which one. */
+static _Thread_local struct weir_writer *mine;
+
+/* ---------------------------------------------------------------------- waking */
+
+static void wake(struct weir_writer *w)
+{
+	const uint64_t one = 1;
+
+	/* Only a full counter refuses, and then the thread is awake anyway. */
+	if (write(w->wake, &one, sizeof(one)) < 0)
+		return;
+}
+
+void weir_writer_kick(struct weir_writer *w)
+{
+	if (atomic_exchange(&w->idle, false))
+		wake(w);
+}
+
+/* Until a kick, a call, the stop, or an instant. */
+static void sleep_until(struct weir_writer *w, uint64_t until_ns)
+{
+	struct pollfd p = { .fd = w->wake, .events = POLLIN };
+	uint64_t now = weir_mono_ns(), count;
+	struct timespec left = { 0 };
+
+	if (until_ns != NEVER && until_ns > now) {
+		left.tv_sec = (time_t)((until_ns - now) / 1000000000);
+		left.tv_nsec = (long)((until_ns - now) % 1000000000);
+	}
+	ppoll(&p, 1, until_ns == NEVER ? NULL : &left, NULL);
+	if (p.revents && read(w->wake, &count, sizeof(count)) < 0)
+		return;
+}
+
+/* ---------------------------------------------------------------------- health */
+
+static void fell_ill(struct weir_writer *w, const struct weir_error *err, size_t rows)
+{
+	bool first;
+
+	pthread_mutex_lock(&w->lock);
+	first = w->stats.healthy;
+	w->stats.healthy = false;
+	snprintf(w->stats.error, sizeof(w->stats.error), "%s", err->text);
+	pthread_mutex_unlock(&w->lock);
+	/* Once per illness, not per try. */
+	if (!first)
+		return;
+	weir_log(WEIR_ERR, "%s; %zu requests wait in memory, trying again until it works",
+		 err->text, rows);
+	if (w->o.on_health)
+		w->o.on_health(w->o.ctx, err->text);
+}
+
+static void got_well(struct weir_writer *w)
+{
+	bool was;
+
+	pthread_mutex_lock(&w->lock);
+	was = w->stats.healthy;
+	w->stats.healthy = true;
+	pthread_mutex_unlock(&w->lock);
+	w->backoff_ns = w->o.retry_ns;
+	w->retry_at_ns = 0;
+	if (was)
+		return;
+	weir_log(WEIR_NOTE, "ledger: writing again");
+	if (w->o.on_health)
+		w->o.on_health(w->o.ctx, NULL);
+}
+
+/* ------------------------------------------------------------------ committing */
+
+static void committed(struct weir_writer *w)
+{
+	uint64_t newest = weir_ledger_newest(w->ledger);
+
+	pthread_mutex_lock(&w->lock);
+	w->stats.newest_seq = newest;
+	pthread_mutex_unlock(&w->lock);
+	if (w->o.on_commit)
+		w->o.on_commit(w->o.ctx, w->ledger, newest);
+}
+
+static int commit_group(struct weir_writer *w, const struct weir_row *rows, size_t n)
+{
+	uint64_t start = weir_mono_ns();
+	struct weir_error err = { 0 };
+	size_t known = 0;
+	int ret;
+
+	ret = weir_ledger_append(w->ledger, rows, n, &known, &err);
+	if (ret) {
+		fell_ill(w, &err, n);
+		w->retry_at_ns = weir_mono_ns() + w->backoff_ns;
+		w->backoff_ns = 2 * w->backoff_ns < w->o.retry_max_ns ? 2 * w->backoff_ns
+								      : w->o.retry_max_ns;
+		return ret;
+	}
+	/* Durable now, so it may be forgotten. A crash in between repeats rows that
+	 * the ledger then knows by their ids. */
+	w->src.pop(w->src.ctx, n);
+	pthread_mutex_lock(&w->lock);
+	w->stats.rows += n;
+	w->stats.known += known;
+	w->stats.groups++;
+	w->stats.last_commit_ns = weir_mono_ns() - start;
+	pthread_mutex_unlock(&w->lock);
+	got_well(w);
+	committed(w);
+	return 0;
+}
+
+/* Commit if a group is due. Gives the instant to look again at the latest. */
+static uint64_t do_rows(struct weir_writer *w)
+{
+	size_t n = w->o.group_rows;
+	const struct weir_row *rows = w->src.peek(w->src.ctx, &n);
+	uint64_t now, due;
+
+	if (!rows || !n) {
+		w->first_ns = 0;
+		return NEVER;
+	}
+	now = weir_mono_ns();
+	if (!w->first_ns)
+		w->first_ns = now;
+	due = n >= w->o.group_rows ? now : w->first_ns + w->o.group_ns;
+	if (due < w->retry_at_ns)
+		due = w->retry_at_ns;
+	if (now < due)
+		return due;
+	if (commit_group(w, rows, n))
+		return w->retry_at_ns;
+	w->first_ns = 0;
+	return now; /* more may have come meanwhile */
+}
+
+/* ----------------------------------------------------------------------- calls */
+
+static void do_calls(struct weir_writer *w)
+{
+	uint64_t before = weir_ledger_newest(w->ledger);
+	struct call *c, *next;
+
+	pthread_mutex_lock(&w->lock);
+	c = w->calls;
+	w->calls = NULL;
+	w->last_call = &w->calls;
+	pthread_mutex_unlock(&w->lock);
+	if (!c)
+		return;
+	for (struct call *i = c; i; i = i->next)
+		i->result = i->fn(w->ledger, i->arg);
+	/* Told before the callers go on: they find their effects in place. */
+	if (weir_ledger_newest(w->ledger) != before)
+		committed(w);
+	pthread_mutex_lock(&w->lock);
+	for (; c; c = next) {
+		next = c->next; /* c is gone once done is seen */
+		c->done = true;
+	}
+	pthread_cond_broadcast(&w->called);
+	pthread_mutex_unlock(&w->lock);
+}
+
+int weir_writer_call(struct weir_writer *w, int (*fn)(struct weir_ledger *l, void *arg), void *arg)
+{
+	struct call c = { .fn = fn, .arg = arg };
+
+	if (mine == w)
+		return -EDEADLK;
+	pthread_mutex_lock(&w->lock);
+	/* Under the lock: the thread looks at the list once more after this is set. */
+	if (atomic_load(&w->stopping)) {
+		pthread_mutex_unlock(&w->lock);
+		return -ESHUTDOWN;
+	}
+	*w->last_call = &c;
+	w->last_call = &c.next;
+	wake(w);
+	while (!c.done)
+		pthread_cond_wait(&w->called, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	return c.result;
+}
+
+/* ---------------------------------------------------------------------- thread */
+
+/* One try each: a disk that is full must not keep the agent from stopping. */
+static void drain(struct weir_writer *w)
+{
+	size_t n;
+	const struct weir_row *rows;
+
+	do_calls(w);
+	for (;;) {
+		n = w->o.group_rows;
+		rows = w->src.peek(w->src.ctx, &n);
+		if (!rows || !n || commit_group(w, rows, n))
+			return;
+	}
+}
+
+static void *run(void *arg)
+{
+	struct weir_writer *w = mine = arg;
+
+	while (!atomic_load(&w->stopping)) {
+		uint64_t again, look;
+
+		/* Before the look at the queue: a row put after it kicks. */
+		atomic_store(&w->idle, true);
+		do_calls(w);
+		again = do_rows(w);
+		if (again != NEVER) {
+			/* Rows wait, so kicks tell nothing new; that the group has
+			 * filled up before its time is found by looking now and then. */
+			atomic_store(&w->idle, false);
+			look = weir_mono_ns() + w->o.group_ns / 4;
+			if (!w->retry_at_ns && look < again)
+				again = look;
+		}
+		sleep_until(w, again);
+	}
+	drain(w);
+	return NULL;
+}
+
+static void set_defaults(struct weir_writer_options *o)
+{
+	o->group_ns = o->group_ns ? o->group_ns : GROUP_NS;
+	o->group_rows = o->group_rows ? o->group_rows : GROUP_ROWS;
+	o->retry_ns = o->retry_ns ? o->retry_ns : RETRY_NS;
+	o->retry_max_ns = o->retry_max_ns ? o->retry_max_ns : RETRY_MAX_NS;
+}
+
+/* Signals are the main thread's. */
+static int start_thread(struct weir_writer *w)
+{
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	ret = pthread_create(&w->thread, NULL, run, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!ret)
+		pthread_setname_np(w->thread, "weir-writer");
+	return -ret;
+}
+
+int weir_writer_start(struct weir_ledger *l, const struct weir_row_source *src,
+		      const struct weir_writer_options *o, struct weir_writer **out,
+		      struct weir_error *err)
+{
+	struct weir_writer *w = calloc(1, sizeof(*w));
+	int ret;
+
+	if (!w)
+		return weir_fail(err, ENOMEM, "writer: out of memory");
+	w->ledger = l;
+	w->src = *src;
+	if (o)
+		w->o = *o;
+	set_defaults(&w->o);
+	w->backoff_ns = w->o.retry_ns;
+	w->last_call = &w->calls;
+	w->stats.healthy = true;
+	w->stats.newest_seq = weir_ledger_newest(l);
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->called, NULL);
+	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = w->wake < 0 ? -errno : start_thread(w);
+	if (ret) {
+		weir_close_fd(&w->wake);
+		free(w);
+		return weir_fail(err, -ret, "writer: cannot start: %s", strerror(-ret));
+	}
+	*out = w;
+	return 0;
+}
+
+void weir_writer_stop(struct weir_writer *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	atomic_store(&w->stopping, true);
+	pthread_mutex_unlock(&w->lock);
+	wake(w);
+	pthread_join(w->thread, NULL);
+	pthread_cond_destroy(&w->called);
+	pthread_mutex_destroy(&w->lock);
+	weir_close_fd(&w->wake);
+	free(w);
+}
+
+void weir_writer_stats(struct weir_writer *w, struct weir_writer_stats *out)
+{
+	pthread_mutex_lock(&w->lock);
+	*out = w->stats;
+	pthread_mutex_unlock(&w->lock);
+	out->waiting = w->src.waiting ? w->src.waiting(w->src.ctx) : 0;
+}
