@@ -35,13 +35,10 @@ enum state {
 };
 
 enum flags {
-	CUT = 1 << 0, /* text does not hold the whole string */
-	NUMBER_BAD = 1 << 1,
-	NUMBER_DIGITS = 1 << 2,
-	NUMBER_FRACTION = 1 << 3,
+	NUMBER_BAD = 1 << 0,
+	NUMBER_DIGITS = 1 << 1,
+	NUMBER_FRACTION = 1 << 2,
 };
-
-enum escaping { PLAIN, BACKSLASH, HEX4, HEX3, HEX2, HEX1, PAIR_BACKSLASH, PAIR_U };
 
 struct cursor {
 	struct weir_scan *j;
@@ -72,175 +69,6 @@ static void report(struct cursor *s, uint8_t node, enum weir_scan_event event)
 	struct weir_scan_found f = { .event = event };
 
 	s->s->found(s->ctx, node, &f);
-}
-
-/* ------------------------------------------------------------ strings */
-
-static void keep(struct weir_scan *j, const void *bytes, size_t n)
-{
-	size_t room = sizeof(j->text) - j->len;
-
-	if (j->flags & CUT)
-		return;
-	if (n > room) {
-		j->flags |= CUT;
-		n = room;
-	}
-	memcpy(j->text + j->len, bytes, n);
-	j->len += n;
-}
-
-static void keep_code_point(struct weir_scan *j, uint32_t c)
-{
-	uint8_t utf8[4];
-	size_t n = 0;
-
-	if (c < 0x80) {
-		utf8[n++] = c;
-	} else {
-		if (c < 0x800) {
-			utf8[n++] = 0xc0 | c >> 6;
-		} else {
-			if (c < 0x10000) {
-				utf8[n++] = 0xe0 | c >> 12;
-			} else {
-				utf8[n++] = 0xf0 | c >> 18;
-				utf8[n++] = 0x80 | (c >> 12 & 0x3f);
-			}
-			utf8[n++] = 0x80 | (c >> 6 & 0x3f);
-		}
-		utf8[n++] = 0x80 | (c & 0x3f);
-	}
-	keep(j, utf8, n);
-}
-
-/* Four hex digits are read: a code point, or half of one. */
-static void code_unit(struct weir_scan *j)
-{
-	uint16_t c = j->escape;
-
-	j->escaping = PLAIN;
-	if (j->surrogate) {
-		if (c >= 0xdc00 && c <= 0xdfff)
-			keep_code_point(j,
-					0x10000 + ((j->surrogate - 0xd800u) << 10) + (c - 0xdc00u));
-		else
-			j->flags |= CUT;
-		j->surrogate = 0;
-	} else if (c >= 0xd800 && c <= 0xdbff) {
-		j->surrogate = c;
-		j->escaping = PAIR_BACKSLASH;
-	} else if (c >= 0xdc00 && c <= 0xdfff) {
-		j->flags |= CUT; /* a low half alone means nothing */
-	} else {
-		keep_code_point(j, c);
-	}
-}
-
-/* One byte inside an escape; false: it is not part of it and is to be read again. */
-static bool escape(struct weir_scan *j, uint8_t c)
-{
-	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-	const char *at;
-	uint8_t digit;
-
-	switch (j->escaping) {
-	case BACKSLASH:
-		j->escaping = PLAIN;
-		if (c == 'u') {
-			j->escape = 0;
-			j->escaping = HEX4;
-		} else if (c && (at = strchr(from, c))) {
-			keep(j, &to[at - from], 1);
-		} else {
-			j->flags |= CUT;
-		}
-		return true;
-	case PAIR_BACKSLASH:
-	case PAIR_U:
-		if (c == (j->escaping == PAIR_U ? 'u' : '\\')) {
-			j->escape = 0;
-			j->escaping = j->escaping == PAIR_U ? HEX4 : PAIR_U;
-			return true;
-		}
-		j->flags |= CUT; /* a high half alone; "\x" after it is an escape like any */
-		j->surrogate = 0;
-		j->escaping = j->escaping == PAIR_U ? BACKSLASH : PLAIN;
-		return false;
-	default:
-		digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
-		if ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')) {
-			j->escape = j->escape << 4 | digit;
-			if (j->escaping++ == HEX1)
-				code_unit(j);
-			return true;
-		}
-		j->flags |= CUT;
-		j->surrogate = 0;
-		j->escaping = PLAIN;
-		return false;
-	}
-}
-
-static void string_start(struct weir_scan *j, enum state state)
-{
-	j->state = state;
-	j->len = 0;
-	j->flags = 0;
-	j->escaping = PLAIN;
-	j->surrogate = 0;
-}
-
-/* On with a string that is wanted. True once its closing quote is taken: then
- * text and len say what it held, in place if nothing stood against it. */
-static bool string(struct cursor *s, const char **text, size_t *len)
-{
-	struct weir_scan *j = s->j;
-
-	while (s->p < s->end) {
-		const uint8_t *from = s->p;
-
-		if (j->escaping) {
-			if (escape(j, *from))
-				s->p++;
-			continue;
-		}
-		s->p = weir_find(from, s->end, WEIR_FIND_STRING_END);
-		if (s->p < s->end && *s->p == '"' && !j->len && !(j->flags & CUT)) {
-			*text = (const char *)from;
-			*len = (size_t)(s->p++ - from);
-			return true;
-		}
-		keep(j, from, (size_t)(s->p - from));
-		if (s->p == s->end)
-			return false;
-		if (*s->p++ == '"') {
-			*text = j->text;
-			*len = j->len;
-			return true;
-		}
-		j->escaping = BACKSLASH;
-	}
-	return false;
-}
-
-/* On to the end of a string that is not wanted. True once its quote is taken. */
-static bool skip_string(struct cursor *s)
-{
-	while (s->p < s->end) {
-		if (s->j->escaping) { /* of \u only the u matters: hex digits close nothing */
-			s->j->escaping = PLAIN;
-			s->p++;
-			continue;
-		}
-		s->p = weir_find(s->p, s->end, WEIR_FIND_STRING_END);
-		if (s->p == s->end)
-			return false;
-		if (*s->p++ == '"')
-			return true;
-		s->j->escaping = BACKSLASH;
-	}
-	return false;
 }
 
 /* ------------------------------------------------------------ numbers */
@@ -328,8 +156,8 @@ static void nested(struct cursor *s)
 			return;
 		c = *s->p++;
 		if (c == '"') {
-			j->escaping = PLAIN;
-			if (!skip_string(s))
+			weir_text_start(&j->text);
+			if (!weir_text_skip(&j->text, &s->p, s->end))
 				j->state = NESTED_STRING;
 		} else if (c == '{' || c == '[') {
 			nest(j, c == '[');
@@ -389,9 +217,10 @@ static void value(struct cursor *s, uint8_t c)
 	uint8_t want = s->s->want[j->node];
 
 	if (c == '"') {
-		string_start(j, want & WEIR_SCAN_STRING	  ? STRING
-				: want & WEIR_SCAN_FILLED ? FILLED
-							  : SKIP_STRING);
+		j->state = want & WEIR_SCAN_STRING   ? STRING
+			   : want & WEIR_SCAN_FILLED ? FILLED
+						     : SKIP_STRING;
+		weir_text_start(&j->text);
 		s->p++;
 	} else if (c == '{' || c == '[') {
 		s->p++;
@@ -433,9 +262,9 @@ static void key(struct cursor *s)
 	const char *text;
 	size_t len;
 
-	if (!string(s, &text, &len))
+	if (!weir_text_read(&j->text, &s->p, s->end, &text, &len))
 		return;
-	j->node = j->flags & CUT ? 0 : s->s->child(j->stack[j->depth - 1], text, len);
+	j->node = j->text.cut ? 0 : s->s->child(j->stack[j->depth - 1], text, len);
 	j->state = COLON;
 }
 
@@ -443,7 +272,7 @@ static void wanted_string(struct cursor *s)
 {
 	struct weir_scan_found f = { .event = WEIR_SCAN_IS_STRING };
 
-	if (!string(s, &f.text, &f.len))
+	if (!weir_text_read(&s->j->text, &s->p, s->end, &f.text, &f.len))
 		return;
 	s->j->state = NEXT;
 	s->s->found(s->ctx, s->j->node, &f);
@@ -470,12 +299,14 @@ static void structure(struct cursor *s)
 	case FIRST_KEY:
 	case NEXT_KEY:
 		s->p++;
-		if (c == '"')
-			string_start(j, KEY);
-		else if (c == '}' && j->state == FIRST_KEY)
+		if (c == '"') {
+			weir_text_start(&j->text);
+			j->state = KEY;
+		} else if (c == '}' && j->state == FIRST_KEY) {
 			close_container(s, false);
-		else
+		} else {
 			j->state = DEAD;
+		}
 		break;
 	case COLON:
 		s->p++;
@@ -517,7 +348,7 @@ void weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, 
 			j->state = SKIP_STRING;
 			/* fall through */
 		case SKIP_STRING:
-			if (skip_string(&s))
+			if (weir_text_skip(&j->text, &s.p, s.end))
 				j->state = NEXT;
 			break;
 		case NUMBER:
@@ -527,7 +358,7 @@ void weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, 
 			skip_scalar(&s);
 			break;
 		case NESTED_STRING:
-			if (skip_string(&s))
+			if (weir_text_skip(&j->text, &s.p, s.end))
 				j->state = NESTED;
 			break;
 		case NESTED:

@@ -14,9 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "json_text.h"
+
 #define WEIR_SCAN_DEPTH	 8  /* of containers the schema descends into */
 #define WEIR_SCAN_NESTED 64 /* levels below, in what it skips; deeper is dead */
-#define WEIR_SCAN_TEXT	 64 /* bytes kept of a string or key */
 
 /* What a schema node wants of the value at its place; any other kind of value is skipped. */
 enum weir_scan_want {
@@ -24,7 +25,7 @@ enum weir_scan_want {
 	WEIR_SCAN_ARRAY = 1 << 1,  /* descend */
 	WEIR_SCAN_END = 1 << 2,	   /* report the end of a container descended into */
 	WEIR_SCAN_BEGIN = 1 << 3,  /* report a container, do not descend */
-	WEIR_SCAN_STRING = 1 << 4, /* report, unescaped and cut to WEIR_SCAN_TEXT */
+	WEIR_SCAN_STRING = 1 << 4, /* report, unescaped and cut to WEIR_TEXT_BYTES */
 	WEIR_SCAN_FILLED = 1 << 5, /* report a string that is not empty, without its text */
 	WEIR_SCAN_NUMBER = 1 << 6, /* report a whole number in [0, 2^63) */
 };
@@ -56,18 +57,15 @@ struct weir_scan_schema {
 struct weir_scan {
 	uint64_t number;
 	uint64_t nested_arrays; /* bit i: level i of what is skipped is an array */
-	uint16_t escape;	/* code unit being read */
-	uint16_t surrogate;	/* high one that waits for its pair, or 0 */
 	uint8_t state;
 	uint8_t depth;
 	uint8_t node;	/* of the value being read */
 	uint8_t arrays; /* bit i: level i of stack is an array */
 	uint8_t nested;
 	uint8_t flags;
-	uint8_t escaping;
-	uint8_t len; /* of text */
+	uint8_t pad[2];
 	uint8_t stack[WEIR_SCAN_DEPTH];
-	char text[WEIR_SCAN_TEXT];
+	struct weir_text text; /* a string or key */
 };
 _Static_assert(sizeof(struct weir_scan) == 104, "weir_scan");
 

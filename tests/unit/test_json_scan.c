@@ -47,7 +47,7 @@ static void found(void *ctx, uint8_t node, const struct weir_scan_found *f)
 	switch (f->event) {
 	case WEIR_SCAN_IS_STRING: /* only what a cut string keeps is promised */
 		snprintf(log + used, 4096 - used, "s=%.*s ",
-			 (int)(f->len < WEIR_SCAN_TEXT ? f->len : WEIR_SCAN_TEXT), f->text);
+			 (int)(f->len < WEIR_TEXT_BYTES ? f->len : WEIR_TEXT_BYTES), f->text);
 		break;
 	case WEIR_SCAN_IS_NUMBER:
 		snprintf(log + used, 4096 - used, "n=%lld ", (long long)f->number);
