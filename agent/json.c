@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "money.h"
+#include "suggest.h"
 
 #define FILE_MAX (64u << 20) /* 65536 tenants with keys take about 16 MB */
 
@@ -279,11 +280,26 @@ int weir_json_map(const struct weir_json *at, struct weir_error *err)
 	return weir_json_refuse(at, err, "is not an object");
 }
 
+static int no_such_field(const struct weir_json *at, const char *key, json_t *v,
+			 const char *const *fields, struct weir_error *err)
+{
+	struct weir_json child = weir_json_member(at, key, v);
+	char value[VALUE_SHOWN + 4];
+	struct weir_suggest near;
+
+	weir_suggest_init(&near, key);
+	for (const char *const *f = fields; *f; f++)
+		weir_suggest_offer(&near, *f);
+	show_value(v, value);
+	if (near.best)
+		return weir_json_fail(&child, err, "no such field (value %s; did you mean \"%s\"?)",
+				      value, near.best);
+	return weir_json_fail(&child, err, "no such field (value %s)", value);
+}
+
 int weir_json_object(const struct weir_json *at, const char *const *fields, struct weir_error *err)
 {
-	char value[VALUE_SHOWN + 4];
-	struct weir_json child;
-	const char *key, *near;
+	const char *key;
 	json_t *v;
 	int r = weir_json_map(at, err);
 
@@ -295,14 +311,8 @@ int weir_json_object(const struct weir_json *at, const char *const *fields, stru
 
 		while (*f && strcmp(*f, key) != 0)
 			f++;
-		if (*f)
-			continue;
-		child = weir_json_member(at, key, v);
-		near = weir_nearest(key, fields);
-		show_value(v, value);
-		return weir_json_fail(&child, err, "no such field (value %s)%s%s%s", value,
-				      near ? "; did you mean \"" : "", near ? near : "",
-				      near ? "\"?" : "");
+		if (!*f)
+			return no_such_field(at, key, v, fields, err);
 	}
 	return 0;
 }

@@ -17,7 +17,9 @@
 
 enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
 
-/* A rate: `count` per `period_ns`, at most `burst` at once. count 0: no such limit. */
+/* A rate: `count` (to 1e9) per `period_ns`, at most `burst` (to 2^40) at once. count 0:
+ * no such limit. An empty bucket fills within a hundred years: burst x period_ns / count
+ * and a time added to it fit 63 bits. */
 struct weir_rate {
 	uint64_t count;
 	uint64_t period_ns;
@@ -31,7 +33,8 @@ struct weir_limits {
 	struct weir_rate connect_rate;
 	struct weir_rate requests;
 	struct weir_rate tokens;
-	uint32_t cached_weight_ppm; /* of a cached token against tokens/min: "0.1" is 100000 */
+	uint32_t cached_weight_ppm; /* of a cached token against tokens/min: "0.1" is 100000;
+				     * default "1": it counts like any other */
 	enum weir_credit credit;
 	int64_t overage_nano; /* soft: how far below zero */
 	uint32_t reserve_input_tokens;
@@ -72,7 +75,13 @@ struct weir_policy {
 	int refs;		    /* private */
 };
 
-/* Read every *.json of dir. On success *out has one reference. */
+/*
+ * Read every *.json of dir (not below it, not hidden files). On success *out has one
+ * reference. A tier, a tenant, default_tenant or unknown_key that two files define is an
+ * error, but 90-local.json replaces what files before it say, whole objects at a time;
+ * what it replaces is not looked at. Rate cards add up. null for a limit means none. An
+ * override replaces the tier's field whole: {"requests": {"per_minute": 5}} has burst 5.
+ */
 int weir_policy_load(const char *dir, struct weir_policy **out, struct weir_error *err);
 struct weir_policy *weir_policy_ref(struct weir_policy *p);
 void weir_policy_unref(struct weir_policy *p); /* NULL is fine */

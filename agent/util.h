@@ -54,8 +54,4 @@ bool weir_name_ok(const char *name);
  * pattern x text steps, whatever the pattern. */
 bool weir_glob(const char *pattern, const char *text);
 
-/* The word of a NULL-terminated list that a mistyped one most likely meant (an edit
- * or two away), or NULL: for "did you mean". */
-const char *weir_nearest(const char *word, const char *const *words);
-
 #endif

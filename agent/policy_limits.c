@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fields of a tier, which are also those of a tenant's overrides: names,
+ * bounds, defaults. What a limit does is the kernel's.
+ */
+#include <string.h>
+
+#include "bpf/weir_abi.h"
+#include "card.h"
+#include "money.h"
+#include "policy_read.h"
+
+#define NS_PER_S  UINT64_C(1000000000)
+#define COUNT_MAX 1000000000
+#define BURST_MAX (INT64_C(1) << 40)
+/* A bucket's depth in time is a u64 of ns that is added to clocks: keep far from the end. */
+#define FILL_MAX_NS (UINT64_C(100) * 366 * 86400 * NS_PER_S)
+#define PPM_NANO    1000 /* one part in a million of WEIR_NANO */
+
+/* ------------------------------------------------------------ not supported yet */
+
+static const struct {
+	enum policy_object what;
+	const char *field;
+	const char *neutral; /* the value that asks for nothing; NULL: null does */
+} unsupported[] = {
+	{ POLICY_IN_TIER, "max_output_tokens", NULL }, { POLICY_IN_TIER, "max_input_tokens", NULL },
+	{ POLICY_IN_TIER, "on_exhausted", "reject" },  { POLICY_IN_TIER, "fallback_model", NULL },
+	{ POLICY_IN_TENANT, "parent", NULL },	       { POLICY_IN_TENANT, "wallet", "self" },
+	{ POLICY_IN_CARD, "name", WEIR_CARD_NAME },
+};
+
+int policy_supported(const struct weir_json *at, enum policy_object what, struct weir_error *err)
+{
+	struct weir_json child;
+
+	for (size_t i = 0; i < sizeof(unsupported) / sizeof(*unsupported); i++) {
+		const char *neutral = unsupported[i].neutral;
+
+		if (unsupported[i].what != what || !weir_json_get(at, unsupported[i].field, &child))
+			continue;
+		if (neutral ? json_is_string(child.v) &&
+				      !strcmp(json_string_value(child.v), neutral)
+			    : json_is_null(child.v))
+			continue;
+		return weir_json_refuse(
+			&child, err, "is not supported by this version (only %s%s%s is)",
+			neutral ? "\"" : "", neutral ? neutral : "null", neutral ? "\"" : "");
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ rates */
+
+/* Of {per_second | per_minute, burst}: what `fields` allows, exactly one of the two. */
+static int read_rate(const struct weir_json *at, const char *const *fields, struct weir_rate *out,
+		     struct weir_error *err)
+{
+	struct weir_json second, minute, burst;
+	bool has_second, has_minute;
+	int64_t count, size;
+	struct weir_rate rate;
+	int r = weir_json_object(at, fields, err);
+
+	if (r)
+		return r;
+	has_second = weir_json_get(at, "per_second", &second);
+	has_minute = weir_json_get(at, "per_minute", &minute);
+	if (has_second && has_minute)
+		return weir_json_fail(at, err, "has both \"per_second\" and \"per_minute\"");
+	if (!has_second && !has_minute)
+		return weir_json_fail(at, err, "has no \"%s\"", fields[0]);
+	r = weir_json_int(has_second ? &second : &minute, 1, COUNT_MAX, &count, err);
+	if (r)
+		return r;
+	size = has_second ? count * 60 : count; /* a minute's worth */
+	if (weir_json_get(at, "burst", &burst))
+		r = weir_json_int(&burst, 1, BURST_MAX, &size, err);
+	if (r)
+		return r;
+	rate = (struct weir_rate){
+		.count = (uint64_t)count,
+		.period_ns = has_second ? NS_PER_S : 60 * NS_PER_S,
+		.burst = (uint64_t)size,
+	};
+	if ((unsigned __int128)rate.burst * rate.period_ns >
+	    (unsigned __int128)FILL_MAX_NS * rate.count)
+		return weir_json_refuse(&burst, err, "takes more than a hundred years to fill");
+	*out = rate;
+	return 0;
+}
+
+/* A limit field that is a rate; null is none. */
+static int read_rate_field(const struct weir_json *at, const char *field, struct weir_rate *out,
+			   struct weir_error *err)
+{
+	static const char *const fields[] = { "per_minute", "per_second", "burst", NULL };
+	struct weir_json child;
+
+	if (!weir_json_get(at, field, &child))
+		return 0;
+	if (json_is_null(child.v)) {
+		*out = (struct weir_rate){ 0 };
+		return 0;
+	}
+	return read_rate(&child, fields, out, err);
+}
+
+static int read_tokens(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	static const char *const fields[] = { "per_minute", "burst", "cached_weight", NULL };
+	int64_t weight = WEIR_NANO;
+	struct weir_rate rate = { 0 };
+	struct weir_json child, w;
+	int r;
+
+	if (!weir_json_get(at, "tokens", &child))
+		return 0;
+	if (!json_is_null(child.v)) {
+		r = read_rate(&child, fields, &rate, err);
+		if (!r && weir_json_get(&child, "cached_weight", &w)) {
+			r = weir_json_decimal(&w, 0, WEIR_NANO, &weight, err);
+			if (!r && weight % PPM_NANO)
+				return weir_json_refuse(&w, err, "has more than six decimals");
+		}
+		if (r)
+			return r;
+	}
+	l->tokens = rate;
+	l->cached_weight_ppm = (uint32_t)(weight / PPM_NANO);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- other fields */
+
+/* A number that limits; null is none. */
+static int read_gauge(const struct weir_json *at, const char *field, int64_t *out,
+		      struct weir_error *err)
+{
+	struct weir_json child;
+
+	if (!weir_json_get(at, field, &child))
+		return 0;
+	if (json_is_null(child.v)) {
+		*out = -1;
+		return 0;
+	}
+	return weir_json_int(&child, 1, COUNT_MAX, out, err);
+}
+
+static int read_reserve(const struct weir_json *at, const char *field, uint32_t *out,
+			struct weir_error *err)
+{
+	struct weir_json child;
+	int64_t v;
+	int r;
+
+	if (!weir_json_get(at, field, &child))
+		return 0;
+	r = weir_json_int(&child, 0, COUNT_MAX, &v, err);
+	if (!r)
+		*out = (uint32_t)v;
+	return r;
+}
+
+static int read_choice(const struct weir_json *at, const char *field, const char *const *words,
+		       int *out, struct weir_error *err)
+{
+	struct weir_json child;
+
+	return weir_json_get(at, field, &child) ? weir_json_choice(&child, words, out, err) : 0;
+}
+
+static int read_credit(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	static const char *const words[] = {
+		[WEIR_CREDIT_NONE] = "none",
+		[WEIR_CREDIT_HARD] = "hard",
+		[WEIR_CREDIT_SOFT] = "soft",
+		NULL,
+	};
+	int credit = l->credit;
+	struct weir_json child;
+	int r = read_choice(at, "credit", words, &credit, err);
+
+	if (!r && weir_json_get(at, "overage_limit", &child)) {
+		r = weir_json_decimal(&child, 0, INT64_MAX, &l->overage_nano, err);
+		if (!r && l->overage_nano && credit != WEIR_CREDIT_SOFT)
+			return weir_json_refuse(&child, err,
+						"has no effect unless credit is \"soft\"");
+	}
+	if (r)
+		return r;
+	l->credit = (enum weir_credit)credit;
+	if (credit != WEIR_CREDIT_SOFT)
+		l->overage_nano = 0; /* an override made it hard: the tier's figure goes too */
+	return 0;
+}
+
+static int read_conduct(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	static const char *const limit_words[] = { "reject", "drop", NULL };
+	static const char *const down_words[] = {
+		[WEIR_DOWN_HOLD] = "hold",
+		[WEIR_DOWN_OPEN] = "open",
+		[WEIR_DOWN_CLOSED] = "closed",
+		NULL,
+	};
+	int drop = l->drop;
+	struct weir_json child;
+	int r = read_choice(at, "on_limit", limit_words, &drop, err);
+
+	if (!r)
+		r = read_choice(at, "on_agent_down", down_words, &l->on_agent_down, err);
+	if (!r && weir_json_get(at, "shadow", &child))
+		r = weir_json_bool(&child, &l->shadow, err);
+	l->drop = drop != 0;
+	return r;
+}
+
+void policy_limits_init(struct weir_limits *l)
+{
+	*l = (struct weir_limits){
+		.connections = -1,
+		.concurrency = -1,
+		.cached_weight_ppm = WEIR_NANO / PPM_NANO,
+		.credit = WEIR_CREDIT_NONE,
+		.reserve_input_tokens = 1000,
+		.reserve_output_tokens = 512,
+		.on_agent_down = WEIR_DOWN_HOLD,
+	};
+}
+
+int policy_limits_read(const struct weir_json *at, struct weir_limits *out, struct weir_error *err)
+{
+	static const char *const fields[] = {
+		"connections",
+		"connect_rate",
+		"concurrency",
+		"requests",
+		"tokens",
+		"credit",
+		"overage_limit",
+		"max_output_tokens",
+		"max_input_tokens",
+		"reserve_input_tokens",
+		"reserve_output_tokens",
+		"on_limit",
+		"on_exhausted",
+		"fallback_model",
+		"on_agent_down",
+		"shadow",
+		NULL,
+	};
+	struct weir_limits l = *out;
+	int r = weir_json_object(at, fields, err);
+
+	if (!r)
+		r = policy_supported(at, POLICY_IN_TIER, err);
+	if (!r)
+		r = read_gauge(at, "connections", &l.connections, err);
+	if (!r)
+		r = read_rate_field(at, "connect_rate", &l.connect_rate, err);
+	if (!r)
+		r = read_gauge(at, "concurrency", &l.concurrency, err);
+	if (!r)
+		r = read_rate_field(at, "requests", &l.requests, err);
+	if (!r)
+		r = read_tokens(at, &l, err);
+	if (!r)
+		r = read_credit(at, &l, err);
+	if (!r)
+		r = read_reserve(at, "reserve_input_tokens", &l.reserve_input_tokens, err);
+	if (!r)
+		r = read_reserve(at, "reserve_output_tokens", &l.reserve_output_tokens, err);
+	if (!r)
+		r = read_conduct(at, &l, err);
+	if (!r)
+		*out = l;
+	return r;
+}

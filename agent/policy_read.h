@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How the files that read a policy share the work: policy_merge.c makes one
+ * document of many and remembers who said what, policy_limits.c and
+ * policy_tenants.c read its parts, policy.c puts them together. Nobody else
+ * includes this.
+ */
+#ifndef WEIR_POLICY_READ_H
+#define WEIR_POLICY_READ_H
+
+#include "arena.h"
+#include "json.h"
+#include "policy.h"
+
+/* ------------------------------------------------------- one document of many */
+
+enum policy_section { POLICY_TOP, POLICY_TIERS, POLICY_TENANTS, POLICY_SECTIONS };
+
+struct policy_files {
+	char **names; /* base names, in name order */
+	json_t **documents;
+	size_t n;
+	json_t *items[POLICY_SECTIONS]; /* name to value, of all files together */
+	json_t *owner[POLICY_SECTIONS]; /* name to index of the file it is from */
+};
+
+int policy_files_read(const char *dir, struct policy_files *f, struct weir_error *err);
+void policy_files_free(struct policy_files *f);
+
+/* A cursor that says where the item is written; it keeps its own parents. */
+struct policy_place {
+	struct weir_json root, section, item;
+};
+/* false if no file has it. */
+bool policy_place(const struct policy_files *f, enum policy_section s, const char *name,
+		  struct policy_place *out);
+
+/* ------------------------------------------------------------------ the parts */
+
+/*
+ * What design.md names and this version does not enforce is refused, for silence
+ * would be taken for enforcement. The one list is in policy_limits.c: an issue that
+ * builds one of them deletes its row.
+ */
+enum policy_object { POLICY_IN_TIER, POLICY_IN_TENANT, POLICY_IN_CARD };
+int policy_supported(const struct weir_json *at, enum policy_object what, struct weir_error *err);
+
+/* Limits of a tier of no fields; then a tier's or an override's fields over them. */
+void policy_limits_init(struct weir_limits *l);
+int policy_limits_read(const struct weir_json *at, struct weir_limits *l, struct weir_error *err);
+
+struct policy_tier {
+	const char *name;
+	struct weir_limits limits;
+};
+
+/* All tenants into p->tenants, sorted; memory from the arena. */
+int policy_tenants_read(const struct policy_files *f, const struct policy_tier *tiers,
+			struct weir_arena *arena, struct weir_policy *p, struct weir_error *err);
+
+#endif
