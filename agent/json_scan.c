@@ -71,6 +71,29 @@ static void report(struct cursor *s, uint8_t node, enum weir_scan_event event)
 	s->s->found(s->ctx, node, &f);
 }
 
+static inline bool in_array(const struct weir_scan *j)
+{
+	return j->arrays >> (j->depth - 1) & 1;
+}
+
+/* A value is over. Where the next bytes are the usual ones, a comma and the next
+ * key's quote, go on to the inside of that key. */
+static inline __attribute__((always_inline)) void to_next_key(struct cursor *s)
+{
+	struct weir_scan *j = s->j;
+	const uint8_t *p = s->p;
+
+	j->state = NEXT;
+	if (s->end - p < 3 || *p != ',' || in_array(j))
+		return;
+	p += p[1] == ' ' ? 2 : 1;
+	if (*p != '"')
+		return;
+	s->p = p + 1;
+	weir_text_start(&j->text);
+	j->state = KEY;
+}
+
 /* ------------------------------------------------------------ numbers */
 
 static void number_end(struct cursor *s)
@@ -78,9 +101,9 @@ static void number_end(struct cursor *s)
 	struct weir_scan *j = s->j;
 	struct weir_scan_found f = { .event = WEIR_SCAN_IS_NUMBER, .number = (int64_t)j->number };
 
-	j->state = NEXT;
 	if ((j->flags & NUMBER_DIGITS) && !(j->flags & NUMBER_BAD) && j->number <= INT64_MAX)
 		s->s->found(s->ctx, j->node, &f);
+	to_next_key(s);
 }
 
 /* A number that is wanted. 12.0 is 12; a sign, an exponent or a true fraction is no count. */
@@ -114,18 +137,18 @@ static void number(struct cursor *s)
 
 static void skip_scalar(struct cursor *s)
 {
-	for (; s->p < s->end; s->p++) {
-		uint8_t c = *s->p;
+	const uint8_t *p = s->p, *end = s->end;
 
-		if (c == ',' || c == '}' || c == ']' || blank(c)) {
-			s->j->state = NEXT;
-			return;
-		}
-		if (c < '+' || c == ':' || c == '[' || c > 'z') {
-			s->j->state = DEAD;
-			return;
-		}
-	}
+	while (p < end && (uint8_t)(*p - '+') <= 'z' - '+' && *p != ',' && *p != ':' && *p != '[' &&
+	       *p != ']')
+		p++;
+	s->p = p;
+	if (p == end)
+		return;
+	if (*p == ',' || *p == '}' || *p == ']' || blank(*p))
+		to_next_key(s);
+	else
+		s->j->state = DEAD;
 }
 
 /* ------------------------------------------------------------ containers */
@@ -190,11 +213,6 @@ static void open_container(struct cursor *s, bool array)
 	nest(j, array);
 }
 
-static inline bool in_array(const struct weir_scan *j)
-{
-	return j->arrays >> (j->depth - 1) & 1;
-}
-
 static void close_container(struct cursor *s, bool array)
 {
 	struct weir_scan *j = s->j;
@@ -256,16 +274,29 @@ static void next(struct cursor *s, uint8_t c)
 	}
 }
 
-static void key(struct cursor *s)
+/* A key and, where the next bytes are the usual ones, on to the inside of its value. */
+static inline __attribute__((always_inline)) void key(struct cursor *s)
 {
 	struct weir_scan *j = s->j;
+	const uint8_t *p = s->p;
 	const char *text;
 	size_t len;
 
-	if (!weir_text_read(&j->text, &s->p, s->end, &text, &len))
+	if (!weir_text_read(&j->text, &p, s->end, &text, &len)) {
+		s->p = p;
 		return;
+	}
 	j->node = j->text.cut ? 0 : s->s->child(j->stack[j->depth - 1], text, len);
 	j->state = COLON;
+	if (p < s->end && *p == ':') {
+		p++;
+		j->state = VALUE;
+		if (p < s->end && *p == ' ')
+			p++;
+	}
+	s->p = p;
+	if (j->state == VALUE && p < s->end && !blank(*p))
+		value(s, *p);
 }
 
 static void wanted_string(struct cursor *s)
@@ -274,8 +305,8 @@ static void wanted_string(struct cursor *s)
 
 	if (!weir_text_read(&s->j->text, &s->p, s->end, &f.text, &f.len))
 		return;
-	s->j->state = NEXT;
 	s->s->found(s->ctx, s->j->node, &f);
+	to_next_key(s);
 }
 
 /* States in which blanks mean nothing and one byte decides. */
@@ -349,7 +380,7 @@ void weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, 
 			/* fall through */
 		case SKIP_STRING:
 			if (weir_text_skip(&j->text, &s.p, s.end))
-				j->state = NEXT;
+				to_next_key(&s);
 			break;
 		case NUMBER:
 			number(&s);
