@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WEIR_HTTP1_HEAD_MAX 262144 /* a head (1xx included), chunk line or trailer beyond is bad   \
-				    */
+/* Bytes of a head (interim ones included), chunk line or trailer; more is bad. */
+#define WEIR_HTTP1_HEAD_MAX 262144
 
 enum weir_http1_type {
 	WEIR_HTTP1_OTHER, /* JSON, or nothing of ours */

@@ -96,11 +96,20 @@ static inline __attribute__((always_inline)) void to_next_key(struct cursor *s)
 
 /* ------------------------------------------------------------ numbers */
 
+static inline bool ends_scalar(uint8_t c)
+{
+	return c == ',' || c == '}' || c == ']' || blank(c);
+}
+
 static void number_end(struct cursor *s)
 {
 	struct weir_scan *j = s->j;
 	struct weir_scan_found f = { .event = WEIR_SCAN_IS_NUMBER, .number = (int64_t)j->number };
 
+	if (!ends_scalar(*s->p)) {
+		j->state = DEAD;
+		return;
+	}
 	if ((j->flags & NUMBER_DIGITS) && !(j->flags & NUMBER_BAD) && j->number <= INT64_MAX)
 		s->s->found(s->ctx, j->node, &f);
 	to_next_key(s);
@@ -145,7 +154,7 @@ static void skip_scalar(struct cursor *s)
 	s->p = p;
 	if (p == end)
 		return;
-	if (*p == ',' || *p == '}' || *p == ']' || blank(*p))
+	if (ends_scalar(*p))
 		to_next_key(s);
 	else
 		s->j->state = DEAD;
@@ -247,7 +256,8 @@ static void value(struct cursor *s, uint8_t c)
 		j->state = want & WEIR_SCAN_NUMBER ? NUMBER : SKIP_SCALAR;
 		j->number = 0;
 		j->flags = 0;
-	} else if (c == 'n' || c == 't' || c == 'f') {
+	} else if (c == 'n' || c == 't' || c == 'f' || c == 'N' || c == 'I') {
+		/* NaN and Infinity are not JSON, but Python writes them */
 		j->state = SKIP_SCALAR;
 	} else {
 		j->state = DEAD;

@@ -39,9 +39,9 @@ static inline void weir_text_start(struct weir_text *t)
 bool weir_text_read_on(struct weir_text *t, const uint8_t **p, const uint8_t *end,
 		       const char **text, size_t *len);
 
-/* On from *p, which moves. True once the closing quote is taken: then *text and
- * *len are what the string held, up to WEIR_TEXT_BYTES or more (UTF-8 unchecked,
- * valid until p's bytes go). If cut is set, there is more to it than that. */
+/* On from *p, which moves. True once the closing quote is taken: *text and *len
+ * are what the string held (UTF-8 unchecked), in t or in the piece itself, where
+ * it may be longer than WEIR_TEXT_BYTES. With t->cut they are its start only. */
 WEIR_FIND_INLINE bool weir_text_read(struct weir_text *t, const uint8_t **p, const uint8_t *end,
 				     const char **text, size_t *len)
 {

@@ -146,7 +146,10 @@ static void broken_structure_ends_belief(void **unused)
 	SCAN("{\"n\":1,}", "n=1 ");
 	SCAN("{\"n\" 1}", "");
 	SCAN("{\"n\":1 \"n\":2}", "n=1 ");
-	SCAN("{\"n\":1\0,\"n\":2}", "n=1 ");
+	SCAN("{\"n\":1x,\"n\":2}", "");
+	SCAN("{\"x\":1\"n\":2}", "");
+	SCAN("{\"n\":1\0,\"n\":2}", "");
+	SCAN("{\"x\":[NaN,-Infinity],\"x\":NaN,\"n\":1}", "n=1 } ");
 	SCAN("{n:1}", "");
 	SCAN("{,}", "");
 	SCAN("{\"n\":}", "");
