@@ -48,7 +48,7 @@ static size_t names_bytes(const struct weir_event_origin *from, const char *tena
 	return NAME_BYTES * (strlen(from->ledger_id) + strlen(from->node) + 3 * strlen(tenant));
 }
 
-static int finish(struct weir_text *t, const struct weir_json_out *o)
+static int finish(struct weir_text *t, const struct weir_out *o)
 {
 	*o->p = '\0';
 	t->len = (size_t)(o->p - t->p);
@@ -80,30 +80,30 @@ static const char *request_type(const char *path, size_t n)
 	return NULL;
 }
 
-static void put_count(struct weir_json_out *o, const char *name, int64_t v)
+static void put_count(struct weir_out *o, const char *name, int64_t v)
 {
 	if (v != WEIR_UNKNOWN)
-		weir_json_int(o, name, v);
+		weir_out_int(o, name, v);
 }
 
-static void put_text(struct weir_json_out *o, const char *name, const char *s, size_t max)
+static void put_text(struct weir_out *o, const char *name, const char *s, size_t max)
 {
 	size_t n = strnlen(s, max);
 
 	if (n)
-		weir_json_str(o, name, s, n);
+		weir_out_str(o, name, s, n);
 }
 
-static void put_burns(struct weir_json_out *o, const struct weir_entry *e)
+static void put_burns(struct weir_out *o, const struct weir_entry *e)
 {
-	weir_json_open(o, "burn", '[');
+	weir_out_open(o, "burn", '[');
 	for (size_t i = 0; i < e->n_burns; i++) {
-		weir_json_open(o, NULL, '{');
-		weir_json_u64(o, "grant_seq", e->burns[i].grant);
-		weir_json_money(o, "amount", e->burns[i].nano);
-		weir_json_close(o, '}');
+		weir_out_open(o, NULL, '{');
+		weir_out_u64(o, "grant_seq", e->burns[i].grant);
+		weir_out_money(o, "amount", e->burns[i].nano);
+		weir_out_close(o, '}');
 	}
-	weir_json_close(o, ']');
+	weir_out_close(o, ']');
 }
 
 /* Which card and entry priced it; NULL where nothing did. */
@@ -117,57 +117,55 @@ static const struct weir_card *priced_by(const struct weir_entry *e, const struc
 	return card;
 }
 
-static void put_card(struct weir_json_out *o, const struct weir_card *card,
-		     const struct weir_row *r)
+static void put_card(struct weir_out *o, const struct weir_card *card, const struct weir_row *r)
 {
-	weir_json_open(o, "rate_card", '{');
-	weir_json_str(o, "name", card->name, strnlen(card->name, 128));
-	weir_json_str(o, "version", card->version, strnlen(card->version, 128));
-	weir_json_u64(o, "entry", r->card_entry);
-	weir_json_close(o, '}');
+	weir_out_open(o, "rate_card", '{');
+	weir_out_str(o, "name", card->name, strnlen(card->name, 128));
+	weir_out_str(o, "version", card->version, strnlen(card->version, 128));
+	weir_out_u64(o, "entry", r->card_entry);
+	weir_out_close(o, '}');
 }
 
-static void put_lines(struct weir_json_out *o, const struct weir_card *card,
-		      const struct weir_row *r)
+static void put_lines(struct weir_out *o, const struct weir_card *card, const struct weir_row *r)
 {
 	struct weir_charge charge;
 
 	if (weir_card_charge(card, (int)r->card_entry, &r->usage, &charge))
 		charge.n_lines = 0;
-	weir_json_open(o, "lines", '[');
+	weir_out_open(o, "lines", '[');
 	for (size_t i = 0; i < charge.n_lines; i++) {
 		const struct weir_price_line *line = &charge.lines[i];
 
-		weir_json_open(o, NULL, '{');
-		weir_json_cstr(o, "dimension", weir_dimension_names[line->dimension]);
+		weir_out_open(o, NULL, '{');
+		weir_out_cstr(o, "dimension", weir_dimension_names[line->dimension]);
 		if (line->priced_as != line->dimension)
-			weir_json_cstr(o, "priced_as", weir_dimension_names[line->priced_as]);
-		weir_json_int(o, "quantity", line->quantity);
-		weir_json_money(o, "unit_price", line->unit_nano);
-		weir_json_int(o, "per", line->per);
-		weir_json_close(o, '}');
+			weir_out_cstr(o, "priced_as", weir_dimension_names[line->priced_as]);
+		weir_out_int(o, "quantity", line->quantity);
+		weir_out_money(o, "unit_price", line->unit_nano);
+		weir_out_int(o, "per", line->per);
+		weir_out_close(o, '}');
 	}
-	weir_json_close(o, ']');
+	weir_out_close(o, ']');
 }
 
 /* The attributes every CloudEvent has, up to the opened data. */
-static void put_envelope(struct weir_json_out *o, const struct weir_event_origin *from,
-			 const char *id, const char *type, const char *subject, uint64_t time_ns)
+static void put_envelope(struct weir_out *o, const struct weir_event_origin *from, const char *id,
+			 const char *type, const char *subject, uint64_t time_ns)
 {
-	weir_json_open(o, NULL, '{');
-	weir_json_cstr(o, "specversion", "1.0");
-	weir_json_cstr(o, "id", id);
-	weir_json_source(o, "source", from->ledger_id, from->node);
-	weir_json_cstr(o, "type", type);
-	weir_json_cstr(o, "subject", subject);
-	weir_json_time(o, "time", time_ns);
-	weir_json_cstr(o, "datacontenttype", "application/json");
-	weir_json_open(o, "data", '{');
+	weir_out_open(o, NULL, '{');
+	weir_out_cstr(o, "specversion", "1.0");
+	weir_out_cstr(o, "id", id);
+	weir_out_source(o, "source", from->ledger_id, from->node);
+	weir_out_cstr(o, "type", type);
+	weir_out_cstr(o, "subject", subject);
+	weir_out_time(o, "time", time_ns);
+	weir_out_cstr(o, "datacontenttype", "application/json");
+	weir_out_open(o, "data", '{');
 }
 
 /* ----------------------------------------------------------------------- usage */
 
-static void put_usage(struct weir_json_out *o, const struct weir_row *r)
+static void put_usage(struct weir_out *o, const struct weir_row *r)
 {
 	static const char *const sources[] = {
 		[WEIR_USAGE_REPORTED] = "reported",
@@ -181,29 +179,29 @@ static void put_usage(struct weir_json_out *o, const struct weir_row *r)
 	put_count(o, "output_tokens", r->usage.output);
 	put_count(o, "reasoning_tokens", r->usage.reasoning);
 	if (r->usage_source < sizeof(sources) / sizeof(sources[0]) && sources[r->usage_source])
-		weir_json_cstr(o, "usage_source", sources[r->usage_source]);
+		weir_out_cstr(o, "usage_source", sources[r->usage_source]);
 }
 
-static void put_request(struct weir_json_out *o, const char *service, const struct weir_row *r)
+static void put_request(struct weir_out *o, const char *service, const struct weir_row *r)
 {
 	const char *type = request_type(r->path, strnlen(r->path, sizeof(r->path)));
 
 	if (service)
-		weir_json_cstr(o, "service", service);
+		weir_out_cstr(o, "service", service);
 	if (type)
-		weir_json_cstr(o, "request_type", type);
+		weir_out_cstr(o, "request_type", type);
 	put_text(o, "model", r->model, sizeof(r->model));
-	weir_json_bool(o, "stream", r->flags & WEIR_ROW_STREAM);
+	weir_out_bool(o, "stream", r->flags & WEIR_ROW_STREAM);
 	if (r->status)
-		weir_json_u64(o, "status", r->status);
-	weir_json_bool(o, "billable", r->flags & WEIR_ROW_BILLABLE);
+		weir_out_u64(o, "status", r->status);
+	weir_out_bool(o, "billable", r->flags & WEIR_ROW_BILLABLE);
 	put_usage(o, r);
-	weir_json_time(o, "started_at", r->started_wall_ns);
+	weir_out_time(o, "started_at", r->started_wall_ns);
 	if (r->ttft_us)
-		weir_json_millis(o, "ttft_ms", r->ttft_us);
+		weir_out_millis(o, "ttft_ms", r->ttft_us);
 	/* The wall clock may have been set back meanwhile. */
 	if (r->ended_wall_ns >= r->started_wall_ns)
-		weir_json_millis(o, "latency_ms", (r->ended_wall_ns - r->started_wall_ns) / 1000);
+		weir_out_millis(o, "latency_ms", (r->ended_wall_ns - r->started_wall_ns) / 1000);
 	put_text(o, "finish_reason", r->finish_reason, sizeof(r->finish_reason));
 }
 
@@ -213,7 +211,7 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 	const char *tenant = e->tenant_name ? e->tenant_name : "unknown";
 	const struct weir_row *r = e->row;
 	const char *service = NULL;
-	struct weir_json_out o;
+	struct weir_out o;
 	char id[2 * WEIR_ID_BYTES + 1];
 
 	if (!r)
@@ -226,29 +224,29 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 		return -ENOMEM;
 	card = priced_by(e, card);
 	weir_hex(e->id.b, WEIR_ID_BYTES, id);
-	o = (struct weir_json_out){ .p = out->p };
+	o = (struct weir_out){ .p = out->p };
 	put_envelope(&o, from, id, "weir.usage.v1", tenant, r->ended_wall_ns);
-	weir_json_cstr(&o, "request_id", id);
+	weir_out_cstr(&o, "request_id", id);
 	put_text(&o, "response_id", r->response_id, sizeof(r->response_id));
-	weir_json_cstr(&o, "tenant", tenant);
-	weir_json_open(&o, "path", '[');
-	weir_json_cstr(&o, NULL, tenant);
-	weir_json_close(&o, ']');
+	weir_out_cstr(&o, "tenant", tenant);
+	weir_out_open(&o, "path", '[');
+	weir_out_cstr(&o, NULL, tenant);
+	weir_out_close(&o, ']');
 	put_request(&o, service, r);
 	if (card)
 		put_card(&o, card, r);
 	if (r->flags & WEIR_ROW_UNPRICED)
-		weir_json_bool(&o, "unpriced", true);
-	weir_json_money(&o, "price", r->price_nano);
-	weir_json_money(&o, "cost", r->cost_nano);
+		weir_out_bool(&o, "unpriced", true);
+	weir_out_money(&o, "price", r->price_nano);
+	weir_out_money(&o, "cost", r->cost_nano);
 	if (card)
 		put_lines(&o, card, r);
 	put_burns(&o, e);
 	if (e->debt_nano)
-		weir_json_money(&o, "debt", e->debt_nano);
-	weir_json_u64(&o, "ledger_seq", e->seq);
-	weir_json_close(&o, '}');
-	weir_json_close(&o, '}');
+		weir_out_money(&o, "debt", e->debt_nano);
+	weir_out_u64(&o, "ledger_seq", e->seq);
+	weir_out_close(&o, '}');
+	weir_out_close(&o, '}');
 	return finish(out, &o);
 }
 
@@ -280,23 +278,23 @@ int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_
 			   struct weir_text *out, char id_out[WEIR_DENIED_ID_TEXT])
 {
 	char id[WEIR_DENIED_ID_TEXT];
-	struct weir_json_out o;
+	struct weir_out o;
 
 	if (reserve(out, FIXED_BYTES + names_bytes(from, d->tenant)) || denied_id(d, from, id))
 		return -ENOMEM;
-	o = (struct weir_json_out){ .p = out->p };
+	o = (struct weir_out){ .p = out->p };
 	put_envelope(&o, from, id, "weir.denied.v1", d->tenant, d->last_wall_ns);
-	weir_json_cstr(&o, "tenant", d->tenant);
-	weir_json_cstr(&o, "reason", d->reason);
+	weir_out_cstr(&o, "tenant", d->tenant);
+	weir_out_cstr(&o, "reason", d->reason);
 	if (d->limit_is_nano)
-		weir_json_money(&o, "limit", d->limit);
+		weir_out_money(&o, "limit", d->limit);
 	else
-		weir_json_int(&o, "limit", d->limit);
-	weir_json_u64(&o, "count", d->count);
-	weir_json_time(&o, "first", d->first_wall_ns);
-	weir_json_time(&o, "last", d->last_wall_ns);
-	weir_json_close(&o, '}');
-	weir_json_close(&o, '}');
+		weir_out_int(&o, "limit", d->limit);
+	weir_out_u64(&o, "count", d->count);
+	weir_out_time(&o, "first", d->first_wall_ns);
+	weir_out_time(&o, "last", d->last_wall_ns);
+	weir_out_close(&o, '}');
+	weir_out_close(&o, '}');
 	if (id_out)
 		memcpy(id_out, id, sizeof(id));
 	return finish(out, &o);
@@ -304,7 +302,7 @@ int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_
 
 /* --------------------------------------------------------------------- entries */
 
-static void put_grant(struct weir_json_out *o, const struct weir_grant *g)
+static void put_grant(struct weir_out *o, const struct weir_grant *g)
 {
 	static const char *const sources[] = {
 		[WEIR_GRANT_PAID] = "paid",
@@ -312,55 +310,55 @@ static void put_grant(struct weir_json_out *o, const struct weir_grant *g)
 		[WEIR_GRANT_TRIAL] = "trial",
 	};
 
-	weir_json_open(o, "grant", '{');
-	weir_json_str(o, "id", g->key, strnlen(g->key, sizeof(g->key)));
+	weir_out_open(o, "grant", '{');
+	weir_out_str(o, "id", g->key, strnlen(g->key, sizeof(g->key)));
 	if (g->source < sizeof(sources) / sizeof(sources[0]))
-		weir_json_cstr(o, "source", sources[g->source]);
-	weir_json_u64(o, "priority", g->priority);
-	weir_json_time(o, "effective_at", g->effective_ns);
+		weir_out_cstr(o, "source", sources[g->source]);
+	weir_out_u64(o, "priority", g->priority);
+	weir_out_time(o, "effective_at", g->effective_ns);
 	if (g->expires_ns)
-		weir_json_time(o, "expires_at", g->expires_ns);
+		weir_out_time(o, "expires_at", g->expires_ns);
 	put_text(o, "reason", g->reason, sizeof(g->reason));
-	weir_json_close(o, '}');
+	weir_out_close(o, '}');
 }
 
 int weir_entry_json(const struct weir_entry *e, const struct weir_card *card, struct weir_text *out)
 {
-	struct weir_json_out o;
+	struct weir_out o;
 	char hex[2 * WEIR_HASH_BYTES + 1];
 
 	if (reserve(out, FIXED_BYTES + WEIR_DIM_MAX * LINE_BYTES + e->n_burns * BURN_BYTES))
 		return -ENOMEM;
 	card = priced_by(e, card);
-	o = (struct weir_json_out){ .p = out->p };
-	weir_json_open(&o, NULL, '{');
-	weir_json_u64(&o, "seq", e->seq);
-	weir_json_time(&o, "time", e->time_ns);
-	weir_json_cstr(&o, "kind",
-		       e->kind < WEIR_ENTRY_KIND_MAX ? weir_entry_kind_names[e->kind] : "");
-	weir_json_money(&o, "amount", e->amount_nano);
-	weir_json_money(&o, "balance_before", e->balance_before_nano);
-	weir_json_money(&o, "balance_after", e->balance_after_nano);
+	o = (struct weir_out){ .p = out->p };
+	weir_out_open(&o, NULL, '{');
+	weir_out_u64(&o, "seq", e->seq);
+	weir_out_time(&o, "time", e->time_ns);
+	weir_out_cstr(&o, "kind",
+		      e->kind < WEIR_ENTRY_KIND_MAX ? weir_entry_kind_names[e->kind] : "");
+	weir_out_money(&o, "amount", e->amount_nano);
+	weir_out_money(&o, "balance_before", e->balance_before_nano);
+	weir_out_money(&o, "balance_after", e->balance_after_nano);
 	weir_hex(e->id.b, WEIR_ID_BYTES, hex);
-	weir_json_cstr(&o, "event_id", hex);
+	weir_out_cstr(&o, "event_id", hex);
 	if (card) {
 		put_card(&o, card, e->row);
 		put_lines(&o, card, e->row);
 	} else {
-		weir_json_null(&o, "rate_card");
-		weir_json_open(&o, "lines", '[');
-		weir_json_close(&o, ']');
+		weir_out_null(&o, "rate_card");
+		weir_out_open(&o, "lines", '[');
+		weir_out_close(&o, ']');
 	}
 	put_burns(&o, e);
 	if (e->debt_nano)
-		weir_json_money(&o, "debt", e->debt_nano);
+		weir_out_money(&o, "debt", e->debt_nano);
 	if (e->grant)
 		put_grant(&o, e->grant);
-	weir_json_cstr(&o, "actor", e->actor);
+	weir_out_cstr(&o, "actor", e->actor);
 	weir_hex(e->prev_hash, WEIR_HASH_BYTES, hex);
-	weir_json_cstr(&o, "prev_hash", hex);
+	weir_out_cstr(&o, "prev_hash", hex);
 	weir_hex(e->hash, WEIR_HASH_BYTES, hex);
-	weir_json_cstr(&o, "hash", hex);
-	weir_json_close(&o, '}');
+	weir_out_cstr(&o, "hash", hex);
+	weir_out_close(&o, '}');
 	return finish(out, &o);
 }

@@ -10,13 +10,13 @@
 #include "agent/money.h"
 #include "agent/util.h"
 
-static void put(struct weir_json_out *o, const char *s, size_t n)
+static void put(struct weir_out *o, const char *s, size_t n)
 {
 	memcpy(o->p, s, n);
 	o->p += n;
 }
 
-static void put_name(struct weir_json_out *o, const char *name)
+static void put_name(struct weir_out *o, const char *name)
 {
 	if (o->comma)
 		*o->p++ = ',';
@@ -29,14 +29,14 @@ static void put_name(struct weir_json_out *o, const char *name)
 	*o->p++ = ':';
 }
 
-void weir_json_open(struct weir_json_out *o, const char *name, char bracket)
+void weir_out_open(struct weir_out *o, const char *name, char bracket)
 {
 	put_name(o, name);
 	*o->p++ = bracket;
 	o->comma = false;
 }
 
-void weir_json_close(struct weir_json_out *o, char bracket)
+void weir_out_close(struct weir_out *o, char bracket)
 {
 	*o->p++ = bracket;
 	o->comma = true;
@@ -74,7 +74,7 @@ static size_t utf8(const uint8_t *s, size_t n)
 	return len;
 }
 
-static void put_escaped(struct weir_json_out *o, uint8_t c)
+static void put_escaped(struct weir_out *o, uint8_t c)
 {
 	static const char digits[] = "0123456789abcdef";
 	/* The escapes of one letter; the rest of the control characters are \u00xx. */
@@ -94,7 +94,7 @@ static void put_escaped(struct weir_json_out *o, uint8_t c)
 	}
 }
 
-static void put_text(struct weir_json_out *o, const char *text, size_t n)
+static void put_text(struct weir_out *o, const char *text, size_t n)
 {
 	const uint8_t *s = (const uint8_t *)text;
 
@@ -116,7 +116,7 @@ static void put_text(struct weir_json_out *o, const char *text, size_t n)
 	}
 }
 
-void weir_json_str(struct weir_json_out *o, const char *name, const char *s, size_t n)
+void weir_out_str(struct weir_out *o, const char *name, const char *s, size_t n)
 {
 	put_name(o, name);
 	*o->p++ = '"';
@@ -124,12 +124,12 @@ void weir_json_str(struct weir_json_out *o, const char *name, const char *s, siz
 	*o->p++ = '"';
 }
 
-void weir_json_cstr(struct weir_json_out *o, const char *name, const char *s)
+void weir_out_cstr(struct weir_out *o, const char *name, const char *s)
 {
-	weir_json_str(o, name, s, strlen(s));
+	weir_out_str(o, name, s, strlen(s));
 }
 
-static void put_u64(struct weir_json_out *o, uint64_t v)
+static void put_u64(struct weir_out *o, uint64_t v)
 {
 	char text[20], *p = text + sizeof(text);
 
@@ -140,13 +140,13 @@ static void put_u64(struct weir_json_out *o, uint64_t v)
 	put(o, p, (size_t)(text + sizeof(text) - p));
 }
 
-void weir_json_u64(struct weir_json_out *o, const char *name, uint64_t v)
+void weir_out_u64(struct weir_out *o, const char *name, uint64_t v)
 {
 	put_name(o, name);
 	put_u64(o, v);
 }
 
-void weir_json_int(struct weir_json_out *o, const char *name, int64_t v)
+void weir_out_int(struct weir_out *o, const char *name, int64_t v)
 {
 	put_name(o, name);
 	if (v < 0)
@@ -154,19 +154,19 @@ void weir_json_int(struct weir_json_out *o, const char *name, int64_t v)
 	put_u64(o, v < 0 ? -(uint64_t)v : (uint64_t)v);
 }
 
-void weir_json_bool(struct weir_json_out *o, const char *name, bool v)
+void weir_out_bool(struct weir_out *o, const char *name, bool v)
 {
 	put_name(o, name);
 	put(o, v ? "true" : "false", v ? 4 : 5);
 }
 
-void weir_json_null(struct weir_json_out *o, const char *name)
+void weir_out_null(struct weir_out *o, const char *name)
 {
 	put_name(o, name);
 	put(o, "null", 4);
 }
 
-void weir_json_money(struct weir_json_out *o, const char *name, int64_t nano)
+void weir_out_money(struct weir_out *o, const char *name, int64_t nano)
 {
 	char text[WEIR_MONEY_TEXT];
 
@@ -177,7 +177,7 @@ void weir_json_money(struct weir_json_out *o, const char *name, int64_t nano)
 	*o->p++ = '"';
 }
 
-void weir_json_time(struct weir_json_out *o, const char *name, uint64_t wall_ns)
+void weir_out_time(struct weir_out *o, const char *name, uint64_t wall_ns)
 {
 	char text[WEIR_TIME_TEXT];
 
@@ -188,7 +188,7 @@ void weir_json_time(struct weir_json_out *o, const char *name, uint64_t wall_ns)
 	*o->p++ = '"';
 }
 
-void weir_json_millis(struct weir_json_out *o, const char *name, uint64_t us)
+void weir_out_millis(struct weir_out *o, const char *name, uint64_t us)
 {
 	unsigned int rest = (unsigned int)(us % 1000);
 
@@ -201,8 +201,7 @@ void weir_json_millis(struct weir_json_out *o, const char *name, uint64_t us)
 		*o->p++ = (char)('0' + rest / unit);
 }
 
-void weir_json_source(struct weir_json_out *o, const char *name, const char *ledger,
-		      const char *node)
+void weir_out_source(struct weir_out *o, const char *name, const char *ledger, const char *node)
 {
 	put_name(o, name);
 	put(o, "\"/weir/", 7);

@@ -86,14 +86,14 @@ int weir_lot_compare(const struct weir_credit_lot *x, const struct weir_credit_l
 	return ret ? ret : compare(x->seq, y->seq);
 }
 
-void weir_lot_from_grant(struct weir_credit_lot *lot, const struct weir_grant *g,
-			 const struct weir_entry_head *h)
+void weir_lot_from_grant(struct weir_credit_lot *lot, const struct weir_grant *g, uint64_t seq,
+			 uint64_t created_ns)
 {
 	*lot = (struct weir_credit_lot){
-		.seq = h->seq,
-		.effective_ns = g->effective_ns ? g->effective_ns : h->time_ns,
+		.seq = seq,
+		.effective_ns = g->effective_ns,
 		.expires_ns = g->expires_ns,
-		.created_ns = h->time_ns,
+		.created_ns = created_ns,
 		.amount = g->amount_nano,
 		.remaining = g->amount_nano,
 		.priority = g->priority,
@@ -216,7 +216,7 @@ int weir_accounts_plan_grant(struct weir_accounts *a, const struct weir_grant *g
 		if (__builtin_add_overflow(sum, acc->lots[i].remaining, &sum))
 			return -ERANGE;
 	}
-	weir_lot_from_grant(&lot, g, &(struct weir_entry_head){ .time_ns = time_ns });
+	weir_lot_from_grant(&lot, g, 0, time_ns);
 	if (live_at(&lot, time_ns))
 		repaid = acc->f.debt < g->amount_nano ? acc->f.debt : g->amount_nano;
 	post->n_burns = 0;
@@ -337,7 +337,7 @@ int weir_accounts_apply_grant(struct weir_accounts *a, const struct weir_grant *
 	if (post->n_burns || g->amount_nano <= 0 || repaid < 0 || repaid > g->amount_nano ||
 	    repaid > acc->f.debt)
 		return -EBADMSG;
-	weir_lot_from_grant(&lot, g, h);
+	weir_lot_from_grant(&lot, g, h->seq, h->time_ns);
 	lot.remaining -= repaid;
 	lot.dirty = true;
 	ret = touch_lot(a, g->tenant, lot.seq, -1);

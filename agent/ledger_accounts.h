@@ -99,7 +99,7 @@ void weir_accounts_rollback(struct weir_accounts *a);
 
 /* Burn order of two lots: < 0, 0, > 0. */
 int weir_lot_compare(const struct weir_credit_lot *x, const struct weir_credit_lot *y);
-void weir_lot_from_grant(struct weir_credit_lot *lot, const struct weir_grant *g,
-			 const struct weir_entry_head *h);
+void weir_lot_from_grant(struct weir_credit_lot *lot, const struct weir_grant *g, uint64_t seq,
+			 uint64_t created_ns);
 
 #endif

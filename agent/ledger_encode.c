@@ -152,7 +152,7 @@ int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
 	return 0;
 }
 
-int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g,
+int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g, bool now,
 		      const struct weir_posting *post)
 {
 	uint8_t *p;
@@ -165,6 +165,7 @@ int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g,
 	p = put(p, g->source);
 	p = put(p, g->priority);
 	p = put(p, g->effective_ns);
+	*p++ = now;
 	p = put(p, g->expires_ns);
 	p = put_str(p, g->key, sizeof(g->key));
 	p = put_str(p, g->reason, sizeof(g->reason));
@@ -312,7 +313,7 @@ int weir_decode_usage(const struct weir_entry_head *h, const void *body, size_t 
 }
 
 int weir_decode_grant(const struct weir_entry_head *h, const void *body, size_t n,
-		      struct weir_grant *g, struct weir_posting *post)
+		      struct weir_grant *g, bool *now, struct weir_posting *post)
 {
 	struct cursor c = { body, (const uint8_t *)body + n, false };
 	uint8_t version = 0;
@@ -326,6 +327,7 @@ int weir_decode_grant(const struct weir_entry_head *h, const void *body, size_t 
 	g->source = (uint8_t)get_max(&c, UINT8_MAX);
 	g->priority = (uint8_t)get_max(&c, UINT8_MAX);
 	g->effective_ns = get(&c);
+	*now = get_max(&c, 1);
 	g->expires_ns = get(&c);
 	get_str(&c, g->key, sizeof(g->key) - 1);
 	get_str(&c, g->reason, sizeof(g->reason) - 1);

@@ -42,7 +42,8 @@ struct weir_bytes {
  * not repeated. */
 int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
 		      const struct weir_posting *p);
-int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g,
+/* effective_ns is the instant itself; now: that it was asked for as "now". */
+int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g, bool now,
 		      const struct weir_posting *p);
 
 /* The reverse; head's id, tenant and wallet are put into the row. p->burns grows
@@ -50,7 +51,7 @@ int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g,
 int weir_decode_usage(const struct weir_entry_head *h, const void *body, size_t n,
 		      struct weir_row *row, struct weir_posting *p);
 int weir_decode_grant(const struct weir_entry_head *h, const void *body, size_t n,
-		      struct weir_grant *g, struct weir_posting *p);
+		      struct weir_grant *g, bool *now, struct weir_posting *p);
 
 /* SHA-256 over: hash of the entry before (32 bytes; zero before the first),
  * 1 byte version of this layout, then seq, id, kind, time, tenant, wallet,

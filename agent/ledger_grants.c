@@ -30,12 +30,13 @@ int weir_ledger_put_credit(struct weir_ledger *l, const struct weir_entry_head *
 }
 
 /* Whoever asks a second time may be somebody else: the actor does not count. */
-static bool same_content(const struct weir_grant *x, const struct weir_grant *y)
+static bool same_content(const struct weir_grant *x, bool x_now, const struct weir_grant *y)
 {
+	uint64_t x_asked = x_now ? 0 : x->effective_ns;
+
 	return x->tenant == y->tenant && x->amount_nano == y->amount_nano &&
-	       x->source == y->source && x->priority == y->priority &&
-	       x->effective_ns == y->effective_ns && x->expires_ns == y->expires_ns &&
-	       !strncmp(x->reason, y->reason, sizeof(x->reason));
+	       x->source == y->source && x->priority == y->priority && x_asked == y->effective_ns &&
+	       x->expires_ns == y->expires_ns && !strncmp(x->reason, y->reason, sizeof(x->reason));
 }
 
 /* The grant made under that key before: 1 and *seq, 0 if none, or an error. */
@@ -45,6 +46,7 @@ static int find_earlier(struct weir_ledger *l, const struct weir_grant *g, uint6
 	weir_autostmt sqlite3_stmt *st = NULL;
 	struct weir_entry_row r;
 	struct weir_grant was;
+	bool now;
 	int rc;
 
 	if (sqlite3_prepare_v2(l->db,
@@ -59,10 +61,10 @@ static int find_earlier(struct weir_ledger *l, const struct weir_grant *g, uint6
 	if (rc != SQLITE_ROW)
 		return weir_store_fail(l->db, err, "looking up a grant");
 	if (weir_entry_row_read(st, &r) ||
-	    weir_decode_grant(&r.head, r.body, r.n_body, &was, &l->post))
+	    weir_decode_grant(&r.head, r.body, r.n_body, &was, &now, &l->post))
 		return weir_fail(err, EBADMSG, "ledger: the grant with id \"%s\" is damaged",
 				 g->key);
-	if (!same_content(&was, g))
+	if (!same_content(&was, now, g))
 		return weir_fail(err, EEXIST,
 				 "id \"%s\" was used for another grant (entry %" PRIu64
 				 "); repeat it unchanged, or take another id",
@@ -74,8 +76,6 @@ static int find_earlier(struct weir_ledger *l, const struct weir_grant *g, uint6
 static int check(struct weir_ledger *l, const struct weir_grant *g, uint64_t now_ns,
 		 struct weir_error *err)
 {
-	uint64_t effective = g->effective_ns ? g->effective_ns : now_ns;
-
 	if (!g->key[0] || !memchr(g->key, 0, sizeof(g->key)) ||
 	    !memchr(g->reason, 0, sizeof(g->reason)) || !memchr(g->actor, 0, sizeof(g->actor)))
 		return weir_fail(err, EINVAL, "grant: its id is empty, or a text too long");
@@ -86,9 +86,9 @@ static int check(struct weir_ledger *l, const struct weir_grant *g, uint64_t now
 	if (g->source > WEIR_GRANT_TRIAL)
 		return weir_fail(err, EINVAL, "grant \"%s\": no such source", g->key);
 	/* Table `entry` keeps times as signed numbers. */
-	if (effective > INT64_MAX || g->expires_ns > INT64_MAX)
+	if (g->effective_ns > INT64_MAX || g->expires_ns > INT64_MAX)
 		return weir_fail(err, EINVAL, "grant \"%s\": a time past the year 2262", g->key);
-	if (g->expires_ns && (g->expires_ns <= effective || g->expires_ns <= now_ns))
+	if (g->expires_ns && (g->expires_ns <= g->effective_ns || g->expires_ns <= now_ns))
 		return weir_fail(err, EINVAL, "grant \"%s\": expired before it is effective",
 				 g->key);
 	return 0;
@@ -108,8 +108,8 @@ static int make_id(struct weir_ledger *l, const struct weir_grant *g, uint64_t t
 	return 0;
 }
 
-static int put_grant(struct weir_ledger *l, const struct weir_grant *g, struct weir_entry_head *h,
-		     struct weir_error *err)
+static int put_grant(struct weir_ledger *l, const struct weir_grant *g, bool now,
+		     struct weir_entry_head *h, struct weir_error *err)
 {
 	int ret;
 
@@ -122,7 +122,7 @@ static int put_grant(struct weir_ledger *l, const struct weir_grant *g, struct w
 	if (!ret)
 		ret = make_id(l, g, h->time_ns, &h->id);
 	if (!ret)
-		ret = weir_encode_grant(&l->body, g, &l->post);
+		ret = weir_encode_grant(&l->body, g, now, &l->post);
 	if (ret)
 		return weir_fail(err, -ret, "grant \"%s\": out of memory", g->key);
 	ret = weir_ledger_put(l, h, err);
@@ -150,6 +150,7 @@ int weir_ledger_grant(struct weir_ledger *l, const struct weir_grant *g, uint64_
 		.wallet = g->tenant,
 		.time_ns = now > l->tip.time_ns ? now : l->tip.time_ns,
 	};
+	struct weir_grant at = *g;
 	int ret;
 
 	/* Earlier first: what expired meanwhile was made all the same. */
@@ -164,13 +165,16 @@ int weir_ledger_grant(struct weir_ledger *l, const struct weir_grant *g, uint64_
 			return 0;
 		}
 	}
-	ret = check(l, g, h.time_ns, err);
+	/* By the wall clock, should ledger time be ahead of it: it counts at once. */
+	if (!at.effective_ns)
+		at.effective_ns = now;
+	ret = check(l, &at, now, err);
 	if (ret)
 		return ret;
 	ret = weir_ledger_begin(l, err);
 	if (ret)
 		return ret;
-	ret = weir_ledger_end(l, put_grant(l, g, &h, err), err);
+	ret = weir_ledger_end(l, put_grant(l, &at, !g->effective_ns, &h, err), err);
 	if (ret)
 		return ret;
 	*seq = h.seq;

@@ -89,11 +89,12 @@ static int load_lots(struct weir_ledger *l, struct weir_error *err)
 		struct weir_entry_row r;
 		struct weir_grant g;
 		struct weir_credit_lot lot;
+		bool now;
 
 		if (weir_entry_row_read(st, &r) || r.head.kind != WEIR_ENTRY_GRANT ||
-		    weir_decode_grant(&r.head, r.body, r.n_body, &g, &l->post))
+		    weir_decode_grant(&r.head, r.body, r.n_body, &g, &now, &l->post))
 			return broken(l, (uint64_t)sqlite3_column_int64(st, 0), err);
-		weir_lot_from_grant(&lot, &g, &r.head);
+		weir_lot_from_grant(&lot, &g, r.head.seq, r.head.time_ns);
 		lot.remaining = sqlite3_column_int64(st, WEIR_ENTRY_N_COLUMNS);
 		if (weir_accounts_load_lot(&l->accounts, g.tenant, &lot))
 			return weir_fail(err, ENOMEM, "ledger: out of memory");
@@ -106,6 +107,7 @@ static int replay_entry(struct weir_ledger *l, const struct weir_entry_row *r,
 {
 	struct weir_row row;
 	struct weir_grant g;
+	bool now;
 	int ret;
 
 	switch (r->head.kind) {
@@ -115,7 +117,7 @@ static int replay_entry(struct weir_ledger *l, const struct weir_entry_row *r,
 			ret = weir_accounts_apply_usage(&l->accounts, &row, &l->post);
 		break;
 	case WEIR_ENTRY_GRANT:
-		ret = weir_decode_grant(&r->head, r->body, r->n_body, &g, &l->post);
+		ret = weir_decode_grant(&r->head, r->body, r->n_body, &g, &now, &l->post);
 		if (!ret)
 			ret = weir_accounts_apply_grant(&l->accounts, &g, &r->head, &l->post);
 		if (!ret)

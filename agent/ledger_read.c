@@ -213,6 +213,7 @@ int weir_reader_decode(struct weir_reader *rd, const struct weir_entry_row *r,
 		.balance_after_nano = h->after_nano,
 		.actor = "agent",
 	};
+	bool now;
 	int ret;
 
 	switch (h->kind) {
@@ -221,11 +222,9 @@ int weir_reader_decode(struct weir_reader *rd, const struct weir_entry_row *r,
 		e.row = row;
 		break;
 	case WEIR_ENTRY_GRANT:
-		ret = weir_decode_grant(h, r->body, r->n_body, g, &rd->post);
+		ret = weir_decode_grant(h, r->body, r->n_body, g, &now, &rd->post);
 		e.grant = g;
 		e.actor = g->actor;
-		if (!g->effective_ns)
-			g->effective_ns = h->time_ns;
 		break;
 	default:
 		ret = -EBADMSG;

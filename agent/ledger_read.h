@@ -80,7 +80,7 @@ struct weir_grant_state {
 	struct weir_id id;
 	uint64_t created_ns; /* wall */
 	int64_t remaining_nano;
-	struct weir_grant grant; /* effective_ns is filled in */
+	struct weir_grant grant; /* effective_ns: the instant, also if asked for as 0 */
 };
 /* As of the last commit, judged at now_ns (wall): Σ effective remaining - debt.
  * Grants in burn order; used up, expired and future ones too. */

@@ -64,9 +64,7 @@ void weir_balance_clear(struct weir_balance *b)
 
 static void as_lot(const struct weir_grant_state *s, struct weir_credit_lot *lot)
 {
-	const struct weir_entry_head h = { .seq = s->seq, .time_ns = s->created_ns };
-
-	weir_lot_from_grant(lot, &s->grant, &h);
+	weir_lot_from_grant(lot, &s->grant, s->seq, s->created_ns);
 }
 
 static int by_burn_order(const void *x, const void *y)
@@ -83,6 +81,7 @@ static int add_grant(struct weir_reader *rd, sqlite3_stmt *st, struct weir_balan
 {
 	struct weir_grant_state *s;
 	struct weir_entry_row r;
+	bool now;
 
 	if (b->n_grants == *cap) {
 		size_t want = *cap ? 2 * *cap : 16;
@@ -95,14 +94,12 @@ static int add_grant(struct weir_reader *rd, sqlite3_stmt *st, struct weir_balan
 	}
 	s = &b->grants[b->n_grants];
 	if (weir_entry_row_read(st, &r) || r.head.kind != WEIR_ENTRY_GRANT ||
-	    weir_decode_grant(&r.head, r.body, r.n_body, &s->grant, &rd->post))
+	    weir_decode_grant(&r.head, r.body, r.n_body, &s->grant, &now, &rd->post))
 		return weir_reader_damaged(rd, (uint64_t)sqlite3_column_int64(st, 0), err);
 	s->seq = r.head.seq;
 	s->id = r.head.id;
 	s->created_ns = r.head.time_ns;
 	s->remaining_nano = sqlite3_column_int64(st, WEIR_ENTRY_N_COLUMNS);
-	if (!s->grant.effective_ns)
-		s->grant.effective_ns = s->created_ns;
 	b->n_grants++;
 	return 0;
 }

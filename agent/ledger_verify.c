@@ -131,9 +131,10 @@ static int check_grant(struct check *c, const struct weir_entry_row *r)
 {
 	struct weir_entry_head h = r->head;
 	struct weir_grant g;
+	bool now;
 	int ret;
 
-	ret = weir_decode_grant(&r->head, r->body, r->n_body, &g, &c->rd->post);
+	ret = weir_decode_grant(&r->head, r->body, r->n_body, &g, &now, &c->rd->post);
 	if (ret == -EBADMSG)
 		return wrong(c, h.seq, "its body cannot be decoded");
 	if (!ret && h.wallet != h.tenant)
