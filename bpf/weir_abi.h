@@ -143,7 +143,7 @@ struct weir_config {
 	weir_u8 prefix_lens[WEIR_MAX_PREFIX_LENS]; /* of v4-mapped v6, longest first: v4 /24 is 120
 						    */
 	struct weir_service services[WEIR_MAX_SERVICES];
-	weir_u8 pad[8];
+	weir_u64 maps_id; /* random, of this set of maps: tells state kept beside them apart */
 	weir_u8 port_service[65536];
 };
 _Static_assert(sizeof(struct weir_service) == 8, "weir_service");

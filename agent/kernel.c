@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Loads the kernel programs and maps the maps. Must not attach anything: until
+ * attach.c does, no packet is touched.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <linux/magic.h>
+#include <unistd.h>
+
+#include "replies.h"
+#include "weir.skel.h"
+
+#define RUN_DIR "/run/weir"
+
+/* The last words of libbpf at warning level: what it says when a load fails. */
+static __thread char libbpf_said[256];
+
+static int on_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[512];
+
+	if (level != LIBBPF_WARN)
+		return 0;
+	vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = 0;
+	/* The first complaint is the cause; the others follow from it. */
+	if (!libbpf_said[0])
+		snprintf(libbpf_said, sizeof(libbpf_said), "%.255s", line);
+	return 0;
+}
+
+int weir_run_path(const char *instance, const char *suffix, char *out, size_t n,
+		  struct weir_error *err)
+{
+	if (mkdir(RUN_DIR, 0755) && errno != EEXIST)
+		return weir_fail(err, errno, RUN_DIR ": cannot make it: %s", strerror(errno));
+	if (snprintf(out, n, RUN_DIR "/%s%s", instance, suffix) >= (int)n)
+		return weir_fail(err, ENAMETOOLONG, "instance \"%s\": name too long", instance);
+	return 0;
+}
+
+int weir_instance_lock(const char *instance, struct weir_error *err)
+{
+	char path[256];
+	int fd, r = weir_run_path(instance, ".lock", path, sizeof(path), err);
+
+	if (r)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return weir_fail(err, errno, "%s: %s", path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		close(fd);
+		return weir_fail(err, EBUSY,
+				 "instance \"%s\": another weir-agent runs it (%s is locked); stop "
+				 "that one, or give this one another \"instance\"",
+				 instance, path);
+	}
+	return fd;
+}
+
+static int check_machine(struct weir_error *err)
+{
+	struct statfs fs;
+
+	if (geteuid() != 0)
+		return weir_fail(err, EPERM, "weir-agent loads kernel programs: run it as root");
+	if (access("/sys/kernel/btf/vmlinux", R_OK))
+		return weir_fail(
+			err, ENOTSUP,
+			"/sys/kernel/btf/vmlinux: not there; this kernel was built without "
+			"BTF (CONFIG_DEBUG_INFO_BTF), Weir needs 6.1 or newer with it");
+	if (statfs("/sys/fs/bpf", &fs) || fs.f_type != BPF_FS_MAGIC) {
+		if (mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700"))
+			return weir_fail(err, errno,
+					 "/sys/fs/bpf: no bpffs there, and mounting one failed: %s",
+					 strerror(errno));
+	}
+	return 0;
+}
+
+static int make_dirs(struct weir_kernel *k, const char *instance, struct weir_error *err)
+{
+	char path[300];
+
+	snprintf(k->pin_dir, sizeof(k->pin_dir), WEIR_PIN_ROOT "/%s", instance);
+	const char *const dirs[] = { WEIR_PIN_ROOT, k->pin_dir, "maps", "links" };
+
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		if (i < 2)
+			snprintf(path, sizeof(path), "%s", dirs[i]);
+		else
+			snprintf(path, sizeof(path), "%s/%s", k->pin_dir, dirs[i]);
+		if (mkdir(path, 0700) && errno != EEXIST)
+			return weir_fail(err, errno, "%s: cannot make it: %s", path,
+					 strerror(errno));
+	}
+	return 0;
+}
+
+/* A size that pinned maps were made with and this configuration changes. */
+static int check_size(struct bpf_map *map, uint32_t want, const char *field, const char *instance,
+		      struct weir_error *err)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+	const char *pin = bpf_map__pin_path(map);
+	int fd = pin ? bpf_obj_get(pin) : -1, r = 0;
+
+	if (fd < 0)
+		return 0;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries != want)
+		r = weir_fail(err, EINVAL,
+			      "%s is %u, but instance \"%s\" was started with %u; run weir-agent "
+			      "--detach first, or set it back",
+			      field, want, instance, info.max_entries);
+	close(fd);
+	return r;
+}
+
+static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
+		     struct weir_error *err)
+{
+	struct weir_bpf *s = k->skel;
+	struct bpf_map *map;
+	char path[400];
+	int r = 0;
+
+	bpf_object__for_each_map(map, s->obj)
+	{
+		const char *name = bpf_map__name(map);
+
+		if (strchr(name, '.') || !strcmp(name, "scratch"))
+			continue;
+		snprintf(path, sizeof(path), "%s/maps/%s", k->pin_dir, name);
+		if (bpf_map__set_pin_path(map, path))
+			return weir_fail(err, ENOMEM, "%s: cannot set as pin path", path);
+	}
+	struct {
+		struct bpf_map *map;
+		uint32_t entries;
+		const char *field;
+	} const sizes[] = {
+		{ s->maps.tenants, cfg->max_tenants, "max_tenants" },
+		{ s->maps.flows, cfg->max_flows, "max_flows" },
+		{ s->maps.slots, cfg->max_flows, "max_flows" },
+		{ s->maps.free_slots, cfg->max_flows, "max_flows" },
+		{ s->maps.keys, cfg->max_tenants * 4, "max_tenants" },
+		{ s->maps.sources, cfg->max_tenants * 4, "max_tenants" },
+		{ s->maps.denials, cfg->max_tenants * 4, "max_tenants" },
+		{ s->maps.ring, cfg->ring_bytes, "ring_bytes" },
+	};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && !r; i++) {
+		bpf_map__set_max_entries(sizes[i].map, sizes[i].entries);
+		r = check_size(sizes[i].map, sizes[i].entries, sizes[i].field, cfg->instance, err);
+	}
+	return r;
+}
+
+static void *map_memory(int fd, size_t bytes)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	return mmap(NULL, (bytes + page - 1) & ~(page - 1), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    0);
+}
+
+static void unmap_memory(void *p, size_t bytes)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	if (p && p != MAP_FAILED)
+		munmap(p, (bytes + page - 1) & ~(page - 1));
+}
+
+static int map_maps(struct weir_kernel *k, struct weir_error *err)
+{
+	struct weir_bpf *s = k->skel;
+
+	k->config = map_memory(bpf_map__fd(s->maps.settings), sizeof(*k->config));
+	k->tenants = map_memory(bpf_map__fd(s->maps.tenants),
+				(size_t)k->max_tenants * sizeof(*k->tenants));
+	k->slots = map_memory(bpf_map__fd(s->maps.slots), (size_t)k->max_flows * sizeof(*k->slots));
+	if (k->config == MAP_FAILED || k->tenants == MAP_FAILED || k->slots == MAP_FAILED)
+		return weir_fail(err, errno, "kernel maps: cannot map them into memory: %s",
+				 strerror(errno));
+	k->ring_fd = bpf_map__fd(s->maps.ring);
+	k->keys_fd = bpf_map__fd(s->maps.keys);
+	k->sources_fd = bpf_map__fd(s->maps.sources);
+	k->denials_fd = bpf_map__fd(s->maps.denials);
+	k->counters_fd = bpf_map__fd(s->maps.counters);
+	k->replies_fd = bpf_map__fd(s->maps.replies);
+	return 0;
+}
+
+/* New maps: hand every slot number to the kernel, highest first, so that low ones
+ * are used first. */
+static int fill_slots(struct weir_kernel *k, struct weir_error *err)
+{
+	int fd = bpf_map__fd(k->skel->maps.free_slots);
+
+	for (uint32_t i = k->max_flows; i-- > 0;)
+		if (bpf_map_update_elem(fd, NULL, &i, BPF_ANY))
+			return weir_fail(err, errno, "free_slots: cannot fill it: %s",
+					 strerror(errno));
+	return 0;
+}
+
+static int write_replies(struct weir_kernel *k, struct weir_error *err)
+{
+	weir_autofree struct weir_reply *t = calloc(WEIR_API_MAX * WEIR_REASON_MAX, sizeof(*t));
+
+	if (!t)
+		return weir_fail(err, ENOMEM, "out of memory");
+	weir_replies_build(t);
+	for (uint32_t i = 0; i < WEIR_API_MAX * WEIR_REASON_MAX; i++)
+		if (bpf_map_update_elem(k->replies_fd, &i, &t[i], BPF_ANY))
+			return weir_fail(err, errno, "replies: cannot write them: %s",
+					 strerror(errno));
+	return 0;
+}
+
+int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **out,
+		     struct weir_error *err)
+{
+	struct weir_kernel *k;
+	char path[400];
+	int r = check_machine(err);
+
+	if (r)
+		return r;
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return weir_fail(err, ENOMEM, "out of memory");
+	k->max_tenants = cfg->max_tenants;
+	k->max_flows = cfg->max_flows;
+	k->ring_bytes = cfg->ring_bytes;
+	k->cpus = libbpf_num_possible_cpus();
+	libbpf_said[0] = 0;
+	libbpf_set_print(on_libbpf);
+	r = make_dirs(k, cfg->instance, err);
+	if (r)
+		goto fail;
+	snprintf(path, sizeof(path), "%s/maps/settings", k->pin_dir);
+	k->fresh = access(path, F_OK) != 0;
+	k->skel = weir_bpf__open();
+	if (!k->skel) {
+		r = weir_fail(err, errno, "kernel programs: cannot read them: %s", libbpf_said);
+		goto fail;
+	}
+	r = size_maps(k, cfg, err);
+	if (r)
+		goto fail;
+	r = weir_bpf__load(k->skel);
+	if (r) {
+		r = weir_fail(err, -r, "kernel programs: cannot load them (%s): %s", strerror(-r),
+			      libbpf_said);
+		goto fail;
+	}
+	r = map_maps(k, err);
+	if (r)
+		goto fail;
+	/* abi_version is stored last of all: without it the maps were never finished. */
+	if (!k->config->abi_version) {
+		k->fresh = true;
+		r = fill_slots(k, err);
+		if (r)
+			goto fail;
+		if (getrandom(&k->config->maps_id, sizeof(k->config->maps_id), 0) < 0)
+			k->config->maps_id = weir_wall_ns();
+		__atomic_store_n(&k->config->abi_version, WEIR_ABI_VERSION, __ATOMIC_RELEASE);
+	} else if (k->config->abi_version != WEIR_ABI_VERSION) {
+		r = weir_fail(
+			err, EPROTO,
+			"instance \"%s\": its kernel maps are of ABI %u, this agent speaks %u; "
+			"run weir-agent --detach (counts in the kernel are lost, the ledger is "
+			"not)",
+			cfg->instance, k->config->abi_version, WEIR_ABI_VERSION);
+		goto fail;
+	}
+	r = write_replies(k, err);
+	if (r)
+		goto fail;
+	*out = k;
+	return 0;
+fail:
+	weir_kernel_close(k);
+	return r;
+}
+
+void weir_kernel_close(struct weir_kernel *k)
+{
+	if (!k)
+		return;
+	unmap_memory(k->config, sizeof(*k->config));
+	unmap_memory(k->tenants, (size_t)k->max_tenants * sizeof(*k->tenants));
+	unmap_memory(k->slots, (size_t)k->max_flows * sizeof(*k->slots));
+	if (k->skel)
+		weir_bpf__destroy(k->skel);
+	free(k);
+}
+
+int weir_kernel_unpin(const char *instance, struct weir_error *err)
+{
+	char dir[300], path[600];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(dir, sizeof(dir), WEIR_PIN_ROOT "/%s/maps", instance);
+	d = opendir(dir);
+	if (d) {
+		while ((e = readdir(d))) {
+			if (e->d_name[0] == '.')
+				continue;
+			snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+			if (unlink(path) && errno != ENOENT)
+				weir_log(WEIR_WARN, "%s: cannot remove it: %s", path,
+					 strerror(errno));
+		}
+		closedir(d);
+		rmdir(dir);
+	}
+	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/links", instance);
+	rmdir(path);
+	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s", instance);
+	if (rmdir(path) && errno != ENOENT)
+		return weir_fail(err, errno, "%s: cannot remove it: %s", path, strerror(errno));
+	rmdir(WEIR_PIN_ROOT); /* when it was the last */
+	return 0;
+}
+
+void weir_kernel_counters(const struct weir_kernel *k, uint64_t out[static WEIR_REASON_MAX])
+{
+	uint64_t per_cpu[256];
+
+	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
+		out[i] = 0;
+		if (k->cpus > 256 || bpf_map_lookup_elem(k->counters_fd, &i, per_cpu))
+			continue;
+		for (int c = 0; c < k->cpus; c++)
+			out[i] += per_cpu[c];
+	}
+}
+
+int weir_kernel_sweep(struct weir_kernel *k)
+{
+	uint8_t frame[64] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = sizeof(frame),
+		    .repeat = 1);
+
+	return bpf_prog_test_run_opts(bpf_program__fd(k->skel->progs.weir_sweep), &o);
+}

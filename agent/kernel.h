@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's side of the kernel programs: load, pin, and the maps as memory.
+ * Everything is pinned under /sys/fs/bpf/weir/<instance>, so that limits hold
+ * and the ring fills while no agent runs; a new agent finds it all there.
+ * attach.h puts the programs on interfaces.
+ */
+#ifndef WEIR_KERNEL_H
+#define WEIR_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/weir_abi.h"
+#include "config.h"
+#include "util.h"
+
+#define WEIR_PIN_ROOT "/sys/fs/bpf/weir"
+
+struct weir_bpf;
+
+struct weir_kernel {
+	struct weir_bpf *skel;
+	char pin_dir[256];
+	bool fresh; /* the maps were made just now; nothing was found pinned */
+
+	/* Maps as memory. Who may write what is said in weir_abi.h. */
+	struct weir_config *config;
+	struct weir_tenant *tenants;
+	struct weir_slot *slots;
+	uint32_t max_tenants;
+	uint32_t max_flows;
+
+	int ring_fd, keys_fd, sources_fd, denials_fd, counters_fd, replies_fd;
+	size_t ring_bytes;
+	int cpus; /* possible, for per-CPU values */
+};
+
+/* Load (or take over what is pinned) for cfg's instance. Fails, with the cause
+ * and the cure in err, without root, BTF, a new enough kernel, or when the pinned
+ * maps are of another ABI or size. Does not attach anything. */
+int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **out,
+		     struct weir_error *err);
+
+/* Unmaps and closes. Pins stay. NULL is fine. */
+void weir_kernel_close(struct weir_kernel *k);
+
+/* Remove the instance's maps from bpffs. Links first (weir_detach). */
+int weir_kernel_unpin(const char *instance, struct weir_error *err);
+
+/* Sums of the per-CPU verdict counters. */
+void weir_kernel_counters(const struct weir_kernel *k, uint64_t out[static WEIR_REASON_MAX]);
+
+/* Expire half-open connections and refused flows that nothing else will end. */
+int weir_kernel_sweep(struct weir_kernel *k);
+
+/* Only one agent per instance: takes and holds /run/weir/<instance>.lock. Returns
+ * an fd to keep open, or -errno (-EBUSY: another one runs). */
+int weir_instance_lock(const char *instance, struct weir_error *err);
+
+/* /run/weir/<instance><suffix> into out; makes the folder. */
+int weir_run_path(const char *instance, const char *suffix, char *out, size_t n,
+		  struct weir_error *err);
+
+#endif

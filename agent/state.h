@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that outlives the agent: a tmpfs file with the parser of every open
+ * response and the queue of finished rows that are not committed yet. With the
+ * pinned ring it makes a kill -9 at any instant lose nothing: what is in the file
+ * is folded in, what is not is still in the ring.
+ *
+ * A parser is kept twice. The consumer changes the copy that is not active and
+ * then flips, with one release store; next_pos says up to where in the ring the
+ * copy has read, so that records seen again after a crash are skipped. The file
+ * is sparse: a slot that was never used costs nothing.
+ */
+#ifndef WEIR_STATE_H
+#define WEIR_STATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "response.h"
+#include "row.h"
+#include "util.h"
+#include "writer.h"
+
+/* An open request, as far as it is known. */
+struct weir_open {
+	uint64_t next_pos; /* ring position after the last record folded in */
+	uint64_t started_wall_ns;
+	uint64_t started_ns;
+	uint64_t body_bytes;
+	uint64_t offset; /* response bytes accounted for */
+	uint32_t ordinal;
+	uint32_t ttft_us;
+	char method[8];
+	char path[64];
+	uint8_t client[16];
+	struct weir_response response;
+};
+
+struct weir_state;
+
+/* Open or create the file. maps_id names the kernel's set of maps: when it is
+ * another than last time, ring positions began anew and parsers are forgotten
+ * (queued rows are kept: they are committed by id). */
+int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, struct weir_state **out,
+		    struct weir_error *err);
+void weir_state_close(struct weir_state *s); /* the file stays */
+
+/* The active copy of a slot; never NULL for slot < max_slots. */
+const struct weir_open *weir_state_open_of(const struct weir_state *s, uint32_t slot);
+
+/* The other copy, to be filled in; weir_state_flip makes it the active one. */
+struct weir_open *weir_state_spare(struct weir_state *s, uint32_t slot);
+void weir_state_flip(struct weir_state *s, uint32_t slot);
+
+/* Append a finished row. false: the queue is full (the ring holds what follows). */
+bool weir_state_put_row(struct weir_state *s, const struct weir_row *row);
+size_t weir_state_rows(const struct weir_state *s);
+
+/* The queue's reading end, for the writer. */
+struct weir_row_source weir_state_row_source(struct weir_state *s);
+
+#endif
