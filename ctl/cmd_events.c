@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weirctl events, weirctl why. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ctl.h"
+
+/* One line per event; the whole of it is there with --json. */
+static int print_event(json_t *e, void *ctx)
+{
+	const json_t *d = json_object_get(e, "data");
+	char when[CTL_CELL], tenant[CTL_CELL], model[CTL_CELL], in[CTL_CELL], out[CTL_CELL],
+		price[CTL_CELL], source[CTL_CELL];
+
+	*(bool *)ctx = true;
+	printf("%-20s  %-16s  %3" PRId64 "  %-24s  in %-7s out %-7s price %-14s %s\n",
+	       ctl_when(e, "time", when), ctl_text(e, "subject", tenant), ctl_int(d, "status"),
+	       ctl_text(d, "model", model), ctl_text(d, "input_tokens", in),
+	       ctl_text(d, "output_tokens", out), ctl_text(d, "price", price),
+	       ctl_text(d, "usage_source", source));
+	fflush(stdout);
+	return CTL_DONE;
+}
+
+int ctl_events(struct ctl *c)
+{
+	const char *since = ctl_value(c, "--since"), *limit = ctl_value(c, "--limit");
+	const char *follow = ctl_value(c, "--follow");
+	char from[WEIR_TIME_TEXT], *end = "";
+	long long n = limit ? strtoll(limit, &end, 10) : 1;
+	bool any = false;
+	json_t *o;
+	int r;
+
+	if (*end || n < 1)
+		return ctl_fail(CTL_USAGE, "--limit: \"%.64s\" is not a number from 1", limit);
+	if (limit && follow)
+		return ctl_fail(CTL_USAGE, "--limit: does not go with --follow");
+	if (since && ctl_time("--since", since, -1, from))
+		return CTL_USAGE;
+	o = ctl_op(c, "events");
+	ctl_set(o, "tenant", ctl_value(c, "--tenant"));
+	ctl_set(o, "since", since ? from : NULL);
+	if (limit)
+		json_object_set_new(o, "limit", json_integer(n));
+	if (follow)
+		json_object_set_new(o, "follow", json_true());
+	r = ctl_request(c, o, c->json ? ctl_print_item : print_event, &any, NULL);
+	if (!r && !c->json && !any)
+		printf("no events\n");
+	return r;
+}
+
+static int show_why(struct ctl *c, const json_t *rows)
+{
+	static const char *const names[] = { "TIME",   "REASON", ">LIMIT",
+					     ">VALUE", ">ASKED", ">RETRY AFTER MS" };
+	struct ctl_table *t = ctl_table_new(6, names);
+	char when[CTL_CELL];
+	const json_t *r;
+	size_t i;
+
+	json_array_foreach(rows, i, r)
+	{
+		ctl_table_cell(t, ctl_when(r, "time", when));
+		ctl_table_field(t, r, "reason");
+		ctl_table_field(t, r, "limit");
+		ctl_table_field(t, r, "value");
+		ctl_table_field(t, r, "asked");
+		ctl_table_field(t, r, "retry_after_ms");
+	}
+	ctl_table_print(t, "no refusals since the agent started");
+	return CTL_DONE;
+}
+
+int ctl_why(struct ctl *c)
+{
+	return ctl_show(c, ctl_op(c, "why"), show_why);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weirctl ledger, weirctl ledger verify, weirctl usage. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+
+/* A row at a time: a ledger is longer than memory, so columns are of fixed width. */
+static int print_entry(json_t *e, void *ctx)
+{
+	bool *headed = ctx;
+	char when[CTL_CELL], kind[CTL_CELL], amount[CTL_CELL], after[CTL_CELL], id[CTL_CELL],
+		actor[CTL_CELL];
+
+	if (!*headed)
+		printf("%10s  %-20s  %-7s  %18s  %18s  %-32s  %s\n", "SEQ", "TIME", "KIND",
+		       "AMOUNT", "BALANCE", "EVENT", "BY");
+	*headed = true;
+	printf("%10" PRId64 "  %-20s  %-7s  %18s  %18s  %-32s  %s\n", ctl_int(e, "seq"),
+	       ctl_when(e, "time", when), ctl_text(e, "kind", kind), ctl_text(e, "amount", amount),
+	       ctl_text(e, "balance_after", after), ctl_text(e, "event_id", id),
+	       ctl_text(e, "actor", actor));
+	return CTL_DONE;
+}
+
+static int set_limit(struct ctl *c, json_t *o)
+{
+	const char *limit = ctl_value(c, "--limit");
+	char *end = "";
+	long long n = limit ? strtoll(limit, &end, 10) : 0;
+
+	if (!limit)
+		return CTL_DONE;
+	if (*end || n < 1) {
+		json_decref(o);
+		return ctl_fail(CTL_USAGE, "--limit: \"%.64s\" is not a number from 1", limit);
+	}
+	json_object_set_new(o, "limit", json_integer(n));
+	return CTL_DONE;
+}
+
+int ctl_ledger_list(struct ctl *c)
+{
+	const char *since = ctl_value(c, "--since");
+	char from[WEIR_TIME_TEXT];
+	bool headed = false;
+	json_t *o;
+	int r;
+
+	if (since && ctl_time("--since", since, -1, from))
+		return CTL_USAGE;
+	o = ctl_op(c, "ledger.list");
+	ctl_set(o, "since", since ? from : NULL);
+	if (set_limit(c, o))
+		return CTL_USAGE;
+	r = ctl_request(c, o, c->json ? ctl_print_item : print_entry, &headed, NULL);
+	if (!r && !c->json && !headed)
+		printf("no entries\n");
+	return r;
+}
+
+int ctl_ledger_verify(struct ctl *c)
+{
+	char head[CTL_CELL];
+	const char *wrong;
+	json_t *v = NULL;
+	bool ok;
+	int r = ctl_request(c, ctl_op(c, "ledger.verify"), NULL, NULL, &v);
+
+	if (r)
+		return r;
+	ok = json_is_true(json_object_get(v, "ok"));
+	wrong = json_string_value(json_object_get(v, "wrong"));
+	if (c->json)
+		ctl_print_json(v);
+	else if (ok)
+		printf("all agrees: %" PRId64 " entries, %" PRId64 " prices recomputed, head %s\n",
+		       ctl_int(v, "entries"), ctl_int(v, "repriced"), ctl_text(v, "head", head));
+	if (!ok)
+		ctl_fail(CTL_REFUSED,
+			 "the ledger does not agree with itself: entry %" PRId64 ": %s",
+			 ctl_int(v, "wrong_seq"), wrong ? wrong : "?");
+	json_decref(v);
+	return ok ? CTL_DONE : CTL_REFUSED;
+}
+
+static int show_usage(struct ctl *c, const json_t *rows)
+{
+	static const char *const names[] = { "TENANT",	 ">REQUESTS",	">REFUSED",
+					     ">INPUT",	 ">CACHE READ", ">CACHE WRITE",
+					     ">OUTPUT",	 ">REASONING",	">ESTIMATED",
+					     ">PARTIAL", ">PRICE",	">COST" };
+	static const char *const fields[] = { "key",
+					      "requests",
+					      "refused",
+					      "input_tokens",
+					      "cache_read_tokens",
+					      "cache_write_tokens",
+					      "output_tokens",
+					      "reasoning_tokens",
+					      "estimated",
+					      "partial",
+					      "price",
+					      "cost" };
+	struct ctl_table *t = ctl_table_new(12, names);
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		for (size_t f = 0; f < 12; f++)
+			ctl_table_field(t, row, fields[f]);
+	}
+	ctl_table_print(t, "no usage");
+	return CTL_DONE;
+}
+
+int ctl_usage(struct ctl *c)
+{
+	const char *by = ctl_value(c, "--by");
+
+	if (by && strcmp(by, "tenant"))
+		return ctl_fail(CTL_USAGE, "--by: \"%.64s\": usage can be shown by tenant", by);
+	return ctl_show(c, ctl_op(c, "usage"), show_usage);
+}

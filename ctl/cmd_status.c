@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weirctl status, weirctl version. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+
+static void show_interfaces(const json_t *list)
+{
+	static const char *const names[] = { "INTERFACE", "XDP", "TC", "NEIGHBOURS" };
+	struct ctl_table *t = ctl_table_new(4, names);
+	const json_t *f, *n;
+	size_t i, j;
+
+	json_array_foreach(list, i, f)
+	{
+		char all[CTL_CELL] = "", one[CTL_CELL];
+
+		ctl_table_field(t, f, "name");
+		ctl_table_field(t, f, "xdp_mode");
+		ctl_table_field(t, f, "tc_mode");
+		json_array_foreach(json_object_get(f, "neighbours"), j, n)
+			snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s",
+				 j ? ", " : "", ctl_text(n, NULL, one));
+		ctl_table_cell(t, all[0] ? all : "none");
+	}
+	ctl_table_print(t, "no interface");
+}
+
+static void show_verdicts(const json_t *verdicts)
+{
+	static const char *const names[] = { "VERDICT", ">COUNT" };
+	struct ctl_table *t = ctl_table_new(2, names);
+	const char *name;
+	json_t *n;
+
+	json_object_foreach((json_t *)verdicts, name, n)
+	{
+		if (!json_integer_value(n))
+			continue;
+		ctl_table_cell(t, name);
+		ctl_table_field(t, n, NULL);
+	}
+	ctl_table_print(t, "no verdict yet");
+}
+
+static int show(struct ctl *c, const json_t *s)
+{
+	const json_t *ring = json_object_get(s, "ring"), *nats = json_object_get(s, "nats");
+	const json_t *flows = json_object_get(s, "flows"), *tenants = json_object_get(s, "tenants");
+	char a[CTL_CELL], b[CTL_CELL], v[CTL_CELL];
+	const json_t *w;
+	size_t i;
+
+	ctl_duration((uint64_t)ctl_int(s, "uptime_s"), a);
+	printf("weir on %s: ", ctl_text(s, "node", b));
+	printf("instance %s, ", ctl_text(s, "instance", b));
+	printf("version %s, pid %lld, up %s\n\n", ctl_text(s, "version", v),
+	       (long long)ctl_int(s, "pid"), a);
+	show_interfaces(json_object_get(s, "interfaces"));
+	ctl_bytes((uint64_t)ctl_int(ring, "used"), a);
+	ctl_bytes((uint64_t)ctl_int(ring, "bytes"), b);
+	printf("\nconnections  %lld of %lld\n", (long long)ctl_int(flows, "used"),
+	       (long long)ctl_int(flows, "max"));
+	printf("tenants      %lld of %lld\n", (long long)ctl_int(tenants, "used"),
+	       (long long)ctl_int(tenants, "max"));
+	printf("ring         %s of %s, %lld records lost\n", a, b,
+	       (long long)ctl_int(ring, "lost"));
+	if (json_is_object(nats))
+		printf("nats         %s, backlog %lld, acknowledged %lld\n",
+		       json_is_true(json_object_get(nats, "connected")) ? "connected"
+									: "not connected",
+		       (long long)ctl_int(nats, "backlog"), (long long)ctl_int(nats, "acked"));
+	else
+		printf("nats         not configured\n");
+	putchar('\n');
+	show_verdicts(json_object_get(s, "verdicts"));
+	json_array_foreach(json_object_get(s, "warnings"), i, w)
+	{
+		/* Longer than a cell; the agent has made it clean. */
+		printf("%swarning: %s\n", i ? "" : "\n", json_string_value(w));
+	}
+	return CTL_DONE;
+}
+
+int ctl_status(struct ctl *c)
+{
+	return ctl_show(c, ctl_op(c, "status"), show);
+}
+
+int ctl_version(struct ctl *c)
+{
+	if (c->json)
+		printf("{\"version\":\"%s\"}\n", WEIR_VERSION);
+	else
+		printf("weirctl %s\n", WEIR_VERSION);
+	return CTL_DONE;
+}
