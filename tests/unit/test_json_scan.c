@@ -108,6 +108,8 @@ static void strings_are_unescaped(void **unused)
 	SCAN("{\"s\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", "s=\"\\/\b\f\n\r\t } ");
 	SCAN("{\"s\":\"\\u0041\\u00e4\\u20AC\\ud83d\\ude00.\"}", "s=A\xc3\xa4\xe2\x82\xac"
 								 "\xf0\x9f\x98\x80. } ");
+	SCAN("{\"s\":\"\\ud83d\\ude00\\u0041\"}", "s=\xf0\x9f\x98\x80"
+						  "A } ");
 	SCAN("{\"\\u0073\":\"x\"}", "s=x } ");
 	/* nothing is kept from where it is invalid */
 	SCAN("{\"s\":\"a\\qb\",\"n\":1}", "s=a n=1 } ");
