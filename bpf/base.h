@@ -15,6 +15,8 @@
 #define weir_global __attribute__((noinline))
 #else
 #include <stdbool.h>
+/* gcc does not know clang's loop pragmas, which only matter to the verifier. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #define weir_inline static inline __attribute__((unused))
 #define weir_global static inline __attribute__((unused))
 #endif
