@@ -31,6 +31,7 @@ struct fixture {
 	uint32_t acme, beta; /* tenants */
 	uint64_t t0;	     /* about now, wall */
 	uint64_t made;	     /* rows */
+	uint32_t card;
 };
 
 #define ok(f, expr)                                                                                \
@@ -39,6 +40,20 @@ struct fixture {
 		if (ok_ret)                                                                        \
 			fail_msg("%s: %d: %s", #expr, ok_ret, (f)->err.text);                      \
 	} while (0)
+
+/* An input token costs a nano-credit, all else nothing: any price is so many tokens. */
+static inline void fixture_card(struct fixture *f)
+{
+	static const char json[] =
+		"{\"version\":\"1\",\"effective_from\":\"2020-01-01T00:00:00Z\",\"models\":["
+		"{\"match\":\"llama*\",\"price\":{\"input\":\"0.000000001\",\"output\":\"0\","
+		"\"cache_read\":\"0\",\"cache_write\":\"0\",\"per\":1}}]}";
+	struct weir_card *card;
+
+	ok(f, weir_card_parse(json, "test", &card, &f->err));
+	ok(f, weir_ledger_card(f->l, card, &f->card, &f->err));
+	weir_card_free(card);
+}
 
 static inline int fixture_up(void **state)
 {
@@ -51,6 +66,7 @@ static inline int fixture_up(void **state)
 	ok(f, weir_ledger_open(f->path, &f->l, &f->err));
 	ok(f, weir_ledger_tenant(f->l, "acme", &f->acme, &f->err));
 	ok(f, weir_ledger_tenant(f->l, "beta", &f->beta, &f->err));
+	fixture_card(f);
 	f->t0 = weir_wall_ns();
 	*state = f;
 	return 0;
@@ -101,7 +117,8 @@ static inline struct weir_row make_row(struct fixture *f, uint32_t tenant, uint6
 		.status = 200,
 		.usage_source = WEIR_USAGE_REPORTED,
 		.flags = WEIR_ROW_BILLABLE | WEIR_ROW_POSTED,
-		.usage = { 100, 20, WEIR_UNKNOWN, 30, WEIR_UNKNOWN },
+		.card_id = f->card,
+		.usage = { nano(price), 20, WEIR_UNKNOWN, 30, WEIR_UNKNOWN },
 		.price_nano = nano(price),
 		.reserved_nano = 5,
 		.request_bytes = ~UINT64_C(0),
