@@ -200,7 +200,7 @@ int weir_json_parse(const char *text, size_t len, const char *where, json_t **ou
 {
 	char path[WEIR_JSON_PATH];
 	json_error_t e;
-	json_t *v = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+	json_t *v = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e);
 
 	if (v) {
 		*out = v;

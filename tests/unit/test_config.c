@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* agent.json: defaults, and what every bad one gets told. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/config.h"
+
+static char path[] = "/tmp/weir-config-XXXXXX";
+
+static int make_file(void **state)
+{
+	int fd = mkstemp(path);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+	return unlink(path);
+}
+
+static void put(const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+}
+
+static struct weir_agent_config load(const char *text)
+{
+	struct weir_agent_config c;
+	struct weir_error err;
+
+	put(text);
+	if (weir_agent_config_load(path, &c, &err))
+		fail_msg("%s", err.text);
+	return c;
+}
+
+/* The text, with "FILE" for the file's path. */
+static void refused(const char *text, const char *error)
+{
+	struct weir_agent_config c;
+	struct weir_error err;
+	char want[600];
+
+	memset(&c, 0x5a, sizeof(c));
+	put(text);
+	assert_int_equal(weir_agent_config_load(path, &c, &err), -EINVAL);
+	snprintf(want, sizeof(want), "%s: %s", path, error);
+	assert_string_equal(err.text, want);
+	assert_int_equal(c.http_port, 0x5a5a); /* untouched */
+}
+
+#define MINIMAL(more)                                                                              \
+	"{\"node\": \"n\", \"interfaces\": [\"eth0\"], \"services\": [{\"port\": 8000}]" more "}"
+
+static void little_needs_to_be_said(void **state)
+{
+	struct weir_agent_config c = load(MINIMAL(""));
+
+	assert_string_equal(c.instance, "default");
+	assert_string_equal(c.node, "n");
+	assert_int_equal(c.n_interfaces, 1);
+	assert_string_equal(c.interfaces[0], "eth0");
+	assert_int_equal(c.n_services, 1);
+	assert_string_equal(c.services[0].name, "port-8000");
+	assert_int_equal(c.services[0].port, 8000);
+	assert_int_equal(c.services[0].api, WEIR_API_OPENAI);
+	assert_int_equal(c.xdp, WEIR_XDP_AUTO);
+	assert_string_equal(c.state_dir, "/var/lib/weir");
+	assert_string_equal(c.control, "/run/weir/agent.sock");
+	assert_string_equal(c.http_host, "127.0.0.1");
+	assert_int_equal(c.http_port, 9477);
+	assert_string_equal(c.policies, "/etc/weir/policies");
+	assert_int_equal(c.ring_bytes, 67108864);
+	assert_int_equal(c.max_tenants, 65536);
+	assert_int_equal(c.max_flows, 262144);
+	assert_string_equal(c.nats_url, "");
+	assert_int_equal(c.agent_timeout_ns, 3000000000);
+	assert_true(c.enforce);
+}
+
+static void everything_can_be_said(void **state)
+{
+	struct weir_agent_config c =
+		load("{\"instance\": \"blue\", \"node\": \"gpu-01\", \"interfaces\": [\"eth0\", "
+		     "\"wg0\"],"
+		     " \"services\": [{\"name\": \"llm\", \"port\": 8000, \"api\": \"plain\"},"
+		     " {\"name\": \"claude\", \"port\": 65535, \"api\": \"anthropic\"}],"
+		     " \"xdp\": \"native\", \"state_dir\": \"/s\", \"control\": \"/c\", \"http\": "
+		     "\"[::1]:80\","
+		     " \"policies\": \"/p\", \"ring_bytes\": 65536, \"max_tenants\": 2, "
+		     "\"max_flows\": 64,"
+		     " \"nats\": {\"url\": \"nats://127.0.0.1:4222\"}, \"agent_timeout_ms\": 1000,"
+		     " \"enforce\": false}");
+
+	assert_string_equal(c.instance, "blue");
+	assert_string_equal(c.interfaces[1], "wg0");
+	assert_string_equal(c.services[1].name, "claude");
+	assert_int_equal(c.services[0].api, WEIR_API_PLAIN);
+	assert_int_equal(c.services[1].api, WEIR_API_ANTHROPIC);
+	assert_int_equal(c.services[1].port, 65535);
+	assert_int_equal(c.xdp, WEIR_XDP_NATIVE);
+	assert_string_equal(c.http_host, "::1");
+	assert_int_equal(c.http_port, 80);
+	assert_int_equal(c.ring_bytes, 65536);
+	assert_string_equal(c.nats_url, "nats://127.0.0.1:4222");
+	assert_int_equal(c.agent_timeout_ns, 1000000000);
+	assert_false(c.enforce);
+}
+
+static void null_turns_http_and_nats_off(void **state)
+{
+	struct weir_agent_config c = load(MINIMAL(", \"http\": null, \"nats\": null"));
+
+	assert_string_equal(c.http_host, "");
+	assert_int_equal(c.http_port, 0);
+	assert_string_equal(c.nats_url, "");
+}
+
+static void the_node_is_the_hosts_first_label(void **state)
+{
+	struct weir_agent_config c;
+	struct weir_error err;
+	char host[256], *dot;
+	int r;
+
+	put("{\"interfaces\": [\"eth0\"], \"services\": [{\"port\": 8000}]}");
+	r = weir_agent_config_load(path, &c, &err);
+	assert_int_equal(gethostname(host, sizeof(host)), 0);
+	dot = strchr(host, '.');
+	if (dot)
+		*dot = '\0';
+	if (r) /* this host's name is no name */
+		assert_non_null(strstr(err.text, "set \"node\""));
+	else
+		assert_int_equal(strcasecmp(c.node, host), 0);
+}
+
+#define INT(low, high) " is not a whole number from " low " to " high
+
+static void every_bad_value_is_told_file_path_and_value(void **state)
+{
+	static const struct {
+		const char *json, *error;
+	} bad[] = {
+		{ "{", "line 1, column 1: string or '}' expected near end of file" },
+		{ "[]", "an array is not an object" },
+		{ "{\"node\": \"n\", \"services\": [{\"port\": 1}]}", "has no \"interfaces\"" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"e\"]}", "has no \"services\"" },
+		{ MINIMAL(", \"prot\": 1"), "prot: no such field (value 1)" },
+		{ MINIMAL(", \"max_flow\": 1"),
+		  "max_flow: no such field (value 1; did you mean \"max_flows\"?)" },
+		{ MINIMAL(", \"node\": \"n\""),
+		  "node: line 1, column 74: duplicate object key near '\"node\"'" },
+		{ "{\"node\": \"Not A Token\"}",
+		  "node: \"Not A Token\" is not a name of 1 to 63 of a-z 0-9 _ -" },
+		{ MINIMAL(", \"instance\": \"../x\""),
+		  "instance: \"../x\" is not a name of 1 to 63 of a-z 0-9 _ -" },
+		{ MINIMAL(", \"xdp\": \"fast\""),
+		  "xdp: \"fast\" is not \"auto\", \"native\", \"generic\" or \"off\"" },
+		{ MINIMAL(", \"ring_bytes\": 12345"),
+		  "ring_bytes: 12345" INT("65536", "1073741824") },
+		{ MINIMAL(", \"ring_bytes\": 100000"), "ring_bytes: 100000 is not a power of two" },
+		{ MINIMAL(", \"ring_bytes\": 4294967296"),
+		  "ring_bytes: 4294967296" INT("65536", "1073741824") },
+		{ MINIMAL(", \"max_tenants\": -1"), "max_tenants: -1" INT("2", "4194304") },
+		{ MINIMAL(", \"max_flows\": 1e6"), "max_flows: 1000000.0" INT("64", "16777216") },
+		{ MINIMAL(", \"agent_timeout_ms\": 5"),
+		  "agent_timeout_ms: 5" INT("1000", "600000") },
+		{ MINIMAL(", \"enforce\": 1"), "enforce: 1 is not true or false" },
+		{ MINIMAL(", \"state_dir\": \"var\""),
+		  "state_dir: \"var\" is not an absolute path" },
+		{ MINIMAL(", \"control\": "
+			  "\"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+			  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""),
+		  "control: \"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		  "aaaaaaaaaa... is not a string of 1 to 107 bytes" },
+		{ MINIMAL(", \"http\": \"9477\""), "http: \"9477\" is not \"address:port\"" },
+		{ MINIMAL(", \"http\": \"::1:9477\""),
+		  "http: \"::1:9477\" is not \"address:port\"" },
+		{ MINIMAL(", \"http\": \"localhost:\""),
+		  "http: \"localhost:\" is not \"address:port\"" },
+		{ MINIMAL(", \"http\": \":80\""), "http: \":80\" is not \"address:port\"" },
+		{ MINIMAL(", \"http\": \"a:65536\""), "http: \"a:65536\" is not \"address:port\"" },
+		{ MINIMAL(", \"http\": \"a:99999999999999999999\""),
+		  "http: \"a:99999999999999999999\" is not \"address:port\"" },
+		{ MINIMAL(", \"nats\": {}"), "nats: has no \"url\"" },
+		{ MINIMAL(", \"nats\": \"nats://x\""), "nats: \"nats://x\" is not an object" },
+		{ MINIMAL(", \"nats\": {\"url\": \"http://user:secret@x\"}"),
+		  "nats.url: does not start with nats:// or tls://" },
+		{ "{\"node\": \"n\", \"interfaces\": \"eth0\"}",
+		  "interfaces: \"eth0\" is not an array" },
+		{ "{\"node\": \"n\", \"interfaces\": []}",
+		  "interfaces: 0 elements, at least 1 must be there" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"a\", \"a\"]}",
+		  "interfaces[1]: \"a\" is listed twice" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"a/b\"]}",
+		  "interfaces[0]: \"a/b\" is not an interface name" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"sixteen-letters-\"]}",
+		  "interfaces[0]: \"sixteen-letters-\" is not a string of 1 to 15 bytes" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"e\"], \"services\": []}",
+		  "services: 0 elements, at least 1 must be there" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"e\"], \"services\": [{}]}",
+		  "services[0]: has no \"port\"" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"e\"], \"services\": [{\"port\": 65536}]}",
+		  "services[0].port: 65536" INT("1", "65535") },
+		{ "{\"node\": \"n\", \"interfaces\": [\"e\"], \"services\": [{\"port\": 1, "
+		  "\"api\": "
+		  "\"grpc\"}]}",
+		  "services[0].api: \"grpc\" is not \"openai\", \"anthropic\" or \"plain\"" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"e\"], \"services\": [{\"port\": 1}, "
+		  "{\"port\": "
+		  "1}]}",
+		  "services[1].port: 1 is also the port of services[0]" },
+		{ "{\"node\": \"n\", \"interfaces\": [\"e\"], \"services\": [{\"port\": 1, "
+		  "\"name\": "
+		  "\"x\"}, {\"port\": 2, \"name\": \"x\"}]}",
+		  "services[1].name: \"x\" is also the name of services[0]" },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		refused(bad[i].json, bad[i].error);
+}
+
+static void as_many_services_as_the_kernel_has_numbers_for(void **state)
+{
+	char text[4096];
+	int n = sprintf(text, "{\"node\": \"n\", \"interfaces\": [\"e\"], \"services\": [");
+
+	for (int i = 1; i <= WEIR_CONFIG_SERVICES + 1; i++)
+		n += sprintf(text + n, "%s{\"port\": %d}", i > 1 ? ", " : "", i);
+	sprintf(text + n, "]}");
+	refused(text, "services: 32 elements, at most 31 may be there");
+}
+
+static void a_file_that_is_not_there_is_told(void **state)
+{
+	struct weir_agent_config c;
+	struct weir_error err;
+
+	assert_int_equal(weir_agent_config_load("/nonexistent/agent.json", &c, &err), -ENOENT);
+	assert_string_equal(err.text,
+			    "/nonexistent/agent.json: cannot be read: No such file or directory");
+	assert_int_equal(weir_agent_config_load("/tmp", &c, &err), -EINVAL);
+	assert_string_equal(err.text, "/tmp: is not a file");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(little_needs_to_be_said),
+		cmocka_unit_test(everything_can_be_said),
+		cmocka_unit_test(null_turns_http_and_nats_off),
+		cmocka_unit_test(the_node_is_the_hosts_first_label),
+		cmocka_unit_test(every_bad_value_is_told_file_path_and_value),
+		cmocka_unit_test(as_many_services_as_the_kernel_has_numbers_for),
+		cmocka_unit_test(a_file_that_is_not_there_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, make_file, remove_file);
+}
