@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Claims about events: what is in them, what is left out, and that they are
+ * JSON whatever a server put into its answer. Parsed back with jansson.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "agent/event.h"
+#include "agent/price.h"
+
+static const char card_json[] =
+	"{\"name\":\"list\",\"version\":\"2026-11\",\"effective_from\":\"2026-11-01T00:00:00Z\","
+	"\"models\":[{\"match\":\"*\",\"price\":{\"input\":\"0.5\",\"output\":\"1.5\","
+	"\"per\":1000}}]}";
+
+static const char *const services[] = { NULL, "llm" };
+static const struct weir_event_origin origin = { "0b0e7bd2-5a4b-4c00-8000-000000000001", "gpu-01",
+						 services, 2 };
+
+static struct weir_row row;
+static struct weir_entry entry;
+static struct weir_text text;
+
+/* 2026-11-01T00:00:00Z */
+#define T0 UINT64_C(1793491200000000000)
+
+static int set_up(void **unused)
+{
+	row = (struct weir_row){
+		.started_wall_ns = T0,
+		.ended_wall_ns = T0 + 1234567000,
+		.ttft_us = 250500,
+		.tenant = 1,
+		.wallet = 1,
+		.service = 1,
+		.status = 200,
+		.usage_source = WEIR_USAGE_REPORTED,
+		.flags = WEIR_ROW_BILLABLE | WEIR_ROW_POSTED | WEIR_ROW_STREAM,
+		.card_id = 1,
+		.usage = { 100, 20, WEIR_UNKNOWN, 0, WEIR_UNKNOWN },
+		.price_nano = 60000000,
+		.path = "/v1/chat/completions",
+		.model = "llama",
+		.response_id = "chatcmpl-1",
+		.finish_reason = "stop",
+	};
+	entry = (struct weir_entry){
+		.seq = 7,
+		.time_ns = T0 + 2000000000,
+		.kind = WEIR_ENTRY_USAGE,
+		.id = { { 0x18, 0xab, 15 } },
+		.tenant_name = "acme",
+		.amount_nano = -60000000,
+		.balance_before_nano = 100000000,
+		.balance_after_nano = 40000000,
+		.row = &row,
+		.actor = "agent",
+	};
+	return 0;
+}
+
+static int tear_down(void **unused)
+{
+	weir_text_free(&text);
+	return 0;
+}
+
+static struct weir_card *card(void)
+{
+	struct weir_card *c = NULL;
+	struct weir_error err;
+
+	assert_int_equal(weir_card_parse(card_json, "test", &c, &err), 0);
+	return c;
+}
+
+/* The event of `entry`, parsed; its text has no newline. */
+static json_t *event(const struct weir_card *c)
+{
+	json_error_t err;
+	json_t *v;
+
+	assert_int_equal(weir_event_json(&entry, &origin, c, &text), 0);
+	assert_int_equal(strlen(text.p), text.len);
+	assert_null(strchr(text.p, '\n'));
+	v = json_loadb(text.p, text.len, JSON_REJECT_DUPLICATES, &err);
+	if (!v)
+		fail_msg("%s in %s", err.text, text.p);
+	return v;
+}
+
+static void a_usage_event_is_this(void **unused)
+{
+	static const struct weir_burn burns[] = { { 3, 50000000 }, { 5, 9000000 } };
+	struct weir_card *c = card();
+
+	entry.burns = burns;
+	entry.n_burns = 2;
+	entry.debt_nano = 1000000;
+	assert_int_equal(weir_event_json(&entry, &origin, c, &text), 0);
+	assert_string_equal(
+		text.p,
+		"{\"specversion\":\"1.0\",\"id\":\"18ab0f00000000000000000000000000\","
+		"\"source\":\"/weir/0b0e7bd2-5a4b-4c00-8000-000000000001/gpu-01\","
+		"\"type\":\"weir.usage.v1\",\"subject\":\"acme\","
+		"\"time\":\"2026-11-01T00:00:01.234567Z\",\"datacontenttype\":\"application/json\","
+		"\"data\":{\"request_id\":\"18ab0f00000000000000000000000000\","
+		"\"response_id\":\"chatcmpl-1\",\"tenant\":\"acme\",\"path\":[\"acme\"],"
+		"\"service\":\"llm\",\"request_type\":\"chat\",\"model\":\"llama\",\"stream\":true,"
+		"\"status\":200,\"billable\":true,\"input_tokens\":100,\"cache_read_tokens\":20,"
+		"\"output_tokens\":0,\"usage_source\":\"reported\","
+		"\"started_at\":\"2026-11-01T00:00:00Z\",\"ttft_ms\":250.5,\"latency_ms\":1234.567,"
+		"\"finish_reason\":\"stop\","
+		"\"rate_card\":{\"name\":\"list\",\"version\":\"2026-11\",\"entry\":0},"
+		"\"price\":\"0.06\",\"cost\":\"0\",\"lines\":["
+		"{\"dimension\":\"input\",\"quantity\":100,\"unit_price\":\"0.5\",\"per\":1000},"
+		"{\"dimension\":\"cache_read\",\"priced_as\":\"input\",\"quantity\":20,"
+		"\"unit_price\":\"0.5\",\"per\":1000}],"
+		"\"burn\":[{\"grant_seq\":3,\"amount\":\"0.05\"},"
+		"{\"grant_seq\":5,\"amount\":\"0.009\"}],\"debt\":\"0.001\",\"ledger_seq\":7}}");
+	weir_card_free(c);
+}
+
+static void what_is_not_known_is_absent(void **unused)
+{
+	static const char *const gone[] = {
+		"response_id",	 "service",	 "request_type", "model",
+		"status",	 "input_tokens", "ttft_ms",	 "cache_read_tokens",
+		"finish_reason", "usage_source", "rate_card",	 "lines",
+		"debt",
+	};
+	json_t *v, *data;
+
+	row = (struct weir_row){ .started_wall_ns = T0, .ended_wall_ns = T0, .service = 9 };
+	row.usage = (struct weir_usage){ -1, -1, -1, -1, -1 };
+	v = event(NULL);
+	data = json_object_get(v, "data");
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		assert_null(json_object_get(data, gone[i]));
+	assert_true(json_is_false(json_object_get(data, "billable")));
+	assert_string_equal(json_string_value(json_object_get(data, "price")), "0");
+	assert_int_equal(json_integer_value(json_object_get(data, "latency_ms")), 0);
+	json_decref(v);
+}
+
+static void an_unpriced_request_says_so(void **unused)
+{
+	struct weir_card *c = card();
+	json_t *v, *data;
+
+	row.flags |= WEIR_ROW_UNPRICED;
+	row.price_nano = 0;
+	v = event(c);
+	data = json_object_get(v, "data");
+	assert_true(json_is_true(json_object_get(data, "unpriced")));
+	assert_null(json_object_get(data, "rate_card"));
+	json_decref(v);
+	row.flags &= (uint16_t)~WEIR_ROW_UNPRICED;
+	row.card_entry = 99; /* no such entry: never read past the card */
+	json_decref(event(c));
+	weir_card_free(c);
+}
+
+static void hostile_text_stays_text(void **unused)
+{
+	static const struct {
+		const char *is, *becomes;
+	} t[] = {
+		{ "\",\"price\":\"0", "\",\"price\":\"0" },
+		{ "a\\b", "a\\b" },
+		{ "\b\f\n\r\t\x01\x1f", "\b\f\n\r\t\x01\x1f" },
+		{ "\x7f", "\x7f" },
+		{ "na\xc3\xafve \xe2\x82\xac \xf0\x9f\x98\x80", "na\xc3\xafve € 😀" },
+		{ "\xff\xfe", "\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "cut \xe2\x82", "cut \xef\xbf\xbd\xef\xbf\xbd" },
+		{ "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" },		    /* overlong */
+		{ "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" }, /* surrogate */
+		{ "\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		json_t *v;
+
+		memset(row.model, 0, sizeof(row.model));
+		memcpy(row.model, t[i].is, strlen(t[i].is));
+		v = event(NULL);
+		assert_string_equal(
+			json_string_value(json_object_get(json_object_get(v, "data"), "model")),
+			t[i].becomes);
+		json_decref(v);
+	}
+}
+
+/* Random bytes in every field there is, strings that are full: always JSON. */
+static void any_row_gives_json(void **unused)
+{
+	static struct weir_burn burns[3000];
+	struct weir_card *c = card();
+
+	srandom(1);
+	for (int i = 0; i < 3000; i++) {
+		for (size_t b = 0; b < sizeof(row); b++)
+			((uint8_t *)&row)[b] = (uint8_t)(random() % (i % 2 ? 256 : 32));
+		/* Times are the ledger's own. */
+		row.started_wall_ns = T0 + (uint64_t)random();
+		row.ended_wall_ns = T0 + (uint64_t)random();
+		burns[i] = (struct weir_burn){ UINT64_MAX, INT64_MAX };
+		entry.burns = burns;
+		entry.n_burns = (size_t)i;
+		entry.seq = INT64_MAX;
+		for (size_t b = 0; b < sizeof(burns) / sizeof(burns[0]); b++)
+			burns[b].grant = INT64_MAX; /* jansson reads no larger number */
+		json_decref(event(i % 3 ? c : NULL));
+	}
+	weir_card_free(c);
+}
+
+static void long_names_fit(void **unused)
+{
+	static char name[5000];
+	struct weir_event_origin o = { name, name, (const char *const[]){ name, name }, 2 };
+	struct weir_denied d = { .tenant = name, .reason = "requests" };
+
+	memset(name, 1, sizeof(name) - 1); /* six bytes each, escaped */
+	entry.tenant_name = name;
+	assert_int_equal(weir_event_json(&entry, &o, NULL, &text), 0);
+	assert_int_equal(weir_event_denied_json(&d, &o, &text, NULL), 0);
+}
+
+static void a_refusal_is_this(void **unused)
+{
+	struct weir_denied d = { "acme", "requests", 60, false, 12, T0 + 1, T0 + 900000000 };
+	char id[WEIR_DENIED_ID_TEXT], again[WEIR_DENIED_ID_TEXT], other[WEIR_DENIED_ID_TEXT];
+	char expect[600];
+
+	assert_int_equal(weir_event_denied_json(&d, &origin, &text, id), 0);
+	snprintf(expect, sizeof(expect),
+		 "{\"specversion\":\"1.0\",\"id\":\"%s\","
+		 "\"source\":\"/weir/0b0e7bd2-5a4b-4c00-8000-000000000001/gpu-01\","
+		 "\"type\":\"weir.denied.v1\",\"subject\":\"acme\","
+		 "\"time\":\"2026-11-01T00:00:00.9Z\",\"datacontenttype\":\"application/json\","
+		 "\"data\":{\"tenant\":\"acme\",\"reason\":\"requests\",\"limit\":60,\"count\":12,"
+		 "\"first\":\"2026-11-01T00:00:00.000000001Z\",\"last\":\"2026-11-01T00:00:00.9Z\"}"
+		 "}",
+		 id);
+	assert_string_equal(text.p, expect);
+
+	/* The same second told again is the same event; another reason is not. */
+	d.count = 13;
+	d.first_wall_ns += 5;
+	assert_int_equal(weir_event_denied_json(&d, &origin, &text, again), 0);
+	assert_string_equal(id, again);
+	d.reason = "tokens";
+	assert_int_equal(weir_event_denied_json(&d, &origin, &text, other), 0);
+	assert_string_not_equal(id, other);
+	d.limit_is_nano = true;
+	d.limit = 1500000000;
+	assert_int_equal(weir_event_denied_json(&d, &origin, &text, NULL), 0);
+	assert_non_null(strstr(text.p, "\"limit\":\"1.5\""));
+}
+
+static void an_entry_is_this(void **unused)
+{
+	struct weir_grant g = { .key = "order-17",
+				.source = WEIR_GRANT_PROMO,
+				.priority = 100,
+				.effective_ns = T0,
+				.reason = "hello" };
+
+	entry = (struct weir_entry){ .seq = 2,
+				     .time_ns = T0,
+				     .kind = WEIR_ENTRY_GRANT,
+				     .amount_nano = 5000000000,
+				     .balance_before_nano = -1,
+				     .balance_after_nano = 4999999999,
+				     .debt_nano = -1,
+				     .grant = &g,
+				     .actor = "uid 0" };
+	entry.hash[31] = 0xff;
+	assert_int_equal(weir_entry_json(&entry, NULL, &text), 0);
+	assert_string_equal(
+		text.p,
+		"{\"seq\":2,\"time\":\"2026-11-01T00:00:00Z\",\"kind\":\"grant\",\"amount\":\"5\","
+		"\"balance_before\":\"-0.000000001\",\"balance_after\":\"4.999999999\","
+		"\"event_id\":\"00000000000000000000000000000000\",\"rate_card\":null,\"lines\":[],"
+		"\"burn\":[],\"debt\":\"-0.000000001\",\"grant\":{\"id\":\"order-17\","
+		"\"source\":\"promo\",\"priority\":100,\"effective_at\":\"2026-11-01T00:00:00Z\","
+		"\"reason\":\"hello\"},\"actor\":\"uid 0\",\"prev_hash\":"
+		"\"0000000000000000000000000000000000000000000000000000000000000000\",\"hash\":"
+		"\"00000000000000000000000000000000000000000000000000000000000000ff\"}");
+	/* A grant is no usage event. */
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), -EINVAL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_usage_event_is_this),	   TEST(what_is_not_known_is_absent),
+		TEST(an_unpriced_request_says_so), TEST(hostile_text_stays_text),
+		TEST(any_row_gives_json),	   TEST(long_names_fit),
+		TEST(a_refusal_is_this),	   TEST(an_entry_is_this),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
