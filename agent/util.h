@@ -33,6 +33,7 @@ void weir_log(enum weir_level level, const char *fmt, ...) __attribute__((format
 void weir_log_max(enum weir_level level); /* quieter or louder than WEIR_INFO, the default */
 
 /* Unix time in ns, CLOCK_MONOTONIC in ns. */
+#define WEIR_SECOND UINT64_C(1000000000)
 uint64_t weir_wall_ns(void);
 uint64_t weir_mono_ns(void);
 

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Order matters here, for a kill -9 may come between any two stores. When a
+ * request ends: its row is queued (memory that survives), then it is settled
+ * (idempotent by ring position), then the ceiling moves (recomputed at start).
+ * Only then may a later record reuse its parser. The ring's position moves last.
+ */
+#include "consumer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "account.h"
+#include "finish.h"
+#include "ring.h"
+
+#define BATCH	512	/* records between two moves of the ring's position */
+#define POLL_NS 1000000 /* the kernel does not wake us: a wake-up costs it more than a record */
+
+struct weir_consumer {
+	struct weir_kernel *kernel;
+	struct weir_enforce *enforce;
+	struct weir_state *state;
+	struct weir_denials *denials;
+	struct weir_writer *writer;
+	struct weir_ring ring;
+	pthread_t thread;
+	bool running;
+	bool stop;			  /* atomic */
+	bool recovering;		  /* ceilings are not moved */
+	struct weir_consumer_stats stats; /* written by the thread, read by others */
+};
+
+int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,
+		      struct weir_denials *d, struct weir_consumer **out, struct weir_error *err)
+{
+	struct weir_consumer *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return weir_fail(err, ENOMEM, "out of memory");
+	c->kernel = k;
+	c->enforce = e;
+	c->state = s;
+	c->denials = d;
+	r = weir_ring_map(k->ring_fd, k->ring_bytes, &c->ring, err);
+	if (r) {
+		free(c);
+		return r;
+	}
+	*out = c;
+	return 0;
+}
+
+static void count(uint64_t *n)
+{
+	__atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
+}
+
+static void fold_request(struct weir_consumer *c, const struct weir_rec_request *rec, uint64_t end)
+{
+	struct weir_open *o;
+
+	if (weir_state_open_of(c->state, rec->h.slot)->next_pos >= end)
+		return; /* folded before a crash */
+	o = weir_state_spare(c->state, rec->h.slot);
+	o->next_pos = end;
+	o->started_wall_ns = rec->started_wall_ns;
+	o->started_ns = rec->h.time_ns;
+	o->body_bytes = rec->body_bytes;
+	o->offset = 0;
+	o->ordinal = rec->h.ordinal;
+	o->ttft_us = 0;
+	memcpy(o->method, rec->method, sizeof(o->method));
+	memcpy(o->path, rec->path, sizeof(o->path));
+	memcpy(o->client, rec->client, sizeof(o->client));
+	weir_response_init(&o->response, rec->flags & WEIR_SLOT_HEAD_METHOD);
+	weir_state_flip(c->state, rec->h.slot);
+	count(&c->stats.open);
+}
+
+static bool is_of(const struct weir_open *o, const struct weir_record *h, uint64_t started_wall_ns)
+{
+	return o->started_wall_ns == started_wall_ns && o->ordinal == h->ordinal;
+}
+
+static void fold_data(struct weir_consumer *c, const struct weir_rec_data *rec, uint32_t len,
+		      uint64_t end)
+{
+	const struct weir_open *now = weir_state_open_of(c->state, rec->h.slot);
+	struct weir_open *o;
+
+	if (now->next_pos >= end)
+		return;
+	if (!is_of(now, &rec->h, rec->started_wall_ns) || sizeof(*rec) + rec->h.len > len) {
+		count(&c->stats.orphans);
+		return;
+	}
+	o = weir_state_spare(c->state, rec->h.slot);
+	*o = *now;
+	o->next_pos = end;
+	if (rec->offset > o->offset)
+		weir_response_skip(&o->response, rec->offset - o->offset);
+	weir_response_feed(&o->response, rec + 1, rec->h.len);
+	o->offset = rec->offset + rec->h.len;
+	if (!o->ttft_us && o->response.seen.body_started)
+		o->ttft_us = (rec->h.time_ns - o->started_ns) / 1000;
+	weir_state_flip(c->state, rec->h.slot);
+}
+
+static void settle(struct weir_consumer *c, const struct weir_row *row,
+		   const struct weir_terms *terms, uint64_t pos)
+{
+	struct weir_tenant *t = &c->kernel->tenants[row->tenant];
+	int64_t posted = row->flags & WEIR_ROW_POSTED ? row->price_nano : 0;
+	struct weir_settlement s = {
+		.ring_pos = pos,
+		.released_nano = row->reserved_nano,
+		.now_ns = weir_mono_ns(),
+	};
+
+	if (terms->tokens.count) {
+		unsigned __int128 tokens =
+			weir_counted_tokens(&row->usage, terms->cached_weight_ppm);
+
+		tokens *= terms->tokens.period_ns;
+		s.tokens_ns = (tokens + terms->tokens.count - 1) / terms->tokens.count;
+	}
+	if (weir_settle(t, &s) && !c->recovering)
+		weir_ceiling_add(t, row->reserved_nano - posted, -posted);
+}
+
+/* -EAGAIN: the row queue is full; the record must be folded again later. */
+static int fold_end(struct weir_consumer *c, const struct weir_rec_end *rec, uint64_t end)
+{
+	const struct weir_open *o = weir_state_open_of(c->state, rec->h.slot);
+	const struct weir_terms *terms = weir_enforce_terms(c->enforce, rec->tenant);
+	const struct weir_policy *p = weir_enforce_policy_locked(c->enforce);
+	struct weir_row row;
+
+	if (!terms || rec->tenant == WEIR_NO_TENANT)
+		return 0; /* nobody's: let through unlimited, with enforcement off */
+	if (!is_of(o, &rec->h, rec->started_wall_ns)) {
+		count(&c->stats.orphans);
+		o = NULL;
+	}
+	weir_finish(o, rec, terms, p->cards, p->n_cards, c->kernel->config->instance_boot, &row);
+	if (!weir_state_put_row(c->state, &row))
+		return -EAGAIN;
+	settle(c, &row, terms, end);
+	count(&c->stats.rows);
+	return 0;
+}
+
+static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t len, uint64_t end)
+{
+	count(&c->stats.records);
+	if (len < sizeof(*rec) || rec->slot >= c->kernel->max_flows)
+		return 0;
+	switch (rec->type) {
+	case WEIR_REC_REQUEST:
+		if (len >= sizeof(struct weir_rec_request))
+			fold_request(c, (const void *)rec, end);
+		return 0;
+	case WEIR_REC_DATA:
+		if (len >= sizeof(struct weir_rec_data))
+			fold_data(c, (const void *)rec, len, end);
+		return 0;
+	case WEIR_REC_END:
+		return len >= sizeof(struct weir_rec_end) ? fold_end(c, (const void *)rec, end) : 0;
+	case WEIR_REC_DENY:
+		if (len >= sizeof(struct weir_rec_deny))
+			weir_denials_note(c->denials, (const void *)rec);
+		return 0;
+	}
+	return 0;
+}
+
+/* Up to BATCH records. Returns how many; *full: stopped at a full row queue. */
+static size_t run_batch(struct weir_consumer *c, bool *full)
+{
+	size_t n = 0;
+
+	*full = false;
+	weir_enforce_read_lock(c->enforce);
+	while (n < BATCH) {
+		uint64_t before = c->ring.at, end;
+		const struct weir_record *rec;
+		uint32_t len;
+
+		rec = weir_ring_next(&c->ring, &len, &end);
+		if (!rec)
+			break;
+		if (fold(c, rec, len, end)) {
+			c->ring.at = before;
+			*full = true;
+			break;
+		}
+		n++;
+	}
+	weir_enforce_read_unlock(c->enforce);
+	weir_ring_commit(&c->ring);
+	__atomic_store_n(&c->stats.ring_used, weir_ring_used(&c->ring), __ATOMIC_RELAXED);
+	return n;
+}
+
+static void beat(struct weir_consumer *c)
+{
+	__atomic_store_n(&c->kernel->config->heartbeat_ns, weir_mono_ns(), __ATOMIC_RELAXED);
+}
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = POLL_NS }, NULL);
+}
+
+int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w)
+{
+	uint64_t until = __atomic_load_n(c->ring.producer, __ATOMIC_ACQUIRE);
+	uint64_t deadline = weir_mono_ns() + 60 * WEIR_SECOND;
+	bool full;
+
+	c->recovering = true;
+	while (c->ring.at < until) {
+		/* A record reserved and never submitted would be in the way for ever; the
+		 * kernel submits each within its program, so this only waits. */
+		if (!run_batch(c, &full)) {
+			if (weir_mono_ns() > deadline)
+				return -ETIMEDOUT;
+			nap();
+		}
+		if (full)
+			weir_writer_kick(w);
+	}
+	c->recovering = false;
+	weir_writer_kick(w);
+	return 0;
+}
+
+static void *run(void *arg)
+{
+	struct weir_consumer *c = arg;
+	bool full;
+
+	for (;;) {
+		/* Read before the batch: what came until then is folded before we end. */
+		bool stop = __atomic_load_n(&c->stop, __ATOMIC_ACQUIRE);
+		uint64_t rows = c->stats.rows;
+		size_t n;
+
+		beat(c);
+		n = run_batch(c, &full);
+		if (c->stats.rows != rows || full)
+			weir_writer_kick(c->writer);
+		if (n == BATCH)
+			continue;
+		if (stop)
+			return NULL;
+		nap();
+	}
+}
+
+int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct weir_error *err)
+{
+	int r;
+
+	c->writer = w;
+	beat(c);
+	r = pthread_create(&c->thread, NULL, run, c);
+	if (r)
+		return weir_fail(err, r, "cannot start the consumer thread: %s", strerror(r));
+	pthread_setname_np(c->thread, "weir-ring");
+	c->running = true;
+	return 0;
+}
+
+void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out)
+{
+	out->records = __atomic_load_n(&c->stats.records, __ATOMIC_RELAXED);
+	out->rows = __atomic_load_n(&c->stats.rows, __ATOMIC_RELAXED);
+	out->orphans = __atomic_load_n(&c->stats.orphans, __ATOMIC_RELAXED);
+	out->ring_used = weir_ring_used(&c->ring);
+	out->open = __atomic_load_n(&c->stats.open, __ATOMIC_RELAXED) - out->rows;
+}
+
+void weir_consumer_stop(struct weir_consumer *c)
+{
+	if (!c)
+		return;
+	if (c->running) {
+		__atomic_store_n(&c->stop, true, __ATOMIC_RELEASE);
+		pthread_join(c->thread, NULL);
+	}
+	weir_ring_unmap(&c->ring);
+	free(c);
+}

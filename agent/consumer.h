@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ring consumer: one thread that folds the kernel's records into parsers,
+ * finishes requests, settles them against the kernel's figures and queues their
+ * rows. It is also the heartbeat: while it runs, the kernel knows an agent does.
+ */
+#ifndef WEIR_CONSUMER_H
+#define WEIR_CONSUMER_H
+
+#include <stdint.h>
+
+#include "denials.h"
+#include "enforce.h"
+#include "kernel.h"
+#include "state.h"
+#include "writer.h"
+
+struct weir_consumer;
+
+struct weir_consumer_stats {
+	uint64_t records;
+	uint64_t rows;
+	uint64_t orphans;   /* response bytes or ends of requests that are not known */
+	uint64_t ring_used; /* bytes */
+	uint64_t open;	    /* requests begun and not ended, since start */
+};
+
+int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,
+		      struct weir_denials *d, struct weir_consumer **out, struct weir_error *err);
+
+/* Before the thread runs: fold what an earlier agent left in the ring. Ceilings are
+ * not moved; the caller sets them once the rows are committed. w may be kicked. */
+int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w);
+
+int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct weir_error *err);
+void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out);
+
+/* Folds what is in the ring, ends the thread, frees c. */
+void weir_consumer_stop(struct weir_consumer *c);
+
+#endif

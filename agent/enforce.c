@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * From policy to maps. The agent is the only writer of what is stored here, with
+ * plain stores: a packet may meet a limit of the old and one of the new policy
+ * for an instant, never half a number.
+ */
+#include "enforce.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "account.h"
+#include "price.h"
+
+#define RESERVE_PRICE_MAX (INT64_C(1) << 38) /* see bpf/admit.h: token x price in 63 bits */
+
+struct weir_enforce {
+	struct weir_kernel *kernel;
+	pthread_rwlock_t lock;
+	struct weir_policy *policy;
+	struct weir_terms *terms; /* by tenant number, max_tenants of them */
+	uint32_t count;		  /* highest number given out */
+};
+
+int weir_enforce_new(struct weir_kernel *k, struct weir_enforce **out, struct weir_error *err)
+{
+	struct weir_enforce *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return weir_fail(err, ENOMEM, "out of memory");
+	e->kernel = k;
+	e->terms = calloc(k->max_tenants, sizeof(*e->terms));
+	if (!e->terms) {
+		free(e);
+		return weir_fail(err, ENOMEM, "out of memory");
+	}
+	pthread_rwlock_init(&e->lock, NULL);
+	*out = e;
+	return 0;
+}
+
+void weir_enforce_free(struct weir_enforce *e)
+{
+	if (!e)
+		return;
+	weir_policy_unref(e->policy);
+	pthread_rwlock_destroy(&e->lock);
+	free(e->terms);
+	free(e);
+}
+
+/* -- limits */
+
+static uint64_t interval_ns(const struct weir_rate *r)
+{
+	return r->count ? (r->period_ns + r->count - 1) / r->count : 0;
+}
+
+static uint64_t scaled(uint64_t n, const struct weir_rate *r)
+{
+	return (unsigned __int128)n * r->period_ns / r->count;
+}
+
+static uint64_t per(const struct weir_rate *r, uint64_t period_ns)
+{
+	return r->period_ns ? (unsigned __int128)r->count * period_ns / r->period_ns : 0;
+}
+
+static int64_t reserve_price(int64_t nano)
+{
+	return nano > RESERVE_PRICE_MAX ? RESERVE_PRICE_MAX : nano;
+}
+
+static void store_limits(struct weir_tenant *t, uint32_t index, const struct weir_limits *l,
+			 const struct weir_card *card)
+{
+	struct weir_reserve_price price = {};
+	uint32_t flags = WEIR_TENANT_LIVE;
+
+	if (card && l->credit != WEIR_CREDIT_NONE)
+		weir_card_reserve_price(card, &price);
+	if (l->shadow)
+		flags |= WEIR_TENANT_SHADOW;
+	if (l->drop)
+		flags |= WEIR_TENANT_DROP;
+	if (l->credit != WEIR_CREDIT_NONE)
+		flags |= WEIR_TENANT_CREDIT;
+	if (l->connections >= 0)
+		flags |= WEIR_TENANT_LIMIT_CONNS;
+	if (l->concurrency >= 0)
+		flags |= WEIR_TENANT_LIMIT_INFLIGHT;
+	if (l->connect_rate.count)
+		flags |= WEIR_TENANT_LIMIT_CONN_RATE;
+	if (l->requests.count)
+		flags |= WEIR_TENANT_LIMIT_REQUESTS;
+	if (l->tokens.count)
+		flags |= WEIR_TENANT_LIMIT_TOKENS;
+
+	t->wallet = index;
+	t->parent = WEIR_NO_TENANT;
+	t->on_agent_down = l->on_agent_down;
+	t->max_connections = l->connections < 0 ? 0 : l->connections;
+	t->max_inflight = l->concurrency < 0 ? 0 : l->concurrency;
+	t->connect_interval_ns = interval_ns(&l->connect_rate);
+	t->connect_tau_ns = interval_ns(&l->connect_rate) * l->connect_rate.burst;
+	t->request_interval_ns = interval_ns(&l->requests);
+	t->request_tau_ns = interval_ns(&l->requests) * l->requests.burst;
+	t->tokens_tau_ns = l->tokens.count ? scaled(l->tokens.burst, &l->tokens) : 0;
+	t->reserve_nano_per_input_token = reserve_price(price.input_nano);
+	t->reserve_nano_per_output_token = reserve_price(price.output_nano);
+	t->reserve_nano_per_request = reserve_price(price.request_nano);
+	t->reserve_input_tokens = l->reserve_input_tokens;
+	t->reserve_output_tokens = l->reserve_output_tokens;
+	t->requests_per_minute = per(&l->requests, 60 * WEIR_SECOND);
+	t->request_burst = l->requests.burst > UINT32_MAX ? UINT32_MAX : l->requests.burst;
+	t->tokens_per_minute = per(&l->tokens, 60 * WEIR_SECOND);
+	t->tokens_burst = l->tokens.burst;
+	t->connects_per_second = per(&l->connect_rate, WEIR_SECOND);
+	/* The flags switch the limits on: last. */
+	__atomic_store_n(&t->flags, flags, __ATOMIC_RELEASE);
+}
+
+/* -- keys and sources */
+
+struct wanted_key {
+	struct weir_key key;
+	struct weir_key_value value;
+};
+
+static int by_key(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct weir_key));
+}
+
+/* Make the map hold exactly these, new ones first, so that nobody who keeps a key
+ * is ever without it. */
+static int sync_keys(struct weir_enforce *e, struct wanted_key *want, size_t n,
+		     struct weir_error *err)
+{
+	struct weir_key at, next, *stale = NULL;
+	size_t n_stale = 0, cap = 0;
+	int fd = e->kernel->keys_fd, r = 0;
+	bool first = true;
+
+	for (size_t i = 0; i < n; i++)
+		if (bpf_map_update_elem(fd, &want[i].key, &want[i].value, BPF_ANY))
+			return weir_fail(
+				err, errno,
+				"key map: no room for %zu keys (%s); raise \"max_tenants\"", n,
+				strerror(errno));
+	qsort(want, n, sizeof(*want), by_key);
+	while (!bpf_map_get_next_key(fd, first ? NULL : &at, &next)) {
+		first = false;
+		at = next;
+		if (bsearch(&next, want, n, sizeof(*want), by_key))
+			continue;
+		if (n_stale == cap) {
+			struct weir_key *more =
+				realloc(stale, (cap = cap * 2 + 64) * sizeof(*more));
+
+			if (!more) {
+				r = weir_fail(err, ENOMEM, "out of memory");
+				break;
+			}
+			stale = more;
+		}
+		stale[n_stale++] = next;
+	}
+	for (size_t i = 0; i < n_stale; i++)
+		bpf_map_delete_elem(fd, &stale[i]);
+	free(stale);
+	return r;
+}
+
+struct wanted_source {
+	struct weir_source source;
+	uint32_t tenant;
+};
+
+static int by_source(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct weir_source));
+}
+
+static int longest_first(const void *a, const void *b)
+{
+	return (int)*(const uint8_t *)b - (int)*(const uint8_t *)a;
+}
+
+static int sync_sources(struct weir_enforce *e, struct wanted_source *want, size_t n,
+			struct weir_error *err)
+{
+	struct weir_config *c = e->kernel->config;
+	uint8_t lens[WEIR_MAX_PREFIX_LENS];
+	struct weir_source at, next, stale[256];
+	size_t n_lens = 0, n_stale;
+	int fd = e->kernel->sources_fd;
+	bool first;
+
+	for (size_t i = 0; i < n; i++) {
+		if (bpf_map_update_elem(fd, &want[i].source, &want[i].tenant, BPF_ANY))
+			return weir_fail(err, errno,
+					 "source map: no room for %zu prefixes (%s); raise "
+					 "\"max_tenants\"",
+					 n, strerror(errno));
+		if (!memchr(lens, want[i].source.prefix_len, n_lens))
+			lens[n_lens++] = want[i].source.prefix_len;
+	}
+	qsort(lens, n_lens, 1, longest_first);
+	/* A packet between these stores may miss a prefix or try one twice; it is
+	 * then judged by its key or the default tenant, as before it was listed. */
+	memcpy(c->prefix_lens, lens, n_lens);
+	__atomic_store_n(&c->n_prefix_lens, n_lens, __ATOMIC_RELEASE);
+	qsort(want, n, sizeof(*want), by_source);
+	do {
+		first = true;
+		n_stale = 0;
+		while (n_stale < 256 && !bpf_map_get_next_key(fd, first ? NULL : &at, &next)) {
+			first = false;
+			at = next;
+			if (!bsearch(&next, want, n, sizeof(*want), by_source))
+				stale[n_stale++] = next;
+		}
+		for (size_t i = 0; i < n_stale; i++)
+			bpf_map_delete_elem(fd, &stale[i]);
+	} while (n_stale == 256);
+	return 0;
+}
+
+/* -- a policy */
+
+/* Numbers for all tenants of p into numbers[]; everything that can be refused is
+ * refused here. */
+static int number_tenants(struct weir_enforce *e, const struct weir_policy *p,
+			  struct weir_ledger *l, uint32_t *numbers, struct weir_error *err)
+{
+	uint8_t lens[129] = {};
+	size_t n_lens = 0;
+
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		const struct weir_tenant_policy *t = &p->tenants[i];
+		int r = weir_ledger_tenant(l, t->name, &numbers[i], err);
+
+		if (r)
+			return r;
+		if (numbers[i] >= e->kernel->max_tenants)
+			return weir_fail(
+				err, ENOSPC,
+				"tenant \"%s\": its number %u is past \"max_tenants\" %u in "
+				"agent.json; raise that, then run weir-agent --detach and start "
+				"again",
+				t->name, numbers[i], e->kernel->max_tenants);
+		for (size_t j = 0; j < t->n_sources; j++)
+			if (!lens[t->sources[j].len]++ && ++n_lens > WEIR_MAX_PREFIX_LENS)
+				return weir_fail(
+					err, ENOSPC,
+					"tenant \"%s\": more than %d different prefix lengths "
+					"among all \"sources\"",
+					t->name, WEIR_MAX_PREFIX_LENS);
+	}
+	for (size_t i = 0; i < p->n_cards; i++) {
+		int r = weir_ledger_card(l, p->cards[i], &p->cards[i]->id, err);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int sync_maps(struct weir_enforce *e, const struct weir_policy *p, const uint32_t *numbers,
+		     struct weir_ledger *l, struct weir_error *err)
+{
+	weir_autofree struct weir_stored_key *stored = NULL;
+	weir_autofree struct wanted_key *keys = NULL;
+	weir_autofree struct wanted_source *sources = NULL;
+	size_t n_stored = 0, n_keys = 0, n_sources = 0;
+	int r = weir_ledger_keys(l, &stored, &n_stored, err);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		n_keys += p->tenants[i].n_keys;
+		n_sources += p->tenants[i].n_sources;
+	}
+	keys = calloc(n_keys + n_stored + 1, sizeof(*keys));
+	sources = calloc(n_sources + 1, sizeof(*sources));
+	if (!keys || !sources)
+		return weir_fail(err, ENOMEM, "out of memory");
+	n_keys = n_sources = 0;
+	for (size_t i = 0; i < n_stored; i++) {
+		if (stored[i].revoked_ns)
+			continue;
+		memcpy(keys[n_keys].key.sha256, stored[i].sha256, 32);
+		keys[n_keys].value.tenant = stored[i].tenant;
+		keys[n_keys++].value.expires_wall_ns = stored[i].expires_ns;
+	}
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		const struct weir_tenant_policy *t = &p->tenants[i];
+
+		for (size_t j = 0; j < t->n_keys; j++) {
+			memcpy(keys[n_keys].key.sha256, t->keys[j], 32);
+			keys[n_keys++].value.tenant = numbers[i];
+		}
+		for (size_t j = 0; j < t->n_sources; j++) {
+			memcpy(sources[n_sources].source.addr, t->sources[j].addr, 16);
+			sources[n_sources].source.prefix_len = t->sources[j].len;
+			sources[n_sources++].tenant = numbers[i];
+		}
+	}
+	r = sync_keys(e, keys, n_keys, err);
+	return r ? r : sync_sources(e, sources, n_sources, err);
+}
+
+static void fill_terms(struct weir_terms *terms, const struct weir_tenant_policy *t)
+{
+	memcpy(terms->name, t->name, strnlen(t->name, sizeof(terms->name) - 1) + 1);
+	terms->live = true;
+	terms->credit = t->limits.credit;
+	terms->overage_nano = t->limits.credit == WEIR_CREDIT_SOFT ? t->limits.overage_nano : 0;
+	terms->tokens = t->limits.tokens;
+	terms->cached_weight_ppm = t->limits.cached_weight_ppm;
+}
+
+int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct weir_ledger *l,
+		       struct weir_error *err)
+{
+	weir_autofree uint32_t *numbers = calloc(p->n_tenants + 1, sizeof(*numbers));
+	struct weir_kernel *k = e->kernel;
+	const struct weir_card *card = weir_card_at(p->cards, p->n_cards, weir_wall_ns());
+	int r;
+
+	if (!numbers)
+		return weir_fail(err, ENOMEM, "out of memory");
+	r = number_tenants(e, p, l, numbers, err);
+	if (r)
+		return r;
+
+	pthread_rwlock_wrlock(&e->lock);
+	/* Limits first, then the ways to them: a key never leads to an empty entry. */
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		struct weir_terms *terms = &e->terms[numbers[i]];
+		int64_t overage = terms->live ? terms->overage_nano : 0;
+		struct weir_tenant *t = &k->tenants[numbers[i]];
+		bool was_live = terms->live;
+
+		fill_terms(terms, &p->tenants[i]);
+		if (!was_live)
+			weir_ceiling_set(t, weir_ledger_balance(l, numbers[i]),
+					 terms->overage_nano);
+		else
+			weir_ceiling_add(t, terms->overage_nano - overage, 0);
+		store_limits(t, numbers[i], &p->tenants[i].limits, card);
+		if (numbers[i] > e->count)
+			e->count = numbers[i];
+	}
+	r = sync_maps(e, p, numbers, l, err);
+	if (!r) {
+		uint32_t fallback = WEIR_NO_TENANT;
+
+		for (size_t i = 0; i < p->n_tenants; i++)
+			if (p->default_tenant && !strcmp(p->tenants[i].name, p->default_tenant))
+				fallback = numbers[i];
+		k->config->default_tenant = fallback;
+		k->config->unknown_key =
+			p->unknown_key_default ? WEIR_UNKNOWN_KEY_DEFAULT : WEIR_UNKNOWN_KEY_REFUSE;
+		/* Who left the policy keeps name and number, but no limit and no way in. */
+		for (uint32_t i = 1; i <= e->count; i++) {
+			const struct weir_terms *terms = &e->terms[i];
+
+			if (!terms->live || weir_policy_tenant(p, terms->name))
+				continue;
+			e->terms[i].live = false;
+			__atomic_store_n(&k->tenants[i].flags, 0, __ATOMIC_RELEASE);
+		}
+		weir_policy_unref(e->policy);
+		e->policy = weir_policy_ref(p);
+	}
+	pthread_rwlock_unlock(&e->lock);
+	return r;
+}
+
+void weir_enforce_ceilings(struct weir_enforce *e, struct weir_ledger *l)
+{
+	for (uint32_t i = 1; i <= e->count; i++)
+		if (e->terms[i].live)
+			weir_ceiling_set(&e->kernel->tenants[i], weir_ledger_balance(l, i),
+					 e->terms[i].overage_nano);
+}
+
+void weir_enforce_passage(struct weir_enforce *e, struct weir_ledger *l, uint64_t then_wall_ns,
+			  uint64_t now_wall_ns)
+{
+	for (uint32_t i = 1; i <= e->count; i++) {
+		/* Both on the ledger as it is: the difference is time's alone. */
+		int64_t delta = weir_ledger_balance_at(l, i, now_wall_ns) -
+				weir_ledger_balance_at(l, i, then_wall_ns);
+
+		if (delta && e->terms[i].live)
+			weir_ceiling_add(&e->kernel->tenants[i], delta, delta);
+	}
+}
+
+int weir_enforce_key(struct weir_enforce *e, const struct weir_stored_key *key,
+		     struct weir_error *err)
+{
+	struct weir_key_value v = { .tenant = key->tenant, .expires_wall_ns = key->expires_ns };
+	struct weir_key k;
+
+	memcpy(k.sha256, key->sha256, sizeof(k.sha256));
+	if (key->revoked_ns) {
+		if (bpf_map_delete_elem(e->kernel->keys_fd, &k) && errno != ENOENT)
+			return weir_fail(err, errno, "key map: cannot delete the key: %s",
+					 strerror(errno));
+		return 0;
+	}
+	if (bpf_map_update_elem(e->kernel->keys_fd, &k, &v, BPF_ANY))
+		return weir_fail(err, errno, "key map: no room for the key: %s", strerror(errno));
+	return 0;
+}
+
+struct weir_policy *weir_enforce_policy(struct weir_enforce *e)
+{
+	struct weir_policy *p;
+
+	pthread_rwlock_rdlock(&e->lock);
+	p = weir_policy_ref(e->policy);
+	pthread_rwlock_unlock(&e->lock);
+	return p;
+}
+
+int weir_enforce_name(struct weir_enforce *e, uint32_t tenant, char out[static WEIR_NAME_BYTES])
+{
+	int r = -ENOENT;
+
+	pthread_rwlock_rdlock(&e->lock);
+	if (tenant < e->kernel->max_tenants && e->terms[tenant].name[0]) {
+		memcpy(out, e->terms[tenant].name, WEIR_NAME_BYTES);
+		r = 0;
+	}
+	pthread_rwlock_unlock(&e->lock);
+	return r;
+}
+
+int weir_enforce_index(struct weir_enforce *e, const char *name, uint32_t *out)
+{
+	int r = -ENOENT;
+
+	pthread_rwlock_rdlock(&e->lock);
+	for (uint32_t i = 1; i <= e->count && r; i++)
+		if (!strcmp(e->terms[i].name, name)) {
+			*out = i;
+			r = 0;
+		}
+	pthread_rwlock_unlock(&e->lock);
+	return r;
+}
+
+uint32_t weir_enforce_count(struct weir_enforce *e)
+{
+	return e->count;
+}
+
+void weir_enforce_read_lock(struct weir_enforce *e)
+{
+	pthread_rwlock_rdlock(&e->lock);
+}
+
+void weir_enforce_read_unlock(struct weir_enforce *e)
+{
+	pthread_rwlock_unlock(&e->lock);
+}
+
+const struct weir_terms *weir_enforce_terms(const struct weir_enforce *e, uint32_t tenant)
+{
+	return tenant < e->kernel->max_tenants ? &e->terms[tenant] : NULL;
+}
+
+const struct weir_policy *weir_enforce_policy_locked(const struct weir_enforce *e)
+{
+	return e->policy;
+}

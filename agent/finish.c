@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "finish.h"
+
+#include <string.h>
+
+#define BYTES_PER_TOKEN 4 /* the kernel's estimate of a request body (bpf/admit.h) */
+
+static void put_be(uint8_t *p, uint64_t v, int bytes)
+{
+	for (int i = bytes - 1; i >= 0; i--, v >>= 8)
+		p[i] = v;
+}
+
+void weir_request_id(uint64_t started_wall_ns, uint32_t boot, uint32_t slot, uint32_t ordinal,
+		     struct weir_id *out)
+{
+	put_be(out->b, started_wall_ns, 8);
+	put_be(out->b + 8, boot, 4);
+	put_be(out->b + 12, slot, 3);
+	put_be(out->b + 15, ordinal, 1);
+}
+
+/* Nobody said how many: output from what the stream carried, input from the body's
+ * length. Marked so by usage_source. */
+static void estimate(const struct weir_open *open, const struct weir_response_seen *seen,
+		     struct weir_usage *u)
+{
+	if (u->output == WEIR_UNKNOWN && seen->chunks)
+		u->output = seen->chunks;
+	if (u->input == WEIR_UNKNOWN && open->body_bytes != UINT64_MAX)
+		u->input = open->body_bytes / BYTES_PER_TOKEN;
+}
+
+static void price(struct weir_row *row, struct weir_card *const *cards, size_t n_cards)
+{
+	const struct weir_card *card = weir_card_at(cards, n_cards, row->started_wall_ns);
+	int entry = card ? weir_card_entry(card, row->model) : -1;
+	struct weir_charge charge;
+
+	if (entry < 0 || weir_card_charge(card, entry, &row->usage, &charge)) {
+		row->flags |= WEIR_ROW_UNPRICED;
+		return;
+	}
+	row->card_id = card->id;
+	row->card_entry = entry;
+	row->price_nano = charge.price_nano;
+	row->cost_nano = charge.cost_nano;
+}
+
+/* The request line's words, which the kernel ships uncut. */
+static void copy_word(char *to, size_t room, const char *from, size_t n)
+{
+	size_t len = 0;
+
+	while (len < n && len < room - 1 && from[len] > ' ' && from[len] != '?' && from[len] < 127)
+		len++;
+	memset(to, 0, room);
+	memcpy(to, from, len);
+}
+
+void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
+		 const struct weir_terms *terms, struct weir_card *const *cards, size_t n_cards,
+		 uint32_t boot, struct weir_row *row)
+{
+	struct weir_response response;
+	const struct weir_response_seen *seen = &response.seen;
+
+	memset(row, 0, sizeof(*row));
+	weir_request_id(end->started_wall_ns, boot, end->h.slot, end->h.ordinal, &row->id);
+	row->started_wall_ns = end->started_wall_ns;
+	row->ended_wall_ns = end->started_wall_ns + (end->h.time_ns - end->started_ns);
+	row->tenant = end->tenant;
+	row->wallet = end->wallet;
+	row->service = end->h.service;
+	row->end_cause = end->h.flags;
+	row->reserved_nano = end->reserved_nano;
+	row->response_bytes = end->response_bytes;
+	row->request_bytes = UINT64_MAX;
+	row->usage = (struct weir_usage){ WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN,
+					  WEIR_UNKNOWN };
+	if (end->flags & WEIR_SLOT_SHADOW)
+		row->flags |= WEIR_ROW_SHADOW;
+	if (end->lost_bytes)
+		row->flags |= WEIR_ROW_LOST_BYTES;
+	if (terms->credit != WEIR_CREDIT_NONE)
+		row->flags |= WEIR_ROW_POSTED;
+	if (!open) {
+		row->usage_source = WEIR_USAGE_PARTIAL;
+		row->flags |= WEIR_ROW_LOST_BYTES;
+		return;
+	}
+	response = open->response;
+	if (end->h.flags == WEIR_END_CLOSE)
+		weir_response_close(&response);
+	/* Bytes at the end that were never shipped leave no hole to be seen. */
+	if (end->response_bytes > open->offset)
+		weir_response_skip(&response, end->response_bytes - open->offset);
+	row->status = seen->status;
+	row->ttft_us = open->ttft_us;
+	row->request_bytes = open->body_bytes;
+	row->usage = seen->usage;
+	row->usage_source = weir_response_source(&response);
+	if (seen->stream)
+		row->flags |= WEIR_ROW_STREAM;
+	memcpy(row->client, open->client, sizeof(row->client));
+	copy_word(row->method, sizeof(row->method), open->method, sizeof(open->method));
+	copy_word(row->path, sizeof(row->path), open->path, sizeof(open->path));
+	memcpy(row->model, seen->model, sizeof(row->model));
+	memcpy(row->response_id, seen->response_id, sizeof(row->response_id));
+	memcpy(row->finish_reason, seen->finish_reason, sizeof(row->finish_reason));
+	if (seen->status < 200 || seen->status >= 400)
+		return;
+	row->flags |= WEIR_ROW_BILLABLE;
+	if (row->usage_source == WEIR_USAGE_ESTIMATED ||
+	    (row->usage_source == WEIR_USAGE_PARTIAL && !seen->has_usage && seen->chunks))
+		estimate(open, seen, &row->usage);
+	if (row->usage_source != WEIR_USAGE_NONE)
+		price(row, cards, n_cards);
+}
+
+static uint64_t known(int64_t n)
+{
+	return n > 0 ? n : 0;
+}
+
+uint64_t weir_counted_tokens(const struct weir_usage *u, uint32_t cached_weight_ppm)
+{
+	unsigned __int128 cached = (unsigned __int128)known(u->cache_read) * cached_weight_ppm;
+
+	return known(u->input) + known(u->cache_write) + known(u->output) + known(u->reasoning) +
+	       (uint64_t)((cached + 999999) / 1000000);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request is over: what was it, and what does it cost? From the parser's state
+ * and the kernel's END record to one row. No side effects: done twice it gives
+ * the same row.
+ */
+#ifndef WEIR_FINISH_H
+#define WEIR_FINISH_H
+
+#include "bpf/weir_abi.h"
+#include "enforce.h"
+#include "price.h"
+#include "row.h"
+#include "state.h"
+
+/* Name a request for ever: its start, who runs here since when, slot, ordinal. */
+void weir_request_id(uint64_t started_wall_ns, uint32_t boot, uint32_t slot, uint32_t ordinal,
+		     struct weir_id *out);
+
+/* open: NULL when the request's own record was lost. */
+void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
+		 const struct weir_terms *terms, struct weir_card *const *cards, size_t n_cards,
+		 uint32_t boot, struct weir_row *out);
+
+/* Tokens that count against tokens per minute. */
+uint64_t weir_counted_tokens(const struct weir_usage *u, uint32_t cached_weight_ppm);
+
+#endif
