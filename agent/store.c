@@ -91,6 +91,7 @@ int weir_store_fail(sqlite3 *db, struct weir_error *err, const char *doing)
 	const char *path = db ? sqlite3_db_filename(db, "main") : NULL;
 	int rc = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
 	const char *text = db ? sqlite3_errmsg(db) : "out of memory";
+	int os = db ? sqlite3_system_errno(db) : 0; /* not always known */
 
 	if (!path || !*path)
 		path = "ledger";
@@ -118,6 +119,9 @@ int weir_store_fail(sqlite3 *db, struct weir_error *err, const char *doing)
 		return weir_fail(err, ENOMEM, "%s: %s: out of memory", path, doing);
 	case SQLITE_CONSTRAINT:
 		return weir_fail(err, EEXIST, "%s: %s: %s", path, doing, text);
+	case SQLITE_IOERR:
+		return weir_fail(err, EIO, "%s: %s: %s (SQLite %d%s%s); check disk and kernel log",
+				 path, doing, text, rc, os ? ", " : "", os ? strerror(os) : "");
 	default:
 		return weir_fail(err, EIO, "%s: %s: %s (SQLite %d)", path, doing, text, rc);
 	}
