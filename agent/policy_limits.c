@@ -10,11 +10,10 @@
 #include "money.h"
 #include "policy_read.h"
 
-#define NS_PER_S  UINT64_C(1000000000)
 #define COUNT_MAX 1000000000
 #define BURST_MAX (INT64_C(1) << 40)
 /* A bucket's depth in time is a u64 of ns that is added to clocks: keep far from the end. */
-#define FILL_MAX_NS (UINT64_C(100) * 366 * 86400 * NS_PER_S)
+#define FILL_MAX_NS (UINT64_C(100) * 366 * 86400 * WEIR_SECOND)
 #define PPM_NANO    1000 /* one part in a million of WEIR_NANO */
 
 /* ------------------------------------------------------------ not supported yet */
@@ -80,7 +79,7 @@ static int read_rate(const struct weir_json *at, const char *const *fields, stru
 		return r;
 	rate = (struct weir_rate){
 		.count = (uint64_t)count,
-		.period_ns = has_second ? NS_PER_S : 60 * NS_PER_S,
+		.period_ns = has_second ? WEIR_SECOND : 60 * WEIR_SECOND,
 		.burst = (uint64_t)size,
 	};
 	if ((unsigned __int128)rate.burst * rate.period_ns >

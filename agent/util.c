@@ -16,22 +16,40 @@
 
 /* ------------------------------------------------------- errors, clean-up */
 
-/* Cutting text may cut a character in two, and what is not UTF-8 cannot go into
- * JSON: drop the torn end. */
-static void trim_torn_utf8(char *text)
+/* Bytes of the UTF-8 character at s; 0: none, -1: torn, the text ends inside it. */
+static int utf8_len(const unsigned char *s)
 {
-	size_t n = strlen(text), back = 0;
-	unsigned char lead;
-	size_t want;
+	int want = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 
-	while (back < n && back < 3 && ((unsigned char)text[n - 1 - back] & 0xc0) == 0x80)
-		back++;
-	if (back == n)
-		return;
-	lead = (unsigned char)text[n - 1 - back];
-	want = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-	if (want > back)
-		text[n - 1 - back] = '\0';
+	if (s[0] > 0xf4)
+		return 0;
+	for (int i = 1; i < want; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return s[i] ? 0 : -1;
+	/* overlong forms, surrogates and what is past U+10FFFF (RFC 3629, 4) */
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return want;
+}
+
+/* An error is one line of UTF-8, whatever it quotes and wherever it was cut: it goes
+ * to terminals, and into JSON, which knows no other text. */
+static void make_plain(char *text)
+{
+	unsigned char *s = (unsigned char *)text;
+
+	while (*s) {
+		int n = utf8_len(s);
+
+		if (n < 0) {
+			*s = '\0'; /* was cut inside a character */
+			return;
+		}
+		if (n == 0 || *s < ' ' || *s == 0x7f)
+			*s = '?';
+		s += n > 0 ? n : 1;
+	}
 }
 
 int weir_fail(struct weir_error *err, int errnum, const char *fmt, ...)
@@ -47,10 +65,7 @@ int weir_fail(struct weir_error *err, int errnum, const char *fmt, ...)
 	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
 		text[0] = '\0';
 	va_end(ap);
-	trim_torn_utf8(text);
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
+	make_plain(text);
 	memcpy(err->text, text, sizeof(text));
 	errno = saved;
 	return -errnum;
@@ -75,15 +90,13 @@ void weir_close_fd(int *fd)
 
 /* ------------------------------------------------------------------- time */
 
-#define NS_PER_S UINT64_C(1000000000)
-
 static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
 
 	if (clock_gettime(clock, &ts) != 0)
 		abort(); /* both clocks exist on every Linux */
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * WEIR_SECOND + (uint64_t)ts.tv_nsec;
 }
 
 uint64_t weir_wall_ns(void)
@@ -135,8 +148,8 @@ static unsigned days_in_month(unsigned y, unsigned m)
 
 void weir_time_format(uint64_t wall_ns, char out[static WEIR_TIME_TEXT])
 {
-	uint64_t s = wall_ns / NS_PER_S;
-	unsigned frac = (unsigned)(wall_ns % NS_PER_S), sod = (unsigned)(s % 86400);
+	uint64_t s = wall_ns / WEIR_SECOND;
+	unsigned frac = (unsigned)(wall_ns % WEIR_SECOND), sod = (unsigned)(s % 86400);
 	unsigned y, m, d;
 	int n;
 
@@ -208,7 +221,7 @@ int weir_time_parse(const char *text, uint64_t *wall_ns)
 	    mi > 59 || !literal(&p, ':') || (s = digits(&p, 2)) < 0 || s > 59)
 		return -EINVAL;
 	if (literal(&p, '.')) {
-		uint64_t unit = NS_PER_S / 10;
+		uint64_t unit = WEIR_SECOND / 10;
 		int v = digits(&p, 1);
 
 		if (v < 0)
@@ -224,7 +237,7 @@ int weir_time_parse(const char *text, uint64_t *wall_ns)
 
 	secs = days_from_civil(y, (unsigned)mo, (unsigned)d) * 86400 + h * 3600 + mi * 60 + s -
 	       east;
-	if (secs < 0 || __builtin_mul_overflow((uint64_t)secs, NS_PER_S, &ns) ||
+	if (secs < 0 || __builtin_mul_overflow((uint64_t)secs, WEIR_SECOND, &ns) ||
 	    __builtin_add_overflow(ns, frac, &ns))
 		return -EINVAL;
 	*wall_ns = ns;

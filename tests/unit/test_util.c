@@ -41,6 +41,22 @@ static void a_long_error_is_cut_between_characters(void **state)
 	}
 }
 
+static void an_error_is_utf8_whatever_it_quotes(void **state)
+{
+	struct weir_error err;
+
+	weir_fail(&err, EINVAL, "%s",
+		  "a\xff"
+		  "b\xc0\x80"
+		  "c\xed\xa0\x80"
+		  "d\xe2\x82"
+		  "e\xf4\x90\x80\x80"
+		  "f\xc3\xa9");
+	assert_string_equal(err.text, "a?b??c???d??e????f\xc3\xa9");
+	weir_fail(&err, EINVAL, "%s", "torn \xe2\x82");
+	assert_string_equal(err.text, "torn ");
+}
+
 static void time_is(const char *text, uint64_t want)
 {
 	uint64_t ns = 77;
@@ -251,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_error_is_one_line_and_gives_its_number),
 		cmocka_unit_test(a_long_error_is_cut_between_characters),
+		cmocka_unit_test(an_error_is_utf8_whatever_it_quotes),
 		cmocka_unit_test(times_are_read_with_zone_and_fraction),
 		cmocka_unit_test(what_is_no_time_is_refused),
 		cmocka_unit_test(times_are_written_as_short_as_they_are_exact),
