@@ -93,8 +93,9 @@ struct weir_agent_view {
 	int (*key_changed)(void *ctx, const struct weir_stored_key *key, struct weir_error *err);
 
 	/* A grant was committed just now (not called for a repeated one): raise the ceiling.
-	 * The view looks at effective_ns and expires_ns itself. */
-	int (*grant_posted)(void *ctx, const struct weir_grant *g, struct weir_error *err);
+	 * Called in the writer's thread, in the very call that wrote it, so that the passage of
+	 * time cannot come between. The view looks at effective_ns and expires_ns itself. */
+	int (*grant_posted)(void *ctx, struct weir_ledger *l, const struct weir_grant *g);
 };
 
 #endif

@@ -18,6 +18,7 @@ struct grant_write {
 	uint64_t seq;
 	bool repeated;
 	int64_t balance_nano;
+	const struct weir_agent_view *view;
 	struct weir_error *err;
 };
 
@@ -26,9 +27,10 @@ static int call_grant(struct weir_ledger *l, void *arg)
 	struct grant_write *w = arg;
 	int r = weir_ledger_grant(l, &w->g, &w->seq, &w->repeated, w->err);
 
-	if (!r)
-		w->balance_nano = weir_ledger_balance_at(l, w->g.tenant, weir_wall_ns());
-	return r;
+	if (r)
+		return r;
+	w->balance_nano = weir_ledger_balance_at(l, w->g.tenant, weir_wall_ns());
+	return w->repeated ? 0 : w->view->grant_posted(w->view->ctx, l, &w->g);
 }
 
 static int grant_args(struct weir_call *c, struct weir_grant *g, const char **tenant,
@@ -74,7 +76,7 @@ static int grant_args(struct weir_call *c, struct weir_grant *g, const char **te
 
 int weir_do_credit_grant(struct weir_call *c, struct weir_error *err)
 {
-	struct grant_write w = { .err = err };
+	struct grant_write w = { .view = c->view, .err = err };
 	const char *tenant = NULL;
 	char amount[WEIR_MONEY_TEXT];
 	int r = grant_args(c, &w.g, &tenant, err);
@@ -87,9 +89,6 @@ int weir_do_credit_grant(struct weir_call *c, struct weir_error *err)
 		weir_money_format(w.g.amount_nano, amount);
 		weir_log(WEIR_NOTE, "credit: %s granted to %s by %s (id %s)", amount, tenant,
 			 c->actor, w.g.key);
-		r = c->view->grant_posted(c->view->ctx, &w.g, err);
-		if (r)
-			return r;
 	}
 	return weir_call_result(c, json_pack("{s:s,s:s,s:o,s:o,s:o,s:b}", "id", w.g.key, "tenant",
 					     tenant, "amount", weir_json_money(w.g.amount_nano),

@@ -189,3 +189,13 @@ struct weir_row_source weir_state_row_source(struct weir_state *s)
 {
 	return (struct weir_row_source){ .peek = peek, .pop = pop, .waiting = waiting, .ctx = s };
 }
+
+bool weir_state_file_empty(const char *path)
+{
+	weir_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct header h;
+
+	if (fd < 0 || read(fd, &h, sizeof(h)) != sizeof(h))
+		return true;
+	return h.magic != MAGIC || h.head == h.tail;
+}

@@ -59,4 +59,7 @@ size_t weir_state_rows(const struct weir_state *s);
 /* The queue's reading end, for the writer. */
 struct weir_row_source weir_state_row_source(struct weir_state *s);
 
+/* Does the file at path hold no queued row (or is it not there)? Needs no open state. */
+bool weir_state_file_empty(const char *path);
+
 #endif

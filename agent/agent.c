@@ -1,0 +1,534 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Start, tick, stop. The order of starting is what makes it safe:
+ *
+ *   lock → maps → ledger → state → policy → what a dead agent left (queued rows,
+ *   then the ring) → ceilings from the ledger → consumer → outer layers → attach
+ *
+ * so that no packet meets a program before its limits are there, and no request
+ * is judged against a balance that misses one.
+ */
+#include "agent.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "account.h"
+#include "agent_view.h"
+#include "attach.h"
+#include "consumer.h"
+#include "control.h"
+#include "denials.h"
+#include "enforce.h"
+#include "httpd.h"
+#include "kernel.h"
+#include "ledger.h"
+#include "policy.h"
+#include "publisher.h"
+#include "state.h"
+#include "writer.h"
+
+#define PUBLISH_DRAIN_MS 2000
+#define SETTLE_WAIT	 (30 * WEIR_SECOND)
+#define REFRESH_EVERY	 (60 * WEIR_SECOND) /* a rate card may have come into effect */
+
+struct weir_agent {
+	struct weir_agent_config cfg;
+	struct weir_agent_view view;
+	char db_path[WEIR_CONFIG_PATH + 16];
+	char state_path[256];
+	const char *services[WEIR_MAX_SERVICES];
+	uint64_t started_wall_ns, started_ns;
+	int lock_fd;
+
+	struct weir_kernel *kernel;
+	struct weir_attachments attached;
+	struct weir_ledger *ledger;
+	struct weir_state *state;
+	struct weir_denials *denials;
+	struct weir_enforce *enforce;
+	struct weir_consumer *consumer;
+	struct weir_writer *writer;
+	struct weir_publisher *publisher;
+	struct weir_control *control;
+	struct weir_httpd *httpd;
+
+	uint64_t passage_wall_ns; /* grants are reckoned up to here; writer's thread */
+	uint64_t ticked_ns, refreshed_ns;
+};
+
+/* -- the view */
+
+static void view_status(void *ctx, struct weir_status *s)
+{
+	struct weir_agent *a = ctx;
+	struct weir_consumer_stats c;
+	struct weir_writer_stats w;
+
+	memset(s, 0, sizeof(*s));
+	memcpy(s->instance, a->cfg.instance, sizeof(s->instance));
+	memcpy(s->node, a->cfg.node, sizeof(s->node));
+	s->started_wall_ns = a->started_wall_ns;
+	s->uptime_s = (weir_mono_ns() - a->started_ns) / WEIR_SECOND;
+	for (size_t i = 0; i < a->attached.n; i++) {
+		struct weir_attachment *at = &a->attached.at[i];
+
+		weir_attach_status(at, &s->interfaces[s->n_interfaces++]);
+		if (at->warning[0] && s->n_warnings < WEIR_STATUS_WARNINGS)
+			memcpy(s->warnings[s->n_warnings++], at->warning, sizeof(at->warning));
+	}
+	weir_kernel_counters(a->kernel, s->verdicts);
+	weir_consumer_stats(a->consumer, &c);
+	weir_writer_stats(a->writer, &w);
+	s->ring_bytes = a->kernel->ring_bytes;
+	s->ring_used = c.ring_used;
+	s->ring_lost = s->verdicts[WEIR_TAP_LOST] + s->verdicts[WEIR_END_LOST];
+	s->flows_used = s->verdicts[WEIR_FLOW_NEW] - s->verdicts[WEIR_FLOW_GONE];
+	s->flows_max = a->kernel->max_flows;
+	s->tenants_used = weir_enforce_count(a->enforce);
+	s->tenants_max = a->kernel->max_tenants;
+	s->inflight_parsers = c.open;
+	s->requests = c.rows;
+	if (!w.healthy && s->n_warnings < WEIR_STATUS_WARNINGS)
+		snprintf(s->warnings[s->n_warnings++], 256, "ledger: %.180s; %zu requests wait",
+			 w.error, w.waiting);
+	if (s->ring_lost && s->n_warnings < WEIR_STATUS_WARNINGS)
+		snprintf(s->warnings[s->n_warnings++], 256,
+			 "ring: %llu records did not fit; raise \"ring_bytes\"",
+			 (unsigned long long)s->ring_lost);
+}
+
+static int view_tenant_live(void *ctx, uint32_t tenant, struct weir_tenant *out)
+{
+	struct weir_agent *a = ctx;
+
+	if (!tenant || tenant >= a->kernel->max_tenants)
+		return -ENOENT;
+	*out = a->kernel->tenants[tenant];
+	return 0;
+}
+
+static int view_tenant_name(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES])
+{
+	return weir_enforce_name(((struct weir_agent *)ctx)->enforce, tenant, out);
+}
+
+static int view_tenant_index(void *ctx, const char *name, uint32_t *out)
+{
+	return weir_enforce_index(((struct weir_agent *)ctx)->enforce, name, out);
+}
+
+static int view_denial_counts(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX])
+{
+	struct weir_agent *a = ctx;
+
+	if (tenant >= a->kernel->max_tenants)
+		return -ENOENT;
+	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
+		struct weir_denial_key key = { .tenant = tenant, .reason = i };
+		struct weir_denial d;
+
+		out[i] = bpf_map_lookup_elem(a->kernel->denials_fd, &key, &d) ? 0 : d.count;
+	}
+	return 0;
+}
+
+static struct weir_policy *view_policy(void *ctx)
+{
+	return weir_enforce_policy(((struct weir_agent *)ctx)->enforce);
+}
+
+struct apply {
+	struct weir_agent *agent;
+	struct weir_policy *policy;
+	struct weir_error *err;
+};
+
+static int call_apply(struct weir_ledger *l, void *arg)
+{
+	struct apply *p = arg;
+
+	return weir_enforce_apply(p->agent->enforce, p->policy, l, p->err);
+}
+
+static int view_reload(void *ctx, const char *dir, struct weir_error *err)
+{
+	struct apply p = { .agent = ctx, .err = err };
+	int r = weir_policy_load(dir, &p.policy, err);
+
+	if (r)
+		return r;
+	r = weir_writer_call(p.agent->writer, call_apply, &p);
+	weir_policy_unref(p.policy);
+	return r;
+}
+
+static int view_key_changed(void *ctx, const struct weir_stored_key *key, struct weir_error *err)
+{
+	return weir_enforce_key(((struct weir_agent *)ctx)->enforce, key, err);
+}
+
+/* In the writer's thread, as is every passage of time: a grant is either already
+ * effective at the last passage, and counted here, or will be at the next. */
+static int view_grant_posted(void *ctx, struct weir_ledger *l, const struct weir_grant *g)
+{
+	struct weir_agent *a = ctx;
+	uint64_t now = weir_wall_ns();
+
+	if (g->effective_ns <= a->passage_wall_ns &&
+	    (!g->expires_ns || g->expires_ns > a->passage_wall_ns))
+		weir_ceiling_add(&a->kernel->tenants[g->tenant], g->amount_nano, g->amount_nano);
+	weir_enforce_passage(a->enforce, l, a->passage_wall_ns, now);
+	a->passage_wall_ns = now;
+	return 0;
+}
+
+static void make_view(struct weir_agent *a)
+{
+	a->view = (struct weir_agent_view){
+		.ctx = a,
+		.writer = a->writer,
+		.denials = a->denials,
+		.db_path = a->db_path,
+		.policy_dir = a->cfg.policies,
+		.services = a->services,
+		.n_services = a->cfg.n_services + 1,
+		.status = view_status,
+		.tenant_live = view_tenant_live,
+		.tenant_name = view_tenant_name,
+		.tenant_index = view_tenant_index,
+		.denial_counts = view_denial_counts,
+		.policy = view_policy,
+		.reload = view_reload,
+		.key_changed = view_key_changed,
+		.grant_posted = view_grant_posted,
+	};
+}
+
+/* -- starting */
+
+/* FNV-1a: short, and only has to tell nodes, instances and boots apart. */
+static uint32_t hash(uint32_t h, const char *s)
+{
+	do
+		h = (h ^ (uint8_t)*s) * 16777619u;
+	while (*s++);
+	return h;
+}
+
+static uint32_t boot_hash(const struct weir_agent_config *cfg)
+{
+	weir_autoclose int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	char id[64] = "";
+	ssize_t n = fd < 0 ? 0 : read(fd, id, sizeof(id) - 1);
+
+	id[n > 0 ? n : 0] = 0;
+	return hash(hash(hash(2166136261u, cfg->node), cfg->instance), id);
+}
+
+static void store_clock(struct weir_agent *a)
+{
+	__atomic_store_n(&a->kernel->config->wall_offset_ns, weir_wall_ns() - weir_mono_ns(),
+			 __ATOMIC_RELAXED);
+}
+
+static void store_settings(struct weir_agent *a)
+{
+	struct weir_config *c = a->kernel->config;
+	const struct weir_agent_config *cfg = &a->cfg;
+	static uint8_t ports[65536];
+
+	c->instance_boot = boot_hash(cfg);
+	c->agent_timeout_ns = cfg->agent_timeout_ns;
+	c->half_open_ns = 5 * WEIR_SECOND;
+	c->linger_ns = 20 * WEIR_SECOND;
+	c->ring_bytes = cfg->ring_bytes;
+	/* Headroom by weight: ends always fit, then answers, then new requests. */
+	c->ring_data_max = cfg->ring_bytes - cfg->ring_bytes / 16;
+	c->ring_request_max = cfg->ring_bytes - cfg->ring_bytes / 8;
+	store_clock(a);
+	memset(ports, 0, sizeof(ports));
+	for (size_t i = 0; i < cfg->n_services; i++) {
+		c->services[i + 1].port = cfg->services[i].port;
+		c->services[i + 1].dialect = cfg->services[i].api;
+		ports[cfg->services[i].port] = i + 1;
+		a->services[i + 1] = cfg->services[i].name;
+	}
+	c->enforce = cfg->enforce;
+	memcpy(c->port_service, ports, sizeof(ports));
+}
+
+static void on_commit(void *ctx, struct weir_ledger *l, uint64_t newest_seq)
+{
+	struct weir_agent *a = ctx;
+
+	if (a->publisher)
+		weir_publisher_wake(a->publisher);
+}
+
+static int call_ceilings(struct weir_ledger *l, void *arg)
+{
+	struct weir_agent *a = arg;
+
+	weir_enforce_ceilings(a->enforce, l);
+	a->passage_wall_ns = weir_wall_ns();
+	return 0;
+}
+
+static int call_passage(struct weir_ledger *l, void *arg)
+{
+	struct weir_agent *a = arg;
+	uint64_t now = weir_wall_ns();
+
+	weir_enforce_passage(a->enforce, l, a->passage_wall_ns, now);
+	a->passage_wall_ns = now;
+	return 0;
+}
+
+/* Until every queued row is in the ledger. */
+static int wait_rows(struct weir_agent *a, struct weir_error *err)
+{
+	uint64_t deadline = weir_mono_ns() + SETTLE_WAIT;
+
+	while (weir_state_rows(a->state)) {
+		struct weir_writer_stats w;
+
+		weir_writer_kick(a->writer);
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+		if (weir_mono_ns() < deadline)
+			continue;
+		weir_writer_stats(a->writer, &w);
+		return weir_fail(
+			err, EIO,
+			"%s: %zu finished requests of the last run cannot be committed: %s",
+			a->db_path, weir_state_rows(a->state), w.error);
+	}
+	return 0;
+}
+
+static int open_files(struct weir_agent *a, struct weir_error *err)
+{
+	struct weir_policy *policy = NULL;
+	int r;
+
+	if (mkdir(a->cfg.state_dir, 0700) && errno != EEXIST)
+		return weir_fail(err, errno, "%s: cannot make it: %s", a->cfg.state_dir,
+				 strerror(errno));
+	snprintf(a->db_path, sizeof(a->db_path), "%s/weir.db", a->cfg.state_dir);
+	r = weir_policy_load(a->cfg.policies, &policy, err);
+	if (r)
+		return r;
+	r = weir_ledger_open(a->db_path, &a->ledger, err);
+	if (!r)
+		r = weir_kernel_open(&a->cfg, &a->kernel, err);
+	if (!r)
+		r = weir_run_path(a->cfg.instance, ".state", a->state_path, sizeof(a->state_path),
+				  err);
+	if (!r)
+		r = weir_state_open(a->state_path, a->kernel->config->maps_id, a->kernel->max_flows,
+				    &a->state, err);
+	if (!r)
+		r = weir_denials_new(a->kernel->max_tenants, a->cfg.nats_url[0], &a->denials, err);
+	if (!r)
+		r = weir_enforce_new(a->kernel, &a->enforce, err);
+	if (!r)
+		r = weir_enforce_apply(a->enforce, policy, a->ledger, err);
+	weir_policy_unref(policy);
+	return r;
+}
+
+static int start_threads(struct weir_agent *a, struct weir_error *err)
+{
+	struct weir_row_source rows = weir_state_row_source(a->state);
+	struct weir_writer_options o = { .on_commit = on_commit, .ctx = a };
+	int r;
+
+	store_settings(a);
+	r = weir_consumer_new(a->kernel, a->enforce, a->state, a->denials, &a->consumer, err);
+	if (!r)
+		r = weir_writer_start(a->ledger, &rows, &o, &a->writer, err);
+	if (!r)
+		r = wait_rows(a, err);
+	if (!r && weir_consumer_recover(a->consumer, a->writer))
+		r = weir_fail(err, ETIMEDOUT,
+			      "ring: a record in it is never finished; run "
+			      "weir-agent --detach");
+	if (!r)
+		r = wait_rows(a, err);
+	if (!r)
+		r = weir_writer_call(a->writer, call_ceilings, a);
+	if (!r)
+		r = weir_consumer_start(a->consumer, a->writer, err);
+	if (r)
+		return r;
+	make_view(a);
+	r = weir_control_start(a->cfg.control, &a->view, &a->control, err);
+	if (!r && a->cfg.http_host[0])
+		r = weir_httpd_start(a->cfg.http_host, a->cfg.http_port, &a->view, &a->httpd, err);
+	if (!r && a->cfg.nats_url[0]) {
+		r = weir_publisher_start(a->cfg.nats_url, a->cfg.node, &a->view, &a->publisher,
+					 err);
+		a->view.publisher = a->publisher;
+	}
+	return r;
+}
+
+int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **out,
+		     struct weir_error *err)
+{
+	struct weir_agent *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return weir_fail(err, ENOMEM, "out of memory");
+	a->cfg = *cfg;
+	a->lock_fd = -1;
+	a->started_wall_ns = weir_wall_ns();
+	a->started_ns = weir_mono_ns();
+	if (geteuid() != 0) {
+		free(a);
+		return weir_fail(err, EPERM,
+				 "weir-agent loads kernel programs and reads maps: run it as root");
+	}
+	a->lock_fd = weir_instance_lock(cfg->instance, err);
+	if (a->lock_fd < 0) {
+		r = a->lock_fd;
+		free(a);
+		return r;
+	}
+	r = open_files(a, err);
+	if (!r)
+		r = start_threads(a, err);
+	if (!r)
+		r = weir_attach(a->kernel, &a->cfg, &a->attached, err);
+	if (r) {
+		/* What an earlier agent left goes on holding; what is ours alone goes. */
+		weir_agent_stop(a, !a->kernel || !a->kernel->fresh);
+		return r;
+	}
+	for (size_t i = 0; i < a->attached.n; i++) {
+		static const char *const modes[] = { "auto", "native", "generic", "off" };
+		const struct weir_attachment *at = &a->attached.at[i];
+
+		weir_log(WEIR_NOTE, "interface %s: XDP %s, TC %s", at->name, modes[at->xdp],
+			 at->tcx ? "tcx" : "clsact");
+		if (at->warning[0])
+			weir_log(WEIR_WARN, "%s", at->warning);
+	}
+	*out = a;
+	return 0;
+}
+
+/* -- running */
+
+void weir_agent_reload(struct weir_agent *a)
+{
+	struct weir_error err;
+
+	if (view_reload(a, a->cfg.policies, &err))
+		weir_log(WEIR_ERR, "policy not changed: %s", err.text);
+	else
+		weir_log(WEIR_NOTE, "policy of %s is in force", a->cfg.policies);
+}
+
+static int call_refresh(struct weir_ledger *l, void *arg)
+{
+	struct weir_agent *a = arg;
+	struct weir_policy *p = weir_enforce_policy(a->enforce);
+	struct weir_error err;
+
+	if (weir_enforce_apply(a->enforce, p, l, &err))
+		weir_log(WEIR_WARN, "refreshing limits: %s", err.text);
+	weir_policy_unref(p);
+	return 0;
+}
+
+void weir_agent_tick(struct weir_agent *a)
+{
+	uint64_t now = weir_mono_ns();
+
+	if (now - a->ticked_ns < WEIR_SECOND)
+		return;
+	a->ticked_ns = now;
+	store_clock(a);
+	weir_kernel_sweep(a->kernel);
+	weir_writer_call(a->writer, call_passage, a);
+	if (!a->refreshed_ns)
+		a->refreshed_ns = now;
+	if (now - a->refreshed_ns >= REFRESH_EVERY) {
+		a->refreshed_ns = now;
+		weir_writer_call(a->writer, call_refresh, a);
+	}
+}
+
+/* -- stopping */
+
+void weir_agent_stop(struct weir_agent *a, bool keep)
+{
+	weir_control_stop(a->control);
+	weir_httpd_stop(a->httpd);
+	/* Off the hooks before the consumer ends: what was tapped is folded in. */
+	if (!keep && a->kernel)
+		weir_detach(a->cfg.instance, NULL);
+	weir_consumer_stop(a->consumer);
+	if (a->publisher) {
+		struct weir_error err;
+
+		/* The last rows, so that their events may go out now. */
+		if (wait_rows(a, &err))
+			weir_log(WEIR_WARN, "%s", err.text);
+		weir_publisher_stop(a->publisher, PUBLISH_DRAIN_MS);
+		a->publisher = NULL;
+	}
+	weir_writer_stop(a->writer);
+	weir_ledger_close(a->ledger);
+	if (!keep && a->kernel) {
+		weir_kernel_unpin(a->cfg.instance, NULL);
+		/* Empty but for parsers of answers that nobody taps any more. */
+		if (a->state && !weir_state_rows(a->state))
+			unlink(a->state_path);
+	}
+	weir_state_close(a->state);
+	weir_enforce_free(a->enforce);
+	weir_denials_free(a->denials);
+	weir_kernel_close(a->kernel);
+	if (a->lock_fd >= 0)
+		close(a->lock_fd);
+	free(a);
+}
+
+int weir_agent_detach(const struct weir_agent_config *cfg, struct weir_error *err)
+{
+	char path[256];
+	int fd, r;
+
+	if (geteuid() != 0)
+		return weir_fail(err, EPERM,
+				 "weir-agent --detach changes the kernel: run it as root");
+	fd = weir_instance_lock(cfg->instance, err);
+	if (fd < 0)
+		return fd;
+	r = weir_detach(cfg->instance, err);
+	if (!r)
+		r = weir_kernel_unpin(cfg->instance, err);
+	/* The state file stays while it holds rows that are not in the ledger. */
+	if (!r && !weir_run_path(cfg->instance, ".state", path, sizeof(path), err) &&
+	    !weir_state_file_empty(path))
+		weir_log(WEIR_NOTE,
+			 "%s holds finished requests that are not in the ledger yet; the "
+			 "next start commits them",
+			 path);
+	else
+		unlink(path);
+	if (!weir_run_path(cfg->instance, ".lock", path, sizeof(path), err))
+		unlink(path);
+	close(fd);
+	return r;
+}
