@@ -199,7 +199,8 @@ int weir_ledger_rebuild(struct weir_ledger *l, struct weir_error *err)
 	if (ret) {
 		/* The database is as it was: have memory agree with it again. */
 		weir_accounts_clear(&l->accounts);
-		weir_ledger_load(l, NULL);
+		if (weir_ledger_load(l, NULL))
+			weir_log(WEIR_ERR, "ledger: balances are lost until the agent restarts");
 	}
 	return ret;
 }

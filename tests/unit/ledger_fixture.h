@@ -223,4 +223,55 @@ static inline void assert_verifies(struct fixture *f)
 	weir_reader_close(rd);
 }
 
+/* Entries as copies that outlive the reader. */
+struct kept {
+	size_t n;
+	struct weir_entry e[64];
+	struct weir_row row[64];
+	struct weir_grant grant[64];
+	struct weir_burn burns[64][8];
+	char tenant[64][16], wallet[64][16]; /* "" if there is no name */
+};
+
+static inline int keep(const struct weir_entry *e, void *ctx)
+{
+	struct kept *k = ctx;
+	size_t i = k->n++;
+
+	assert_true(i < 64 && e->n_burns <= 8);
+	k->e[i] = *e;
+	snprintf(k->tenant[i], 16, "%s", e->tenant_name ? e->tenant_name : "");
+	snprintf(k->wallet[i], 16, "%s", e->wallet_name ? e->wallet_name : "");
+	if (e->row)
+		k->row[i] = *e->row;
+	if (e->grant)
+		k->grant[i] = *e->grant;
+	if (e->n_burns)
+		memcpy(k->burns[i], e->burns, e->n_burns * sizeof(*e->burns));
+	return 0;
+}
+
+static inline struct kept *entries(struct fixture *f, struct weir_entry_query q)
+{
+	static struct kept k;
+	struct weir_reader *rd = reader(f);
+
+	memset(&k, 0, sizeof(k));
+	ok(f, weir_reader_entries(rd, &q, keep, &k, &f->err));
+	weir_reader_close(rd);
+	return &k;
+}
+
+static inline struct kept *all(struct fixture *f)
+{
+	return entries(f, (struct weir_entry_query){ 0 });
+}
+
+static inline void assert_money(int64_t is, const char *credits)
+{
+	assert_int_equal(is, nano(credits));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
+
 #endif

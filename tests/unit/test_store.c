@@ -143,8 +143,6 @@ static void a_locked_database_is_called_locked(void **state)
 	weir_store_close(db);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -375,8 +375,6 @@ static void a_disk_that_stays_full_does_not_hold_up_the_stop(void **state)
 	free(b);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
