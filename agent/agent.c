@@ -182,7 +182,8 @@ static int view_grant_posted(void *ctx, struct weir_ledger *l, const struct weir
 	struct weir_agent *a = ctx;
 	uint64_t now = weir_wall_ns();
 
-	if (g->effective_ns <= a->passage_wall_ns &&
+	/* 0 is "now", which is behind the last passage: the next one sees it. */
+	if (g->effective_ns && g->effective_ns <= a->passage_wall_ns &&
 	    (!g->expires_ns || g->expires_ns > a->passage_wall_ns))
 		weir_ceiling_add(&a->kernel->tenants[g->tenant], g->amount_nano, g->amount_nano);
 	weir_enforce_passage(a->enforce, l, a->passage_wall_ns, now);
