@@ -202,7 +202,7 @@ def test_socket_is_for_root_and_the_group_only(lab):
     done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
                            "/usr/bin/python3", "-c",
                            "import socket,sys; s=socket.socket(socket.AF_UNIX);"
-                           "s.connect(sys.argv[1]); s.sendall(b'{\"cmd\":\"status\"}\\n');"
+                           "s.connect(sys.argv[1]); s.sendall(b'{\"op\":\"status\"}\\n');"
                            "print(s.recv(4096).decode())", str(lab.control)],
                           capture_output=True, text=True)
     assert "instance" not in done.stdout

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from checks import wait_events
 from weirlab import policy, wait_for
 from weirlab.clients import Sdk
 from weirlab.raw_http import Response, chat_body, head, send
@@ -215,8 +216,8 @@ def test_requests_of_a_source_and_of_the_default_tenant(lab):
         for status in statuses:
             with lab.connect(4, source) as sock:
                 assert send(sock, "POST", CHAT, None, chat_body(1)).status == status
-    requests = {u["key"]: (u["requests"], u["refused"]) for u in wait_for(
-        lambda: (u := lab.ctl("usage")) and sum(r["requests"] for r in u) == 2 and u, "usage")}
+    wait_events(lab, 2)
+    requests = {u["key"]: (u["requests"], u["refused"]) for u in lab.ctl("usage")}
     assert requests == {"acme": (1, 1), "other": (1, 1)}
 
 

@@ -157,4 +157,4 @@ def test_model_server_may_start_after_the_agent(lab):
     lab.start_server()
     with lab.connect(port=PORT) as sock:
         assert send(sock, "POST", "/v1/chat/completions", "sk-acme", chat_body(1)).status == 200
-    wait_for(lambda: lab.ctl("usage"), "the request")
+    wait_for(lambda: lab.ctl("usage", "acme")[0]["requests"] == 1, "the request")
