@@ -279,6 +279,24 @@ weir_inline int weir_close_both(struct __sk_buff *skb, struct weir_scratch *s,
 	return weir_send_bare(skb, s, out);
 }
 
+/* What a segment holds behind a request's body: nothing, the empty line that old
+ * clients send there (RFC 9112 2.2), or more (-1), which can only be another
+ * request: it would reach the server unjudged. */
+weir_inline int weir_behind_body(struct __sk_buff *skb, const struct weir_scratch *s,
+				 const struct weir_packet *p, const struct weir_request *rq)
+{
+	weir_u32 rest = p->seq + p->pay_len - rq->head_seq - s->head.head_len;
+	weir_u16 last = 0;
+
+	if (rest <= rq->body_bytes)
+		return 0;
+	if (rest - rq->body_bytes == 2 &&
+	    !bpf_skb_load_bytes(skb, p->pay_off + p->pay_len - 2, &last, 2) &&
+	    last == ('\r' | '\n' << 8))
+		return 2;
+	return -1;
+}
+
 /* Judge the request whose head was scanned into s->head. */
 weir_inline int weir_judge(struct __sk_buff *skb, const struct weir_config *c,
 			   struct weir_scratch *s, const struct weir_packet *p, struct weir_flow *f,
@@ -290,18 +308,21 @@ weir_inline int weir_judge(struct __sk_buff *skb, const struct weir_config *c,
 	struct weir_refusal *r = &s->refusal;
 	weir_s64 reserve = 0;
 	bool unchecked = false;
+	int behind = weir_behind_body(skb, s, p, rq);
 
 	if (!slot) {
 		weir_count(WEIR_PASS_INTERNAL);
 		return TC_ACT_UNSPEC;
 	}
+	if (behind < 0)
+		return weir_close_both(skb, s, p, rq->head_seq);
 	if (slot->state != WEIR_SLOT_IDLE) {
 		if (f->resp_phase != WEIR_RESP_CLOSE)
 			return weir_close_both(skb, s, p, rq->head_seq);
 		weir_request_end(f, WEIR_END_NEXT, rq->now_ns);
 	}
 	/* Where the next head will be. */
-	f->head_seq = rq->head_seq + s->head.head_len + (weir_u32)rq->body_bytes;
+	f->head_seq = rq->head_seq + s->head.head_len + (weir_u32)rq->body_bytes + behind;
 	f->request_phase = WEIR_REQ_HEAD;
 	if (rq->body_bytes > WEIR_BODY_FOLLOWED_MAX)
 		f->request_phase = WEIR_REQ_UNSURE;
