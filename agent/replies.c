@@ -85,9 +85,8 @@ static const struct {
 			       "Retry "
 			       "in %w." },
 	[WEIR_DENY_CREDIT] = { QUOTA, "insufficient_quota", "insufficient_quota",
-			       "Credit limit reached: balance %L credits, of which %V are free, "
-			       "and "
-			       "this request may cost %A. Add credit, then retry." },
+			       "Credit limit reached: balance %L credits, of which %V are "
+			       "available; this request may cost %A. Add credit, then retry." },
 	[WEIR_DENY_UNKNOWN_KEY] = { NOBODY, "invalid_request_error", "invalid_api_key",
 				    "The API key is not known here, revoked or expired. Check the "
 				    "key "
