@@ -1,0 +1,832 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Request heads on guarded connections: whose they are, which limit refuses them,
+ * what an admitted one holds and when it lets go, and what passes unjudged.
+ */
+#include "tests/bpf/lab.h"
+
+static const char nobody[] = "198.51.100.20", host[] = "192.0.2.1";
+
+/* A tenant with a key of its own. */
+static struct weir_tenant *tenant_with(const char *key)
+{
+	uint32_t index;
+	struct weir_tenant *t = new_tenant(&index);
+
+	add_key(key, index, 0);
+	return t;
+}
+
+/* An answer that ends by its length. */
+static void answer_ok(struct conn *c)
+{
+	assert_int_equal(answer_text(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").code,
+			 OUT_PASS);
+}
+
+/* -- who is it? */
+
+static void a_key_says_whose_request_it_is(void **state)
+{
+	static const char *const heads[] = {
+		"Authorization: Bearer sk-whose-1",
+		"authorization:bearer sk-whose-1",
+		"AUTHORIZATION: BEARER sk-whose-1",
+		"x-api-key: sk-whose-1",
+		"X-Api-Key:sk-whose-1",
+		"api-key: sk-whose-1",
+		"Authorization:\tBearer sk-whose-1",
+	};
+	struct weir_tenant *t = tenant_with("sk-whose-1");
+
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		struct conn c = open_conn(nobody, host);
+		char text[512];
+
+		snprintf(text, sizeof(text),
+			 "POST /v1/chat/completions HTTP/1.1\r\n%s\r\nContent-Length: 0\r\n\r\n",
+			 heads[i]);
+		assert_int_equal(send_text(&c, text).code, OUT_PASS);
+		assert_int_equal(t->admitted, i + 1);
+		/* The connection is that tenant's from here on. */
+		assert_int_equal(t->connections, i + 1);
+	}
+}
+
+static void keys_of_any_length_up_to_the_longest_are_known(void **state)
+{
+	char key[260];
+
+	for (size_t n = 1; n <= 247; n += n < 70 ? 1 : 59) {
+		struct weir_tenant *t;
+		struct conn c = open_conn(nobody, host);
+
+		if (lab.next_tenant + 80 > TENANTS)
+			break;
+		memset(key, 'a' + n % 26, n);
+		key[n] = 0;
+		t = tenant_with(key);
+		assert_int_equal(send_text(&c, chat(key)).code, OUT_PASS);
+		assert_int_equal(t->admitted, 1);
+	}
+	memset(key, 'z', 248);
+	key[248] = 0;
+	struct conn c = open_conn(nobody, host);
+	struct verdict v = send_text(&c, chat(key));
+
+	is_refused(&c, &v, 401);
+}
+
+static void without_a_key_the_source_says_it(void **state)
+{
+	uint32_t index;
+	struct weir_tenant *t = new_tenant(&index);
+	struct conn c;
+
+	add_source("198.51.100.0", 24, index);
+	c = open_conn(nobody, host);
+	assert_int_equal(send_text(&c, chat(NULL)).code, OUT_PASS);
+	assert_int_equal(t->admitted, 1);
+}
+
+static void without_either_it_is_the_default_tenant(void **state)
+{
+	uint32_t index;
+	struct weir_tenant *t = new_tenant(&index);
+	struct conn c;
+
+	lab.config->default_tenant = index;
+	c = open_conn(nobody, host);
+	assert_int_equal(send_text(&c, chat(NULL)).code, OUT_PASS);
+	assert_int_equal(t->admitted, 1);
+}
+
+static void nobody_at_all_is_refused(void **state)
+{
+	struct conn c = open_conn(nobody, host);
+	struct verdict v = send_text(&c, chat(NULL));
+	struct answer a = is_refused(&c, &v, 401);
+
+	assert_string_equal(json_at(&a, "error", "code"), "invalid_api_key");
+	is_counted(WEIR_DENY_NO_TENANT, 1);
+}
+
+static void an_unknown_key_is_refused_and_never_repeated(void **state)
+{
+	struct conn c = open_conn(nobody, host);
+	struct verdict v = send_text(&c, chat("sk-never-heard-of"));
+	struct answer a = is_refused(&c, &v, 401);
+
+	assert_string_equal(json_at(&a, "error", "code"), "invalid_api_key");
+	assert_null(strstr(a.body, "sk-never"));
+	is_counted(WEIR_DENY_UNKNOWN_KEY, 1);
+	is_counted(WEIR_ADMIT_REQUEST, 0);
+}
+
+static void an_unknown_key_may_be_the_default_tenants(void **state)
+{
+	uint32_t index;
+	struct weir_tenant *t = new_tenant(&index);
+	struct conn c;
+
+	lab.config->default_tenant = index;
+	lab.config->unknown_key = WEIR_UNKNOWN_KEY_DEFAULT;
+	c = open_conn(nobody, host);
+	assert_int_equal(send_text(&c, chat("sk-never-heard-of")).code, OUT_PASS);
+	assert_int_equal(t->admitted, 1);
+}
+
+static void a_key_expires_at_its_instant(void **state)
+{
+	uint32_t index;
+	struct conn c = open_conn(nobody, host);
+	struct verdict v;
+
+	new_tenant(&index);
+	add_key("sk-expires", index, wall_ns() - SECOND);
+	v = send_text(&c, chat("sk-expires"));
+	is_refused(&c, &v, 401);
+	add_key("sk-expires", index, wall_ns() + 60 * SECOND);
+	c = open_conn(nobody, host);
+	assert_int_equal(send_text(&c, chat("sk-expires")).code, OUT_PASS);
+}
+
+/* -- limits */
+
+static void an_admitted_request_is_counted_until_its_answer_ends(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-plain");
+	struct conn c = open_conn(nobody, host);
+	const struct weir_rec_request *r;
+	const struct weir_rec_end *e;
+
+	t->reserve_nano_per_input_token = 100;
+	t->reserve_nano_per_output_token = 1000;
+	t->reserve_nano_per_request = 7;
+	t->reserve_output_tokens = 50;
+	assert_int_equal(send_text(&c, chat("sk-plain")).code, OUT_PASS);
+	is_counted(WEIR_ADMIT_REQUEST, 1);
+	assert_int_equal(t->inflight, 1);
+	assert_int_equal(t->admitted, 1);
+	/* 27 bytes of body: six tokens. */
+	assert_int_equal(t->reserved_nano, 6 * 100 + 50 * 1000 + 7);
+	r = record(WEIR_REC_REQUEST, 0);
+	assert_non_null(r);
+	assert_int_equal(r->h.ordinal, 1);
+	assert_int_equal(r->h.service, 1);
+	assert_int_equal(r->reserved_nano, t->reserved_nano);
+	assert_int_equal(r->body_bytes, 27);
+	assert_int_equal(r->tenant, t - lab.tenants);
+	assert_int_equal(r->wallet, t - lab.tenants);
+	assert_memory_equal(r->method, "POST", 4);
+	assert_memory_equal(r->path, "/v1/chat/completions", 20);
+	assert_memory_equal(r->client + 12, "\306\63\144\24", 4);
+	answer_ok(&c);
+	assert_int_equal(t->inflight, 0);
+	e = record(WEIR_REC_END, 0);
+	assert_non_null(e);
+	assert_int_equal(e->h.flags, WEIR_END_RESPONSE);
+	assert_int_equal(e->h.slot, r->h.slot);
+	assert_int_equal(e->h.ordinal, 1);
+	assert_int_equal(e->started_wall_ns, r->started_wall_ns);
+	assert_int_equal(e->reserved_nano, r->reserved_nano);
+	assert_int_equal(e->lost_bytes, 0);
+	/* The agent releases what is reserved, once it has settled. */
+	assert_int_equal(t->reserved_nano, 6 * 100 + 50 * 1000 + 7);
+}
+
+static void requests_per_minute_hold(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-rpm"), before;
+	struct conn c = open_conn(nobody, host);
+	struct verdict v;
+	struct answer a;
+
+	t->flags |= WEIR_TENANT_LIMIT_REQUESTS | WEIR_TENANT_LIMIT_CONN_RATE;
+	t->connect_interval_ns = SECOND;
+	t->connect_tau_ns = 100 * SECOND;
+	t->request_interval_ns = 600 * SECOND;
+	t->request_tau_ns = 3 * t->request_interval_ns;
+	t->requests_per_minute = 60;
+	t->request_burst = 3;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(send_text(&c, chat("sk-rpm")).code, OUT_PASS);
+		answer_ok(&c);
+	}
+	before = *t;
+	v = send_text(&c, chat("sk-rpm"));
+	a = is_refused(&c, &v, 429);
+	uses_up_nothing(&before, t);
+	is_counted(WEIR_DENY_REQUESTS, 1);
+	assert_string_equal(json_at(&a, "error", "type"), "requests");
+	assert_string_equal(json_at(&a, "error", "code"), "rate_limit_exceeded");
+	assert_non_null(strstr(a.body, "limit 60 requests per minute, burst 3."));
+	assert_string_equal(header(&a, "retry-after"), "60");
+	assert_in_range(atoi(header(&a, "retry-after-ms")), 590000, 600000);
+	assert_string_equal(header(&a, "x-ratelimit-limit-requests"), "60");
+	assert_string_equal(header(&a, "x-ratelimit-remaining-requests"), "0");
+	assert_string_equal(header(&a, "x-ratelimit-reset-requests"), "30m0s");
+}
+
+static void a_refused_first_request_gives_the_connect_token_back(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-first");
+	struct conn c = open_conn(nobody, host);
+	struct verdict v;
+	uint64_t tat;
+
+	t->flags |= WEIR_TENANT_LIMIT_INFLIGHT | WEIR_TENANT_LIMIT_CONN_RATE;
+	t->connect_interval_ns = 60 * SECOND;
+	t->connect_tau_ns = 100 * t->connect_interval_ns;
+	t->connect_tat_ns = tat = now_ns() + 120 * SECOND;
+	v = send_text(&c, chat("sk-first"));
+	is_refused(&c, &v, 429);
+	is_counted(WEIR_DENY_CONCURRENCY, 1);
+	assert_int_equal(t->connect_tat_ns, tat);
+}
+
+static void connection_limits_of_a_key_are_judged_with_its_first_request(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-conns");
+	struct conn a = open_conn(nobody, host), b = open_conn(nobody, host);
+	struct verdict v;
+
+	t->flags |= WEIR_TENANT_LIMIT_CONNS;
+	t->max_connections = 1;
+	assert_int_equal(send_text(&a, chat("sk-conns")).code, OUT_PASS);
+	assert_int_equal(t->connections, 1);
+	v = send_text(&b, chat("sk-conns"));
+	is_refused(&b, &v, 429);
+	assert_int_equal(t->connections, 1);
+	assert_int_equal(t->inflight, 1);
+	is_counted(WEIR_DENY_CONNECTIONS, 1);
+	answer_ok(&a);
+	/* A connection that is in already is not judged again. */
+	assert_int_equal(send_text(&a, chat("sk-conns")).code, OUT_PASS);
+	assert_int_equal(t->connections, 1);
+}
+
+static void the_connect_rate_of_a_key_is_judged_with_its_first_request(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-crate"), before;
+	struct conn a = open_conn(nobody, host), b = open_conn(nobody, host);
+	struct verdict v;
+
+	t->flags |= WEIR_TENANT_LIMIT_CONN_RATE;
+	t->connect_interval_ns = 600 * SECOND;
+	t->connect_tau_ns = t->connect_interval_ns;
+	t->connects_per_second = 1;
+	assert_int_equal(send_text(&a, chat("sk-crate")).code, OUT_PASS);
+	before = *t;
+	v = send_text(&b, chat("sk-crate"));
+	is_refused(&b, &v, 429);
+	uses_up_nothing(&before, t);
+	is_counted(WEIR_DENY_CONNECT_RATE, 1);
+}
+
+static void concurrency_admits_exactly_its_limit(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-conc"), before;
+	struct conn c[4];
+	struct verdict v;
+	struct answer a;
+
+	t->flags |= WEIR_TENANT_LIMIT_INFLIGHT | WEIR_TENANT_LIMIT_REQUESTS;
+	t->max_inflight = 3;
+	t->request_interval_ns = SECOND;
+	t->request_tau_ns = 100 * SECOND;
+	for (int i = 0; i < 4; i++)
+		c[i] = open_conn(nobody, host);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(send_text(&c[i], chat("sk-conc")).code, OUT_PASS);
+	before = *t;
+	v = send_text(&c[3], chat("sk-conc"));
+	a = is_refused(&c[3], &v, 429);
+	assert_non_null(strstr(a.body, "3 requests in flight, limit 3."));
+	assert_string_equal(header(&a, "retry-after"), "1");
+	before.connections++; /* the connection itself is the tenant's */
+	before.connected++;
+	uses_up_nothing(&before, t);
+	answer_ok(&c[0]);
+	c[3] = open_conn(nobody, host);
+	assert_int_equal(send_text(&c[3], chat("sk-conc")).code, OUT_PASS);
+	assert_int_equal(t->inflight, 3);
+}
+
+static void tokens_are_a_debt_that_must_be_worked_off(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-tok"), before;
+	struct conn c = open_conn(nobody, host);
+	struct verdict v;
+	struct answer a;
+
+	t->flags |= WEIR_TENANT_LIMIT_TOKENS;
+	t->tokens_per_minute = 1000;
+	t->tokens_burst = 1000;
+	t->tokens_tau_ns = 60 * SECOND;
+	/* 7 s more than the bucket holds, in the copy that is not the newer one */
+	t->settled[0].tokens_tat_ns = now_ns() + 67 * SECOND;
+	t->settled[1].ring_pos = 99;
+	assert_int_equal(t->connections, 0);
+	before = *t;
+	v = send_text(&c, chat("sk-tok"));
+	a = is_refused(&c, &v, 429);
+	before.connections++;
+	before.connected++;
+	uses_up_nothing(&before, t);
+	is_counted(WEIR_DENY_TOKENS, 1);
+	assert_string_equal(json_at(&a, "error", "type"), "tokens");
+	assert_string_equal(header(&a, "retry-after"), "7");
+	assert_string_equal(header(&a, "x-ratelimit-limit-tokens"), "1000");
+	assert_string_equal(header(&a, "x-ratelimit-remaining-tokens"), "0");
+	assert_string_equal(header(&a, "x-ratelimit-reset-tokens"), "1m7s");
+	t->settled[0].tokens_tat_ns = now_ns() + 59 * SECOND;
+	c = open_conn(nobody, host);
+	assert_int_equal(send_text(&c, chat("sk-tok")).code, OUT_PASS);
+}
+
+/* Reservations of requests in flight count: the last credit is not spent twice. */
+static void credit_is_reserved_before_it_is_spent(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-credit"), before;
+	struct conn c = open_conn(nobody, host), d = open_conn(nobody, host);
+	const struct weir_rec_deny *deny;
+	struct verdict v;
+	struct answer a;
+
+	t->flags |= WEIR_TENANT_CREDIT;
+	t->reserve_nano_per_request = 600000000;
+	t->ceiling_nano = t->balance_nano = 1000000000;
+	assert_int_equal(send_text(&c, chat("sk-credit")).code, OUT_PASS);
+	before = *t;
+	v = send_text(&d, chat("sk-credit"));
+	a = is_refused(&d, &v, 429);
+	before.connections++;
+	before.connected++;
+	uses_up_nothing(&before, t);
+	assert_string_equal(json_at(&a, "error", "type"), "insufficient_quota");
+	assert_string_equal(json_at(&a, "error", "code"), "insufficient_quota");
+	assert_string_equal(header(&a, "x-should-retry"), "false");
+	assert_null(header(&a, "retry-after"));
+	assert_non_null(strstr(a.body, "balance 1 credits"));
+	assert_non_null(strstr(a.body, " 0.4 are available"));
+	assert_non_null(strstr(a.body, "may cost 0.6."));
+	deny = record(WEIR_REC_DENY, 0);
+	assert_non_null(deny);
+	assert_int_equal(deny->reason, WEIR_DENY_CREDIT);
+	assert_int_equal(deny->limit, 1000000000);
+	assert_int_equal(deny->value, 400000000);
+	assert_int_equal(deny->asked, 600000000);
+	/* Released: what was reserved comes back into the ceiling. */
+	t->ceiling_nano += 600000000;
+	d = open_conn(nobody, host);
+	assert_int_equal(send_text(&d, chat("sk-credit")).code, OUT_PASS);
+}
+
+static void credit_exactly_enough_is_enough(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-exact");
+	struct conn c = open_conn(nobody, host);
+	struct verdict v;
+
+	t->flags |= WEIR_TENANT_CREDIT;
+	t->reserve_nano_per_request = 5;
+	t->ceiling_nano = 5;
+	assert_int_equal(send_text(&c, chat("sk-exact")).code, OUT_PASS);
+	answer_ok(&c);
+	v = send_text(&c, chat("sk-exact"));
+	is_refused(&c, &v, 429);
+	assert_int_equal(t->reserved_nano, 5);
+}
+
+static void a_parents_wallet_pays(void **state)
+{
+	struct weir_tenant *org = tenant_with("sk-org"), *user = tenant_with("sk-user");
+	struct conn c = open_conn(nobody, host);
+	struct verdict v;
+
+	user->flags |= WEIR_TENANT_CREDIT;
+	user->wallet = org - lab.tenants;
+	user->reserve_nano_per_request = 10;
+	org->ceiling_nano = 15;
+	assert_int_equal(send_text(&c, chat("sk-user")).code, OUT_PASS);
+	answer_ok(&c);
+	assert_int_equal(org->reserved_nano, 10);
+	assert_int_equal(user->reserved_nano, 0);
+	v = send_text(&c, chat("sk-user"));
+	is_refused(&c, &v, 429);
+	assert_int_equal(org->reserved_nano, 10);
+}
+
+static void a_body_of_unknown_length_reserves_the_configured_tokens(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-chunked");
+	struct conn c = open_conn(nobody, host);
+	const struct weir_rec_request *r;
+
+	t->reserve_nano_per_input_token = 3;
+	t->reserve_input_tokens = 1000;
+	assert_int_equal(send_text(&c,
+				   "POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer "
+				   "sk-chunked\r\nTransfer-Encoding: chunked\r\n\r\n")
+				 .code,
+			 OUT_PASS);
+	assert_int_equal(t->reserved_nano, 3000);
+	r = record(WEIR_REC_REQUEST, 0);
+	assert_int_equal(r->body_bytes, ~0ULL);
+	/* Its body is body, whatever it looks like, until the answer ends. */
+	assert_int_equal(send_text(&c, chat("sk-chunked")).code, OUT_PASS);
+	assert_int_equal(t->admitted, 1);
+	is_counted(WEIR_PASS_BODY, 1);
+	answer_ok(&c);
+	assert_int_equal(send_text(&c, chat("sk-chunked")).code, OUT_PASS);
+	assert_int_equal(t->admitted, 2);
+}
+
+static void a_suspended_tenants_request_is_refused_for_good(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-susp"), before;
+	struct conn c = open_conn(nobody, host);
+	struct verdict v;
+
+	assert_int_equal(send_text(&c, chat("sk-susp")).code, OUT_PASS);
+	answer_ok(&c);
+	t->flags |= WEIR_TENANT_SUSPENDED;
+	before = *t;
+	v = send_text(&c, chat("sk-susp"));
+	is_refused(&c, &v, 403);
+	uses_up_nothing(&before, t);
+	is_counted(WEIR_DENY_SUSPENDED, 1);
+}
+
+static void shadow_passes_what_it_would_refuse(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-shadow");
+	struct conn c = open_conn(nobody, host);
+	const struct weir_rec_request *r;
+
+	t->flags |= WEIR_TENANT_SHADOW | WEIR_TENANT_LIMIT_INFLIGHT;
+	assert_int_equal(send_text(&c, chat("sk-shadow")).code, OUT_PASS);
+	is_counted(WEIR_ADMIT_SHADOW, 1);
+	is_counted(WEIR_ADMIT_REQUEST, 0);
+	assert_int_equal(t->inflight, 1);
+	assert_int_equal(t->refused, 1);
+	r = record(WEIR_REC_REQUEST, 0);
+	assert_non_null(r);
+	assert_int_equal(r->flags, WEIR_SLOT_SHADOW);
+	answer_ok(&c);
+	assert_int_equal(t->inflight, 0);
+}
+
+static void with_the_agent_down_the_tier_decides(void **state)
+{
+	static const char *const keys[] = { "sk-hold", "sk-open", "sk-closed" };
+
+	lab.config->heartbeat_ns = now_ns() - 10 * SECOND;
+	lab.config->agent_timeout_ns = SECOND;
+	for (int i = 0; i < 3; i++) {
+		struct weir_tenant *t = tenant_with(keys[i]);
+		struct conn c = open_conn(nobody, host);
+		struct verdict v;
+
+		t->on_agent_down = i;
+		t->flags |= WEIR_TENANT_CREDIT;
+		t->reserve_nano_per_request = 10;
+		t->ceiling_nano = 10;
+		v = send_text(&c, chat(keys[i]));
+		if (i == WEIR_DOWN_CLOSED) {
+			struct answer a = is_refused(&c, &v, 503);
+
+			assert_string_equal(header(&a, "retry-after"), "1");
+			assert_int_equal(t->inflight, 0);
+			continue;
+		}
+		assert_int_equal(v.code, OUT_PASS);
+		answer_ok(&c);
+		/* The credit is used up: held to it, or not. */
+		v = send_text(&c, chat(keys[i]));
+		if (i == WEIR_DOWN_HOLD)
+			is_refused(&c, &v, 429);
+		else
+			assert_int_equal(v.code, OUT_PASS);
+	}
+	is_counted(WEIR_DENY_AGENT_DOWN, 1);
+	is_counted(WEIR_DENY_CREDIT, 1);
+}
+
+static void a_full_ring_is_as_good_as_no_agent(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-ring");
+	struct conn c = open_conn(nobody, host), d = open_conn(nobody, host);
+	struct verdict v;
+
+	t->on_agent_down = WEIR_DOWN_CLOSED;
+	assert_int_equal(send_text(&c, chat("sk-ring")).code, OUT_PASS);
+	lab.config->ring_request_max = 0; /* that request's record is above it */
+	v = send_text(&d, chat("sk-ring"));
+	is_refused(&d, &v, 503);
+}
+
+/* -- one connection, many segments */
+
+static void each_request_of_a_connection_is_judged(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-many");
+	struct conn c = open_conn(nobody, host);
+
+	for (int i = 1; i <= 20; i++) {
+		const struct weir_rec_request *r;
+
+		assert_int_equal(send_text(&c, chat("sk-many")).code, OUT_PASS);
+		assert_int_equal(t->inflight, 1);
+		answer_ok(&c);
+		assert_int_equal(t->inflight, 0);
+		assert_int_equal(t->admitted, i);
+		r = record(WEIR_REC_REQUEST, i - 1);
+		assert_int_equal(r->h.ordinal, i);
+	}
+	assert_int_equal(t->connections, 1);
+}
+
+static void a_body_in_segments_passes_even_when_it_looks_like_a_request(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-body");
+	struct conn c = open_conn(nobody, host);
+	const char *evil = chat("sk-body");
+	char head[512];
+
+	snprintf(head, sizeof(head),
+		 "POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer sk-body\r\n"
+		 "Content-Length: %zu\r\n\r\n",
+		 3 * strlen(evil));
+	assert_int_equal(send_text(&c, head).code, OUT_PASS);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(send_text(&c, evil).code, OUT_PASS);
+	is_counted(WEIR_PASS_BODY, 3);
+	assert_int_equal(t->admitted, 1);
+	answer_ok(&c);
+	assert_int_equal(send_text(&c, evil).code, OUT_PASS);
+	assert_int_equal(t->admitted, 2);
+}
+
+static void a_retransmitted_head_is_not_a_second_request(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-again");
+	struct conn c = open_conn(nobody, host);
+	uint32_t seq = c.next;
+
+	assert_int_equal(send_text(&c, chat("sk-again")).code, OUT_PASS);
+	c.next = seq;
+	assert_int_equal(send_text(&c, chat("sk-again")).code, OUT_PASS);
+	assert_int_equal(t->admitted, 1);
+	assert_int_equal(t->inflight, 1);
+}
+
+static void a_segment_ahead_of_its_turn_is_dropped(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-early");
+	struct conn c = open_conn(nobody, host);
+	const char *text = chat("sk-early");
+
+	assert_int_equal(
+		from_client(&c, TCP_PSH | TCP_ACK, c.next + 5, c.sent, text, strlen(text)).code,
+		OUT_DROP);
+	is_counted(WEIR_DROP_OUT_OF_ORDER, 1);
+	assert_int_equal(t->admitted, 0);
+	assert_int_equal(send_text(&c, text).code, OUT_PASS);
+	assert_int_equal(t->admitted, 1);
+}
+
+static void a_second_request_before_the_first_answer_closes_both_ends(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-pipe");
+	struct conn c = open_conn(nobody, host);
+	uint32_t head_seq;
+	struct segment rst;
+	struct verdict v;
+	const char *wrong;
+
+	assert_int_equal(send_text(&c, chat("sk-pipe")).code, OUT_PASS);
+	head_seq = c.next;
+	v = send_text(&c, chat("sk-pipe"));
+	assert_int_equal(v.code, OUT_REDIRECT);
+	wrong = read_frame(v.frame, v.frame_len, &rst);
+	if (wrong)
+		fail_msg("RST to the client: %s", wrong);
+	assert_int_equal(rst.flags, TCP_RST | TCP_ACK);
+	assert_int_equal(rst.dport, c.client_port);
+	assert_int_equal(rst.seq, c.sent);
+	assert_true(on_the_wire(&rst));
+	assert_int_equal(rst.flags, TCP_RST | TCP_ACK);
+	assert_int_equal(rst.dport, PORT);
+	assert_int_equal(rst.seq, head_seq);
+	assert_int_equal(t->admitted, 1);
+	is_counted(WEIR_DROP_PIPELINED, 1);
+}
+
+/* The same, both heads in one segment: neither may slip in behind the other. */
+static void two_requests_in_one_segment_close_both_ends(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-pipe1");
+	struct conn c = open_conn(nobody, host);
+	char two[2048];
+
+	snprintf(two, sizeof(two), "%s", chat("sk-pipe1"));
+	strcat(two, chat("sk-pipe1"));
+	assert_int_equal(send_text(&c, two).code, OUT_REDIRECT);
+	is_counted(WEIR_DROP_PIPELINED, 1);
+	assert_int_equal(t->inflight, 0);
+}
+
+/* RFC 9112 2.2: some old clients do that. */
+static void an_empty_line_behind_a_body_belongs_to_it(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-crlf");
+	struct conn c = open_conn(nobody, host);
+	char text[1100];
+
+	snprintf(text, sizeof(text), "%s\r\n", chat("sk-crlf"));
+	for (int i = 1; i <= 3; i++) {
+		assert_int_equal(send_text(&c, text).code, OUT_PASS);
+		assert_int_equal(t->admitted, i);
+		answer_ok(&c);
+	}
+}
+
+/* Behind an answer that only the close ends, a next request ends it. */
+static void a_next_request_ends_an_answer_without_an_end(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-next");
+	struct conn c = open_conn(nobody, host);
+	const struct weir_rec_end *e;
+
+	assert_int_equal(send_text(&c, chat("sk-next")).code, OUT_PASS);
+	answer_text(&c, "HTTP/1.1 200 OK\r\n\r\nwords");
+	assert_int_equal(t->inflight, 1);
+	assert_int_equal(send_text(&c, chat("sk-next")).code, OUT_PASS);
+	assert_int_equal(t->inflight, 1);
+	assert_int_equal(t->admitted, 2);
+	e = record(WEIR_REC_END, 0);
+	assert_int_equal(e->h.flags, WEIR_END_NEXT);
+}
+
+/* -- what is not judged */
+
+static void free_paths_cost_nothing_and_need_no_key(void **state)
+{
+	static const char *const heads[] = {
+		"GET /health HTTP/1.1\r\n\r\n",
+		"GET /v1/models HTTP/1.1\r\n\r\n",
+		"GET /metrics HTTP/1.1\r\n\r\n",
+		"OPTIONS /v1/chat/completions HTTP/1.1\r\n\r\n",
+		"HEAD /health HTTP/1.1\r\nA: b\r\n\r\n",
+		"GET /version HTTP/1.1\r\n\r\n",
+		"GET /ping HTTP/1.1\r\n\r\n",
+	};
+	struct conn c = open_conn(nobody, host);
+
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		assert_int_equal(send_text(&c, heads[i]).code, OUT_PASS);
+		is_counted(WEIR_PASS_FREE, i + 1);
+		if (heads[i][0] == 'H')
+			answer_text(&c, "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n");
+		else
+			answer_ok(&c);
+	}
+	is_counted(WEIR_ADMIT_REQUEST, 0);
+	assert_null(record(WEIR_REC_REQUEST, 0));
+	assert_null(record(WEIR_REC_DATA, 0));
+	assert_null(record(WEIR_REC_END, 0));
+}
+
+static void a_free_path_with_another_method_is_judged(void **state)
+{
+	struct conn c = open_conn(nobody, host);
+	struct verdict v = send_text(&c, "POST /v1/models HTTP/1.1\r\n\r\n");
+
+	is_refused(&c, &v, 401);
+}
+
+static void garbage_passes_untouched_and_is_counted(void **state)
+{
+	static const char *const junk[] = {
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", /* TLS */
+		"hello there, this is not HTTP at all\r\n\r\n",
+		"POST / HTTP/9.9\r\n\r\n",
+		"LONGMETHOD / HTTP/1.1\r\n\r\n",
+		"{\"jsonrpc\":1}",
+	};
+
+	for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++) {
+		struct conn c = open_conn(nobody, host);
+		uint8_t frame[FRAME_MAX];
+		size_t n = conn_frame(&c, true, TCP_ACK | TCP_PSH, c.next, c.sent, junk[i],
+				      strlen(junk[i]), frame);
+		struct verdict v = run(lab.skel->progs.weir_ingress, frame, n);
+
+		assert_int_equal(v.code, OUT_PASS);
+		assert_int_equal(v.frame_len, n);
+		assert_memory_equal(v.frame, frame, n);
+		is_counted(WEIR_PASS_MALFORMED, i + 1);
+	}
+}
+
+/* First light: a head must lie in one segment. One that does not is counted. */
+static void a_head_cut_in_two_passes_and_is_counted(void **state)
+{
+	const char *text = chat("sk-cut");
+	size_t head = strstr(text, "\r\n\r\n") + 4 - text;
+	struct weir_tenant *t = tenant_with("sk-cut");
+
+	for (size_t cut = 8; cut < head; cut += 7) {
+		struct conn c = open_conn(nobody, host);
+
+		assert_int_equal(send_bytes(&c, text, cut).code, OUT_PASS);
+		assert_int_equal(send_bytes(&c, text + cut, strlen(text) - cut).code, OUT_PASS);
+		assert_int_equal(t->inflight, 0);
+	}
+	assert_true(counter(WEIR_PASS_SPLIT_HEAD) > lab.before[WEIR_PASS_SPLIT_HEAD]);
+}
+
+static void a_connection_nobody_knows_passes_and_is_counted(void **state)
+{
+	struct conn c = new_conn(nobody, host);
+
+	assert_int_equal(send_text(&c, chat("sk-x")).code, OUT_PASS);
+	is_counted(WEIR_PASS_UNTRACKED, 1);
+}
+
+static void another_port_is_left_alone(void **state)
+{
+	struct conn c = new_conn(nobody, host);
+
+	c.server_port = FREE_PORT;
+	assert_int_equal(send_text(&c, chat("sk-x")).code, OUT_PASS);
+	assert_int_equal(answer_text(&c, "HTTP/1.1 200 OK\r\n\r\n").code, OUT_PASS);
+	for (uint32_t r = 0; r < WEIR_REASON_MAX; r++)
+		is_counted(r, 0);
+}
+
+static void v6_is_judged_alike(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-v6");
+	struct conn c = open_conn("2001:db8:77::5", "2001:db8::1");
+	struct verdict v;
+
+	t->flags |= WEIR_TENANT_LIMIT_INFLIGHT;
+	t->max_inflight = 1;
+	assert_int_equal(send_text(&c, chat("sk-v6")).code, OUT_PASS);
+	answer_ok(&c);
+	assert_int_equal(t->inflight, 0);
+	t->max_inflight = 0;
+	v = send_text(&c, chat("sk-v6"));
+	is_refused(&c, &v, 429);
+}
+
+int main(void)
+{
+#define CLAIM(f) cmocka_unit_test_setup(f, lab_reset)
+	const struct CMUnitTest tests[] = {
+		CLAIM(a_key_says_whose_request_it_is),
+		CLAIM(keys_of_any_length_up_to_the_longest_are_known),
+		CLAIM(without_a_key_the_source_says_it),
+		CLAIM(without_either_it_is_the_default_tenant),
+		CLAIM(nobody_at_all_is_refused),
+		CLAIM(an_unknown_key_is_refused_and_never_repeated),
+		CLAIM(an_unknown_key_may_be_the_default_tenants),
+		CLAIM(a_key_expires_at_its_instant),
+		CLAIM(an_admitted_request_is_counted_until_its_answer_ends),
+		CLAIM(requests_per_minute_hold),
+		CLAIM(a_refused_first_request_gives_the_connect_token_back),
+		CLAIM(connection_limits_of_a_key_are_judged_with_its_first_request),
+		CLAIM(the_connect_rate_of_a_key_is_judged_with_its_first_request),
+		CLAIM(concurrency_admits_exactly_its_limit),
+		CLAIM(tokens_are_a_debt_that_must_be_worked_off),
+		CLAIM(credit_is_reserved_before_it_is_spent),
+		CLAIM(credit_exactly_enough_is_enough),
+		CLAIM(a_parents_wallet_pays),
+		CLAIM(a_body_of_unknown_length_reserves_the_configured_tokens),
+		CLAIM(a_suspended_tenants_request_is_refused_for_good),
+		CLAIM(shadow_passes_what_it_would_refuse),
+		CLAIM(with_the_agent_down_the_tier_decides),
+		CLAIM(a_full_ring_is_as_good_as_no_agent),
+		CLAIM(each_request_of_a_connection_is_judged),
+		CLAIM(a_body_in_segments_passes_even_when_it_looks_like_a_request),
+		CLAIM(a_retransmitted_head_is_not_a_second_request),
+		CLAIM(a_segment_ahead_of_its_turn_is_dropped),
+		CLAIM(a_second_request_before_the_first_answer_closes_both_ends),
+		CLAIM(two_requests_in_one_segment_close_both_ends),
+		CLAIM(an_empty_line_behind_a_body_belongs_to_it),
+		CLAIM(a_next_request_ends_an_answer_without_an_end),
+		CLAIM(free_paths_cost_nothing_and_need_no_key),
+		CLAIM(a_free_path_with_another_method_is_judged),
+		CLAIM(garbage_passes_untouched_and_is_counted),
+		CLAIM(a_head_cut_in_two_passes_and_is_counted),
+		CLAIM(a_connection_nobody_knows_passes_and_is_counted),
+		CLAIM(another_port_is_left_alone),
+		CLAIM(v6_is_judged_alike),
+	};
+
+	lab_open();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
