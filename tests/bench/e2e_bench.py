@@ -29,11 +29,11 @@ RATE, CONNECTIONS = 5000, 32
 PORTS = {"direct": 8000, "weir": 8000, "nginx": 8001, "haproxy": 8002}
 NAMES = {"direct": "no limiter", "weir": "weir", "nginx": "nginx limit_req",
          "haproxy": "HAProxy stick-table"}
-HUGE = 60_000_000_000  # every limit is checked, none is met
+HUGE = 1_000_000_000  # every limit is checked, none is met
 POLICY = policy.document(
     {"bench": {"connections": 100000, "concurrency": 100000,
                "connect_rate": {"per_second": 1000000}, "requests": {"per_minute": HUGE},
-               "tokens": {"per_minute": 1000 * HUGE}, "credit": "hard",
+               "tokens": {"per_minute": HUGE}, "credit": "hard",
                "reserve_output_tokens": 64}}, {"bench": ("bench", KEY)})
 ANSWER = json.dumps({
     "id": "chatcmpl-7f1c9d3e5b", "object": "chat.completion", "created": 1795000000,

@@ -7,16 +7,10 @@ import subprocess
 
 import pytest
 from weirlab import policy, wait_for
-from weirlab.lab import BUILD, PORT, run
+from weirlab.lab import BUILD, PORT
 from weirlab.raw_http import chat_body, send
 
 POLICY = policy.document({"open": {}}, {"acme": ("open", "sk-acme")})
-PASS_C = """
-#define SEC(x) __attribute__((section(x), used))
-SEC("xdp") int foreign_pass(void *ctx) { return 2; }
-SEC("tc") int foreign_tc(void *ctx) { return 0; }
-char license[] SEC("license") = "GPL";
-"""
 
 
 def prepare(lab, **config):
@@ -102,10 +96,7 @@ def test_second_agent_on_an_instance(lab):
 
 
 def test_other_xdp_program_on_the_hook_is_left_alone(lab):
-    source, foreign = lab.dir / "foreign.c", lab.dir / "foreign.o"
-    source.write_text(PASS_C)
-    run("clang", "-O2", "-target", "bpf", "-c", source, "-o", foreign)
-    lab.ip(lab.server_ns, "link", "set", "dev", "eth0", "xdpdrv", "obj", foreign, "sec", "xdp")
+    lab.add_foreign_xdp("server")
     prepare(lab)
     line = start(lab)
     assert "eth0" in line and "xdp" in line.lower()
@@ -114,12 +105,7 @@ def test_other_xdp_program_on_the_hook_is_left_alone(lab):
 
 
 def test_other_tc_program_keeps_running_beside_ours(lab):
-    source, foreign = lab.dir / "foreign.c", lab.dir / "foreign.o"
-    source.write_text(PASS_C)
-    run("clang", "-O2", "-target", "bpf", "-c", source, "-o", foreign)
-    lab.in_server("tc", "qdisc", "add", "dev", "eth0", "clsact")
-    lab.in_server("tc", "filter", "add", "dev", "eth0", "ingress", "bpf", "da", "obj", foreign,
-                  "sec", "tc")
+    lab.add_foreign_tc("server")
     lab.start_agent(POLICY)
     (interface,) = lab.ctl("status")["interfaces"]
     assert any("foreign" in n for n in interface["neighbours"])
