@@ -147,9 +147,8 @@ static void a_segment_with_fin_is_answered_behind_the_fin(void **state)
 	assert_int_equal(a.tcp.ack, c.next + strlen(text) + 1);
 	c.next += strlen(text) + 1;
 	/* Reply and FIN acknowledged, its own FIN sent: nothing is left to do. */
-	assert_int_equal(
-		from_client(&c, TCP_ACK, c.next, a.tcp.seq + a.tcp.len + 1, NULL, 0).code,
-		OUT_DROP);
+	assert_int_equal(from_client(&c, TCP_ACK, c.next, a.tcp.seq + a.tcp.len + 1, NULL, 0).code,
+			 OUT_DROP);
 	is_counted(WEIR_LINGER_DONE, 1);
 	is_counted(WEIR_FLOW_GONE, 1);
 }
@@ -307,9 +306,9 @@ static void a_fin_before_the_reply_is_read_counts(void **state)
 	v = from_client(&c, TCP_ACK | TCP_FIN, c.next, c.sent, NULL, 0);
 	a = is_refused(&c, &v, 429);
 	assert_int_equal(a.tcp.ack, c.next + 1);
-	assert_int_equal(from_client(&c, TCP_ACK, c.next + 1, a.tcp.seq + a.tcp.len + 1, NULL, 0)
-				 .code,
-			 OUT_DROP);
+	assert_int_equal(
+		from_client(&c, TCP_ACK, c.next + 1, a.tcp.seq + a.tcp.len + 1, NULL, 0).code,
+		OUT_DROP);
 	is_counted(WEIR_LINGER_DONE, 1);
 }
 
@@ -398,8 +397,7 @@ static void the_port_of_a_refused_connection_can_be_used_again(void **state)
 static void refusals_are_counted_exactly_and_told_seldom(void **state)
 {
 	struct weir_tenant *t = shut_tenant("sk-flood");
-	struct weir_denial_key key = { .tenant = t - lab.tenants,
-				       .reason = WEIR_DENY_CONCURRENCY };
+	struct weir_denial_key key = { .tenant = t - lab.tenants, .reason = WEIR_DENY_CONCURRENCY };
 	struct weir_denial d;
 	struct answer a;
 	size_t told = 0;
@@ -409,8 +407,7 @@ static void refusals_are_counted_exactly_and_told_seldom(void **state)
 
 		from_client(&c, TCP_RST, c.next, c.sent, NULL, 0);
 	}
-	assert_int_equal(
-		bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.denials), &key, &d), 0);
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.denials), &key, &d), 0);
 	assert_int_equal(d.count, 50);
 	assert_int_equal(t->refused, 50);
 	while (record(WEIR_REC_DENY, told))
