@@ -52,6 +52,9 @@ include agent/agent.mk
 include ctl/ctl.mk
 include tests/tests.mk
 include scripts/install.mk
+include scripts/demo.mk
+include scripts/bench.mk
+-include scripts/vm.mk
 
 clean:
 	$(Q)rm -rf $(B)
