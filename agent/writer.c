@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ struct weir_writer {
 	/* Set while the thread may be asleep, so that a kick is usually one load. */
 	atomic_bool idle;
 	atomic_bool stopping;
+	atomic_bool urgent; /* see set_urgent */
 
 	pthread_mutex_t lock;
 	pthread_cond_t called; /* a call is done */
@@ -68,8 +70,24 @@ static void wake(struct weir_writer *w)
 		return;
 }
 
+/* -------------------------------------------------------------------- priority */
+
+/* The node's cores belong to the model server: while little waits, commits take
+ * only time that nobody else wants (SCHED_IDLE is preempted at once by whoever
+ * wakes). A full group, or somebody who waits for a call, makes it urgent; then
+ * the thread runs like any other until the queue is empty. Any thread. */
+static void set_urgent(struct weir_writer *w, bool urgent)
+{
+	struct sched_param none = { 0 };
+
+	if (atomic_exchange(&w->urgent, urgent) != urgent)
+		pthread_setschedparam(w->thread, urgent ? SCHED_OTHER : SCHED_IDLE, &none);
+}
+
 void weir_writer_kick(struct weir_writer *w)
 {
+	if (w->src.waiting && w->src.waiting(w->src.ctx) >= w->o.group_rows)
+		set_urgent(w, true);
 	if (atomic_exchange(&w->idle, false))
 		wake(w);
 }
@@ -236,6 +254,7 @@ int weir_writer_call(struct weir_writer *w, int (*fn)(struct weir_ledger *l, voi
 	}
 	*w->last_call = &c;
 	w->last_call = &c.next;
+	set_urgent(w, true);
 	wake(w);
 	while (!c.done)
 		pthread_cond_wait(&w->called, &w->lock);
@@ -264,6 +283,7 @@ static void *run(void *arg)
 {
 	struct weir_writer *w = mine = arg;
 
+	w->thread = pthread_self(); /* set_urgent may come before pthread_create has stored it */
 	while (!atomic_load(&w->stopping)) {
 		uint64_t again, look;
 
@@ -271,7 +291,12 @@ static void *run(void *arg)
 		atomic_store(&w->idle, true);
 		do_calls(w);
 		again = do_rows(w);
-		if (again != NEVER) {
+		if (again == NEVER) {
+			pthread_mutex_lock(&w->lock);
+			if (!w->calls)
+				set_urgent(w, false);
+			pthread_mutex_unlock(&w->lock);
+		} else {
 			/* Rows wait, so kicks tell nothing new; that the group has
 			 * filled up before its time is found by looking now and then. */
 			atomic_store(&w->idle, false);
@@ -324,6 +349,7 @@ int weir_writer_start(struct weir_ledger *l, const struct weir_row_source *src,
 	set_defaults(&w->o);
 	w->backoff_ns = w->o.retry_ns;
 	w->last_call = &w->calls;
+	atomic_init(&w->urgent, true);
 	w->stats.healthy = true;
 	w->stats.newest_seq = weir_ledger_newest(l);
 	pthread_mutex_init(&w->lock, NULL);
@@ -345,6 +371,7 @@ void weir_writer_stop(struct weir_writer *w)
 		return;
 	pthread_mutex_lock(&w->lock);
 	atomic_store(&w->stopping, true);
+	set_urgent(w, true);
 	pthread_mutex_unlock(&w->lock);
 	wake(w);
 	pthread_join(w->thread, NULL);
