@@ -372,6 +372,7 @@ void weir_writer_stop(struct weir_writer *w)
 	pthread_mutex_lock(&w->lock);
 	atomic_store(&w->stopping, true);
 	set_urgent(w, true);
+	set_urgent(w, true);
 	pthread_mutex_unlock(&w->lock);
 	wake(w);
 	pthread_join(w->thread, NULL);

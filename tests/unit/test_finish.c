@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Claims about what a finished request becomes.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/finish.h"
+
+static const char card_json[] = "{\"version\":\"1\",\"effective_from\":\"2020-01-01T00:00:00Z\","
+				"\"models\":[{\"match\":\"llama*\","
+				"\"price\":{\"input\":\"0.5\",\"output\":\"1.5\",\"per\":1000}}]}";
+
+static const struct weir_terms terms = { .name = "acme", .live = true, .credit = WEIR_CREDIT_HARD };
+
+static struct weir_rec_end end_record(void)
+{
+	return (struct weir_rec_end){
+		.h = { .type = WEIR_REC_END,
+		       .flags = WEIR_END_RESPONSE,
+		       .slot = 5,
+		       .ordinal = 2,
+		       .time_ns = 3000 },
+		.started_ns = 1000,
+		.started_wall_ns = UINT64_C(1795000000000000000),
+		.reserved_nano = 9,
+		.tenant = 4,
+		.wallet = 4,
+	};
+}
+
+static void answer(struct weir_open *o, struct weir_rec_end *e, const char *text)
+{
+	memset(o, 0, sizeof(*o));
+	strcpy(o->method, "POST /v");
+	memcpy(o->path, "/v1/chat/completions?x=1 HTTP/1.1\r\n", 36);
+	o->body_bytes = 80;
+	weir_response_init(&o->response, false);
+	weir_response_feed(&o->response, text, strlen(text));
+	o->offset = e->response_bytes = strlen(text);
+}
+
+static struct weir_row finish(const struct weir_open *o, const struct weir_rec_end *e)
+{
+	struct weir_card *card = NULL;
+	struct weir_error err;
+	struct weir_row row;
+
+	if (weir_card_parse(card_json, "test", &card, &err))
+		fail_msg("%s", err.text);
+	card->id = 1;
+	weir_finish(o, e, &terms, &card, 1, 0xabcd, &row);
+	weir_card_free(card);
+	return row;
+}
+
+/* A whole answer with this body; `more` bytes of it do not come. */
+static const char *ok(const char *body, int more)
+{
+	static char text[1024];
+
+	snprintf(text, sizeof(text),
+		 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+		 "%zu\r\n\r\n%s",
+		 strlen(body) + more, body);
+	return text;
+}
+
+#define BODY                                                                                       \
+	"{\"id\":\"chatcmpl-1\",\"model\":\"llama-3\",\"choices\":[{\"finish_reason\":\"stop\"}]," \
+	"\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":4,\"total_tokens\":14}}"
+
+static void a_reported_answer_is_priced(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	answer(&o, &e, ok(BODY, 0));
+	struct weir_row r = finish(&o, &e);
+
+	assert_int_equal(r.status, 200);
+	assert_int_equal(r.usage_source, WEIR_USAGE_REPORTED);
+	assert_int_equal(r.usage.input, 10);
+	assert_int_equal(r.usage.output, 4);
+	assert_int_equal(r.price_nano, 10 * 500000 + 4 * 1500000);
+	assert_int_equal(r.flags, WEIR_ROW_BILLABLE | WEIR_ROW_POSTED);
+	assert_string_equal(r.method, "POST");
+	assert_string_equal(r.path, "/v1/chat/completions");
+	assert_int_equal(r.ended_wall_ns - r.started_wall_ns, 2000);
+}
+
+static void done_twice_it_is_the_same_row(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	answer(&o, &e, ok(BODY, 0));
+	struct weir_row a = finish(&o, &e), b = finish(&o, &e);
+
+	assert_memory_equal(&a, &b, sizeof(a));
+}
+
+static void ids_sort_by_start_and_tell_requests_apart(void **state)
+{
+	struct weir_id a, b, c, d;
+
+	weir_request_id(100, 1, 9, 9, &a);
+	weir_request_id(101, 1, 0, 0, &b);
+	weir_request_id(101, 1, 0, 1, &c);
+	weir_request_id(101, 1, 1, 0, &d);
+	assert_true(memcmp(&a, &b, sizeof(a)) < 0);
+	assert_true(memcmp(&b, &c, sizeof(a)) < 0);
+	assert_true(memcmp(&c, &d, sizeof(a)) < 0);
+}
+
+static void an_error_costs_nothing(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	answer(&o, &e, "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n");
+	struct weir_row r = finish(&o, &e);
+
+	assert_int_equal(r.status, 500);
+	assert_int_equal(r.price_nano, 0);
+	assert_int_equal(r.flags & WEIR_ROW_BILLABLE, 0);
+	assert_int_equal(r.reserved_nano, 9); /* given back all the same */
+}
+
+static void no_answer_at_all_costs_nothing(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	e.h.flags = WEIR_END_CLOSE;
+	answer(&o, &e, "");
+	struct weir_row r = finish(&o, &e);
+
+	assert_int_equal(r.status, 0);
+	assert_int_equal(r.price_nano, 0);
+}
+
+static void an_unknown_model_is_marked_and_not_guessed(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	answer(&o, &e,
+	       ok("{\"model\":\"other\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,"
+		  "\"completion_tokens\":1}}",
+		  0));
+	struct weir_row r = finish(&o, &e);
+
+	assert_int_equal(r.price_nano, 0);
+	assert_true(r.flags & WEIR_ROW_UNPRICED);
+}
+
+static void a_lost_request_record_is_partial_and_releases_its_reservation(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_row r = finish(NULL, &e);
+
+	assert_int_equal(r.usage_source, WEIR_USAGE_PARTIAL);
+	assert_int_equal(r.reserved_nano, 9);
+	assert_int_equal(r.usage.output, WEIR_UNKNOWN);
+}
+
+static void bytes_that_were_never_shipped_make_it_partial(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	answer(&o, &e, ok(BODY, 1000));
+	e.response_bytes += 1000;
+	e.lost_bytes = 1000;
+	struct weir_row r = finish(&o, &e);
+
+	assert_int_equal(r.usage_source, WEIR_USAGE_PARTIAL);
+	assert_true(r.flags & WEIR_ROW_LOST_BYTES);
+}
+
+static void cached_tokens_weigh_what_the_tier_says(void **state)
+{
+	struct weir_usage u = { .input = 10,
+				.cache_read = 3,
+				.cache_write = 2,
+				.output = WEIR_UNKNOWN,
+				.reasoning = 1 };
+
+	assert_int_equal(weir_counted_tokens(&u, 0), 13);
+	assert_int_equal(weir_counted_tokens(&u, 1000000), 16);
+	assert_int_equal(weir_counted_tokens(&u, 500000), 15); /* 1.5, rounded up */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_reported_answer_is_priced),
+		cmocka_unit_test(done_twice_it_is_the_same_row),
+		cmocka_unit_test(ids_sort_by_start_and_tell_requests_apart),
+		cmocka_unit_test(an_error_costs_nothing),
+		cmocka_unit_test(no_answer_at_all_costs_nothing),
+		cmocka_unit_test(an_unknown_model_is_marked_and_not_guessed),
+		cmocka_unit_test(a_lost_request_record_is_partial_and_releases_its_reservation),
+		cmocka_unit_test(bytes_that_were_never_shipped_make_it_partial),
+		cmocka_unit_test(cached_tokens_weigh_what_the_tier_says),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Claims about the memory that outlives the agent.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/state.h"
+
+struct file {
+	char dir[32];
+	char path[48];
+};
+
+static int setup(void **state)
+{
+	static struct file f;
+
+	strcpy(f.dir, "/tmp/weir-state-XXXXXX");
+	if (!mkdtemp(f.dir))
+		return -1;
+	snprintf(f.path, sizeof(f.path), "%s/x.state", f.dir);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct file *f = *state;
+
+	unlink(f->path);
+	rmdir(f->dir);
+	return 0;
+}
+
+static struct weir_state *open_it(struct file *f, uint64_t maps_id)
+{
+	struct weir_state *s = NULL;
+	struct weir_error err;
+
+	if (weir_state_open(f->path, maps_id, 64, &s, &err))
+		fail_msg("%s", err.text);
+	return s;
+}
+
+static struct weir_row row(int n)
+{
+	struct weir_row r = { .tenant = n };
+
+	return r;
+}
+
+static void a_copy_counts_once_it_is_flipped_and_not_before(void **state)
+{
+	struct weir_state *s = open_it(*state, 1);
+
+	weir_state_spare(s, 7)->next_pos = 100;
+	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 0);
+	weir_state_flip(s, 7);
+	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 100);
+	assert_int_equal(weir_state_open_of(s, 8)->next_pos, 0);
+	weir_state_close(s);
+}
+
+static void parsers_and_rows_outlive_the_process(void **state)
+{
+	struct weir_state *s = open_it(*state, 1);
+	struct weir_row r = row(3);
+	size_t n = 10;
+
+	weir_state_spare(s, 7)->next_pos = 100;
+	weir_state_flip(s, 7);
+	assert_true(weir_state_put_row(s, &r));
+	weir_state_close(s);
+	assert_false(weir_state_file_empty(((struct file *)*state)->path));
+	s = open_it(*state, 1);
+	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 100);
+
+	struct weir_row_source q = weir_state_row_source(s);
+
+	assert_int_equal(q.peek(q.ctx, &n)->tenant, 3);
+	assert_int_equal(n, 1);
+	q.pop(q.ctx, 1);
+	weir_state_close(s);
+	assert_true(weir_state_file_empty(((struct file *)*state)->path));
+}
+
+/* A new set of maps begins its ring at 0 again: positions of the old one mean nothing. */
+static void new_maps_forget_parsers_and_keep_rows(void **state)
+{
+	struct weir_state *s = open_it(*state, 1);
+	struct weir_row r = row(3);
+
+	weir_state_spare(s, 7)->next_pos = 100;
+	weir_state_flip(s, 7);
+	weir_state_put_row(s, &r);
+	weir_state_close(s);
+	s = open_it(*state, 2);
+	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 0);
+	assert_int_equal(weir_state_rows(s), 1);
+	weir_state_close(s);
+}
+
+static void the_queue_refuses_when_full_and_keeps_order_over_the_wrap(void **state)
+{
+	struct weir_state *s = open_it(*state, 1);
+	struct weir_row_source q = weir_state_row_source(s);
+	int put = 0, got = 0, room = 0;
+	struct weir_row r;
+
+	while (r = row(room), weir_state_put_row(s, &r))
+		room++;
+	assert_true(room > 4096);
+	put = room;
+	for (int round = 0; round < 3 * room / 1000; round++) {
+		size_t n = 1000;
+		const struct weir_row *rows = q.peek(q.ctx, &n);
+
+		assert_true(n > 0 && n <= 1000);
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(rows[i].tenant, got++);
+		q.pop(q.ctx, n);
+		for (size_t i = 0; i < n; i++) {
+			r = row(put++);
+			assert_true(weir_state_put_row(s, &r));
+		}
+		r = row(0);
+		assert_false(weir_state_put_row(s, &r));
+	}
+	weir_state_close(s);
+}
+
+static void a_file_of_another_layout_is_refused_and_said(void **state)
+{
+	struct file *f = *state;
+	struct weir_state *s = open_it(f, 1);
+	struct weir_error err;
+	uint32_t other = 99;
+	FILE *file;
+
+	weir_state_close(s);
+	file = fopen(f->path, "r+");
+	assert_non_null(file);
+	fseek(file, 8, SEEK_SET);
+	fwrite(&other, sizeof(other), 1, file);
+	fclose(file);
+	assert_int_not_equal(weir_state_open(f->path, 1, 64, &s, &err), 0);
+	assert_non_null(strstr(err.text, "another version"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_copy_counts_once_it_is_flipped_and_not_before,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(parsers_and_rows_outlive_the_process, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(new_maps_forget_parsers_and_keep_rows, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(
+			the_queue_refuses_when_full_and_keeps_order_over_the_wrap, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_file_of_another_layout_is_refused_and_said, setup,
+						teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
