@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The publisher's thread. It keeps a window of events in flight, in ledger
- * order. When one fails (no ack within 3 s, an error, the connection gone) it
+ * order. When one fails (no ack within 3 s, an error, a new connection) it
  * sends nothing new until all the others are answered, then sends the failed
  * ones again, in order: later events get ahead of an earlier one only where
  * the server itself took them so. The cursor follows the window's end and is
@@ -36,6 +36,8 @@
 #define CURSOR_EVERY_NS	 UINT64_C(1000000000)
 #define RETRY_MIN_NS	 UINT64_C(100000000)
 #define RETRY_MAX_NS	 UINT64_C(5000000000)
+#define CONNECT_MS	 2000
+#define CONNECT_AGAIN_NS UINT64_C(300000000)
 #define CHECK_AGAIN_NS	 UINT64_C(2000000000) /* a stream that was not ready */
 #define DENIALS_EVERY_NS UINT64_C(250000000)
 #define NOBODY		 "~nobody" /* no tenant can be called so */
@@ -73,8 +75,10 @@ struct weir_publisher {
 
 	/* the thread's own */
 	struct weir_reader *reader;
-	natsConnection *nc;
+	natsConnection *nc; /* NULL: not connected */
 	jsCtx *js;
+	char unreachable[64]; /* why the last attempt to connect failed */
+	uint64_t connect_at_ns;
 	bool ready[2];
 	char problem[2][256];
 	char ledger_problem[256];
@@ -88,19 +92,25 @@ struct weir_publisher {
 
 /* ----------------------------------------------------------- acknowledgements */
 
+/* Answers come in order but for failures: the first look nearly always finds it. */
+static struct slot *find_sent(struct weir_publisher *p, const natsMsg *msg)
+{
+	for (uint64_t i = p->head; i != p->tail; i++) {
+		struct slot *s = &p->window[i & WEIR_PUBLISHER_MASK];
+
+		if (s->state == SLOT_SENT && s->msg == msg)
+			return s;
+	}
+	return NULL;
+}
+
 static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void *closure)
 {
 	struct weir_publisher *p = closure;
-	struct slot *s = NULL;
+	struct slot *s;
 
 	pthread_mutex_lock(&p->lock);
-	/* Answers come in order but for failures: the first look nearly always finds it. */
-	for (uint64_t i = p->head; i != p->tail && !s; i++) {
-		struct slot *at = &p->window[i & WEIR_PUBLISHER_MASK];
-
-		if (at->state == SLOT_SENT && at->msg == msg)
-			s = at;
-	}
+	s = find_sent(p, msg);
 	if (s && pa) {
 		s->state = SLOT_DONE;
 		s->msg = NULL;
@@ -312,11 +322,11 @@ static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
 
 /* -------------------------------------------------------------------- connection */
 
-static void on_connected(natsConnection *nc, void *closure)
-{
-}
-
-static int connect_nats(struct weir_publisher *p, struct weir_error *err)
+/* The library may not reconnect by itself: what it still held for the old
+ * connection it would send over the new one, ahead of older events that are lost
+ * and sent again. So each connection is used until it breaks, and then a new one
+ * is made. */
+static natsStatus open_connection(struct weir_publisher *p)
 {
 	natsOptions *o = NULL;
 	jsOptions jo;
@@ -327,34 +337,93 @@ static int connect_nats(struct weir_publisher *p, struct weir_error *err)
 	if (s == NATS_OK)
 		s = natsOptions_SetName(o, "weir-agent");
 	if (s == NATS_OK)
-		s = natsOptions_SetMaxReconnect(o, -1);
+		s = natsOptions_SetAllowReconnect(o, false);
 	if (s == NATS_OK)
-		s = natsOptions_SetReconnectWait(o, 500);
+		s = natsOptions_SetTimeout(o, CONNECT_MS);
 	if (s == NATS_OK)
-		s = natsOptions_SetTimeout(o, 2000);
-	if (s == NATS_OK)
-		s = natsOptions_SetPingInterval(o, 10000);
-	/* What cannot be sent now is our window's business: a buffer that the library
-	 * sends later would let newer events overtake older ones. */
-	if (s == NATS_OK)
-		s = natsOptions_SetReconnectBufSize(o, 1);
-	/* With a callback, and only then, connecting goes on in the background. */
-	if (s == NATS_OK)
-		s = natsOptions_SetRetryOnFailedConnect(o, true, on_connected, NULL);
+		s = natsOptions_SetPingInterval(o, 5000);
 	if (s == NATS_OK)
 		s = natsConnection_Connect(&p->nc, o);
 	natsOptions_Destroy(o);
-	if (s != NATS_OK && s != NATS_NOT_YET_CONNECTED)
-		return weir_fail(err, EINVAL, "nats: %s: %s; check \"nats\" in agent.json",
-				 p->where, natsStatus_GetText(s));
 	jsOptions_Init(&jo);
 	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
 	jo.PublishAsync.AckHandler = on_ack;
 	jo.PublishAsync.AckHandlerClosure = p;
-	s = natsConnection_JetStream(&p->js, p->nc, &jo);
-	if (s != NATS_OK)
-		return weir_fail(err, ENOMEM, "nats: %s: %s", p->where, natsStatus_GetText(s));
-	return 0;
+	if (s == NATS_OK)
+		s = natsConnection_JetStream(&p->js, p->nc, &jo);
+	return s;
+}
+
+/* Take back what the connection left unanswered, rather than wait for its
+ * time-out. Answers already on their way are discarded by the library; the stream
+ * knows those events by id. */
+static void take_back(struct weir_publisher *p)
+{
+	natsMsgList pending = { 0 };
+	size_t sent;
+
+	pthread_mutex_lock(&p->lock);
+	sent = p->n_sent;
+	pthread_mutex_unlock(&p->lock);
+	/* libnats 3.4.1 follows a NULL pointer where nothing was ever published. */
+	if (!sent || js_PublishAsyncGetPendingList(&pending, p->js) != NATS_OK)
+		return;
+	pthread_mutex_lock(&p->lock);
+	for (int i = 0; i < pending.Count; i++) {
+		struct slot *s = find_sent(p, pending.Msgs[i]);
+
+		if (!s)
+			continue;
+		s->state = SLOT_FAILED;
+		pending.Msgs[i] = NULL; /* the slot's now */
+		p->n_sent--;
+		p->n_failed++;
+		p->status.retried++;
+	}
+	snprintf(p->failure, sizeof(p->failure), "the connection was lost");
+	pthread_mutex_unlock(&p->lock);
+	natsMsgList_Destroy(&pending);
+}
+
+static void close_connection(struct weir_publisher *p)
+{
+	if (p->js)
+		take_back(p);
+	jsCtx_Destroy(p->js);
+	natsConnection_Destroy(p->nc);
+	p->js = NULL;
+	p->nc = NULL;
+	p->ready[0] = p->ready[1] = false;
+	p->check_at_ns = 0;
+}
+
+/* True while there is a connection; makes one if it is time to. */
+static bool keep_connected(struct weir_publisher *p, uint64_t now_ns)
+{
+	natsStatus s;
+
+	if (p->nc && natsConnection_Status(p->nc) == NATS_CONN_STATUS_CONNECTED)
+		return true;
+	if (p->nc) {
+		weir_log(WEIR_WARN, "nats: connection to %s lost, trying again", p->where);
+		close_connection(p);
+	}
+	if (now_ns < p->connect_at_ns)
+		return false;
+	s = open_connection(p);
+	if (s == NATS_OK) {
+		weir_log(WEIR_NOTE, "nats: connected to %s", p->where);
+		p->unreachable[0] = 0;
+		return true;
+	}
+	close_connection(p);
+	if (strcmp(p->unreachable, natsStatus_GetText(s)))
+		weir_log(WEIR_WARN,
+			 "nats: %s: %s; trying again for ever, events wait in the ledger", p->where,
+			 natsStatus_GetText(s));
+	snprintf(p->unreachable, sizeof(p->unreachable), "%s", natsStatus_GetText(s));
+	p->connect_at_ns = weir_mono_ns() + CONNECT_AGAIN_NS;
+	return false;
 }
 
 static void check_streams(struct weir_publisher *p, uint64_t now_ns)
@@ -464,9 +533,10 @@ static void update_status(struct weir_publisher *p, bool connected)
 	}
 	if (!connected)
 		snprintf(p->status.warning, sizeof(p->status.warning),
-			 "NATS: %.128s does not answer; %" PRIu64
+			 "NATS: %.100s: %s; %" PRIu64
 			 " events wait in the ledger, trying again for ever",
-			 p->where, p->status.backlog);
+			 p->where, p->unreachable[0] ? p->unreachable : "not connected",
+			 p->status.backlog);
 	else if (p->problem[0][0] || p->problem[1][0])
 		snprintf(p->status.warning, sizeof(p->status.warning), "%s",
 			 p->problem[0][0] ? p->problem[0] : p->problem[1]);
@@ -509,28 +579,12 @@ static bool finished(struct weir_publisher *p, uint64_t now_ns)
 static void *run(void *arg)
 {
 	struct weir_publisher *p = arg;
-	bool was_connected = false, told = false;
 
 	for (;;) {
 		uint64_t now_ns = weir_mono_ns();
-		bool connected = natsConnection_Status(p->nc) == NATS_CONN_STATUS_CONNECTED;
+		bool connected = keep_connected(p, now_ns);
 		bool stopping;
 
-		if (connected != was_connected) {
-			weir_log(WEIR_NOTE,
-				 connected ? "nats: connected to %s"
-					   : "nats: connection to %s lost, trying again",
-				 p->where);
-			p->ready[0] = p->ready[1] = false;
-			p->check_at_ns = 0;
-		} else if (!connected && !told) {
-			weir_log(WEIR_WARN,
-				 "nats: %s is not there yet; metering goes on, "
-				 "events wait in the ledger",
-				 p->where);
-		}
-		told = true;
-		was_connected = connected;
 		pthread_mutex_lock(&p->lock);
 		stopping = p->stop;
 		pthread_mutex_unlock(&p->lock);
@@ -572,8 +626,6 @@ int weir_publisher_start(const char *url, const char *node, const struct weir_ag
 	r = weir_reader_open(view->db_path, &p->reader, err);
 	if (!r)
 		r = weir_reader_cursor(p->reader, CURSOR, &p->status.seq, err);
-	if (!r)
-		r = connect_nats(p, err);
 	p->stored_seq = p->status.seq;
 	p->next_seq = p->status.seq + 1;
 	if (!r) {
@@ -582,8 +634,6 @@ int weir_publisher_start(const char *url, const char *node, const struct weir_ag
 			weir_fail(err, -r, "nats: cannot start a thread: %s", strerror(-r));
 	}
 	if (r) {
-		jsCtx_Destroy(p->js);
-		natsConnection_Destroy(p->nc);
 		weir_reader_close(p->reader);
 		free(p);
 		return r;
@@ -645,9 +695,8 @@ void weir_publisher_stop(struct weir_publisher *p, unsigned drain_ms)
 	pthread_cond_signal(&p->cond);
 	pthread_mutex_unlock(&p->lock);
 	pthread_join(p->thread, NULL);
+	close_connection(p);
 	quiet = wait_for_answers(p);
-	jsCtx_Destroy(p->js);
-	natsConnection_Destroy(p->nc);
 	weir_reader_close(p->reader);
 	weir_text_free(&p->text);
 	if (!quiet) {

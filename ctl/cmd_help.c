@@ -40,7 +40,7 @@ static void help_all(void)
 	printf("weirctl: limits and metering of the inference server on this host\n\n");
 	for (size_t i = 0; i < ctl_n_commands; i++) {
 		usage_of(&ctl_commands[i], usage, sizeof(usage));
-		printf("  %-24s %s\n", usage, ctl_commands[i].summary);
+		printf("  %-28s %s\n", usage, ctl_commands[i].summary);
 	}
 	printf("\nEverywhere:\n");
 	for (const struct ctl_option *o = ctl_global_options; o->name; o++)

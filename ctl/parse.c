@@ -70,7 +70,7 @@ static int no_such_verb(const char *noun, const char *verb)
 			 verbs[0] ? ", " : "", ctl_commands[i].verb);
 	}
 	if (!verb)
-		return ctl_fail(CTL_USAGE, "%s: what about it? %s", noun, verbs);
+		return ctl_fail(CTL_USAGE, "%s: which of %s?", noun, verbs);
 	if (s.best)
 		return ctl_fail(CTL_USAGE, "%s %.64s: no such command (did you mean \"%s\"?)", noun,
 				verb, s.best);

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Claims about the publisher, against Debian's nats-server on a loopback port of
+ * its own: each ledger entry is on the stream once and in order, whatever dies.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <nats/nats.h>
+
+#include "fake_agent.h"
+
+#include "agent/ledger_read.h"
+#include "agent/publisher.h"
+
+#define PATIENCE_MS 20000
+
+static struct fake *f;
+static struct weir_publisher *p;
+static pid_t server;
+static char url[64], port[16], store[96];
+
+static void pause_ms(unsigned ms)
+{
+	struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+static bool can_connect(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool ok;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ok = !connect(fd, (struct sockaddr *)&a, sizeof(a));
+	close(fd);
+	return ok;
+}
+
+static void pick_port(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	close(fd);
+	snprintf(port, sizeof(port), "%u", ntohs(a.sin_port));
+	snprintf(url, sizeof(url), "nats://127.0.0.1:%s", port);
+}
+
+static void server_start(void)
+{
+	server = fork();
+	assert_true(server >= 0);
+	if (!server) {
+		int null = open("/dev/null", O_WRONLY);
+
+		dup2(null, 1);
+		dup2(null, 2);
+		execlp("nats-server", "nats-server", "-a", "127.0.0.1", "-p", port, "-js", "-sd",
+		       store, (char *)NULL);
+		execl("/usr/sbin/nats-server", "nats-server", "-a", "127.0.0.1", "-p", port, "-js",
+		      "-sd", store, (char *)NULL);
+		_exit(127);
+	}
+	for (unsigned ms = 0; !can_connect(); ms += 10) {
+		assert_true(ms < PATIENCE_MS);
+		assert_int_equal(waitpid(server, NULL, WNOHANG), 0);
+		pause_ms(10);
+	}
+}
+
+static void server_end(int sig)
+{
+	if (server <= 0)
+		return;
+	kill(server, sig);
+	waitpid(server, NULL, 0);
+	server = 0;
+}
+
+static void on_commit(void *ctx, struct weir_ledger *l, uint64_t newest)
+{
+	if (p)
+		weir_publisher_wake(p);
+}
+
+static int setup(void **state)
+{
+	const struct weir_writer_options o = { .on_commit = on_commit };
+
+	p = NULL;
+	f = fake_new(&o);
+	snprintf(store, sizeof(store), "%s/nats", f->dir);
+	pick_port();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct weir_publisher *last = p;
+
+	/* The writer may be in on_commit. */
+	p = NULL;
+	weir_publisher_stop(last, 0);
+	server_end(SIGTERM);
+	fake_free(f);
+	return 0;
+}
+
+static void publisher_start(void)
+{
+	struct weir_error err = { "" };
+	struct weir_publisher *made;
+
+	if (weir_publisher_start(url, "gpu-01", &f->view, &made, &err))
+		fail_msg("%s", err.text);
+	p = made;
+}
+
+static void publisher_end(unsigned drain_ms)
+{
+	struct weir_publisher *last = p;
+
+	p = NULL;
+	weir_publisher_stop(last, drain_ms);
+}
+
+static struct weir_publisher_status status(void)
+{
+	struct weir_publisher_status s;
+
+	weir_publisher_status(p, &s);
+	return s;
+}
+
+static void wait_drained(void)
+{
+	for (unsigned ms = 0;; ms += 5) {
+		struct weir_publisher_status s = status();
+
+		if (s.connected && !s.backlog)
+			return;
+		if (ms >= PATIENCE_MS)
+			fail_msg("backlog %llu, connected %d: %s", (unsigned long long)s.backlog,
+				 s.connected, s.warning);
+		pause_ms(5);
+	}
+}
+
+static void wait_warning(const char *words)
+{
+	for (unsigned ms = 0; !strstr(status().warning, words); ms += 5) {
+		if (ms >= PATIENCE_MS)
+			fail_msg("no warning of \"%s\", but: %s", words, status().warning);
+		pause_ms(5);
+	}
+}
+
+/* ------------------------------------------------- a look at the stream from outside */
+
+static natsConnection *nc;
+static jsCtx *js;
+
+static void look(void)
+{
+	assert_int_equal(natsConnection_ConnectTo(&nc, url), NATS_OK);
+	assert_int_equal(natsConnection_JetStream(&js, nc, NULL), NATS_OK);
+}
+
+static void look_away(void)
+{
+	jsCtx_Destroy(js);
+	natsConnection_Destroy(nc);
+}
+
+static uint64_t stream_messages(const char *name)
+{
+	jsStreamInfo *si = NULL;
+	uint64_t n;
+
+	assert_int_equal(js_GetStreamInfo(&si, js, name, NULL, NULL), NATS_OK);
+	n = si->State.Msgs;
+	jsStreamInfo_Destroy(si);
+	return n;
+}
+
+/* The stream holds exactly the usage entries of the ledger, in its order. */
+static int compare(const struct weir_entry *e, void *ctx)
+{
+	uint64_t *at = ctx;
+	natsMsg *m = NULL;
+	char id[33], want[64];
+	const char *got = NULL;
+
+	assert_int_equal(js_GetMsg(&m, js, "METER", ++*at, NULL, NULL), NATS_OK);
+	weir_hex(e->id.b, sizeof(e->id.b), id);
+	assert_int_equal(natsMsgHeader_Get(m, "Nats-Msg-Id", &got), NATS_OK);
+	assert_string_equal(got, id);
+	snprintf(want, sizeof(want), "meter.v1.%s.gpu-01", e->tenant_name);
+	assert_string_equal(natsMsg_GetSubject(m), want);
+	assert_non_null(memmem(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m), id, 32));
+	natsMsg_Destroy(m);
+	return 0;
+}
+
+static void assert_stream_is_the_ledger(void)
+{
+	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE };
+	struct weir_reader *r = NULL;
+	uint64_t n = 0;
+
+	look();
+	assert_int_equal(weir_reader_open(f->db, &r, NULL), 0);
+	assert_int_equal(weir_reader_entries(r, &q, compare, &n, NULL), 0);
+	assert_int_equal(stream_messages("METER"), n);
+	weir_reader_close(r);
+	look_away();
+}
+
+/* ------------------------------------------------------------------------- claims */
+
+static int call_grant(struct weir_ledger *l, void *arg)
+{
+	struct weir_grant g = { .tenant = 1, .amount_nano = 5, .key = "g" };
+	uint64_t seq;
+	bool repeated;
+
+	return weir_ledger_grant(l, &g, &seq, &repeated, NULL);
+}
+
+static void every_entry_is_published_once_and_in_order(void **state)
+{
+	server_start();
+	fake_requests(f, 1, 0, 1500);
+	publisher_start();
+	assert_int_equal(weir_writer_call(f->view.writer, call_grant, NULL), 0);
+	fake_requests(f, 2, 5000, 2500);
+	wait_drained();
+	assert_int_equal(status().acked, 4000);
+	assert_int_equal(status().retried, 0);
+	assert_string_equal(status().warning, "");
+	assert_stream_is_the_ledger();
+}
+
+static void a_restarted_publisher_goes_on_where_it_was(void **state)
+{
+	server_start();
+	publisher_start();
+	fake_requests(f, 1, 0, 300);
+	wait_drained();
+	publisher_end(1000);
+	fake_requests(f, 1, 1000, 20);
+	publisher_start();
+	wait_drained();
+	assert_int_equal(status().acked, 20);
+	assert_stream_is_the_ledger();
+}
+
+static int call_forget(struct weir_ledger *l, void *arg)
+{
+	return weir_ledger_cursor_set(l, "nats", *(uint64_t *)arg, NULL);
+}
+
+static void what_is_published_again_is_not_stored_again(void **state)
+{
+	uint64_t zero = 0;
+
+	server_start();
+	publisher_start();
+	fake_requests(f, 1, 0, 300);
+	wait_drained();
+	publisher_end(1000);
+	/* As after a crash before the cursor was stored. */
+	assert_int_equal(weir_writer_call(f->view.writer, call_forget, &zero), 0);
+	publisher_start();
+	wait_drained();
+	assert_int_equal(status().acked, 300);
+	assert_stream_is_the_ledger();
+}
+
+static void without_nats_the_backlog_waits(void **state)
+{
+	publisher_start();
+	fake_requests(f, 1, 0, 50);
+	assert_int_equal(status().backlog, 50);
+	wait_warning("NATS");
+	assert_non_null(strstr(status().warning, port));
+	assert_false(status().connected);
+	server_start();
+	wait_drained();
+	assert_stream_is_the_ledger();
+}
+
+static void a_killed_server_loses_and_doubles_nothing(void **state)
+{
+	unsigned at = 0;
+
+	server_start();
+	publisher_start();
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 10; i++) {
+			fake_requests(f, 1, at, 200);
+			at += 200;
+			if (i == 3 + round)
+				server_end(SIGKILL);
+		}
+		server_start();
+	}
+	wait_drained();
+	assert_stream_is_the_ledger();
+}
+
+static void stopping_publishes_what_there_is(void **state)
+{
+	server_start();
+	publisher_start();
+	wait_drained();
+	fake_requests(f, 1, 0, 2000);
+	publisher_end(10000);
+	assert_stream_is_the_ledger();
+}
+
+static void stopping_without_nats_is_quick(void **state)
+{
+	uint64_t before;
+
+	publisher_start();
+	fake_requests(f, 1, 0, 10);
+	wait_warning("NATS");
+	before = weir_mono_ns();
+	publisher_end(5000);
+	assert_true(weir_mono_ns() - before < UINT64_C(3000000000));
+}
+
+static void make_stream(const char *name, const char *subject, int64_t dedup_ns)
+{
+	const char *subjects[1] = { subject };
+	jsStreamConfig c;
+
+	look();
+	jsStreamConfig_Init(&c);
+	c.Name = name;
+	c.Subjects = subjects;
+	c.SubjectsLen = 1;
+	c.Duplicates = dedup_ns;
+	assert_int_equal(js_AddStream(NULL, js, &c, NULL, NULL), NATS_OK);
+	look_away();
+}
+
+static void a_stream_that_forgets_ids_soon_is_reported_and_left_alone(void **state)
+{
+	jsStreamInfo *si = NULL;
+
+	server_start();
+	make_stream("METER", "meter.v1.>", INT64_C(120000000000));
+	publisher_start();
+	fake_requests(f, 1, 0, 10);
+	wait_drained();
+	wait_warning("METER remembers ids for 120 s");
+	assert_stream_is_the_ledger();
+	look();
+	assert_int_equal(js_GetStreamInfo(&si, js, "METER", NULL, NULL), NATS_OK);
+	assert_int_equal(si->Config->Duplicates, INT64_C(120000000000));
+	jsStreamInfo_Destroy(si);
+	look_away();
+}
+
+static void a_stream_of_other_subjects_holds_events_back(void **state)
+{
+	server_start();
+	make_stream("METER", "other.>", 0);
+	publisher_start();
+	fake_requests(f, 1, 0, 10);
+	wait_warning("METER does not take meter.v1.>");
+	assert_false(status().stream_ok);
+	assert_int_equal(status().backlog, 10);
+	look();
+	assert_int_equal(stream_messages("METER"), 0);
+	assert_int_equal(js_DeleteStream(js, "METER", NULL, NULL), NATS_OK);
+	look_away();
+	wait_drained();
+	assert_stream_is_the_ledger();
+}
+
+static void a_deleted_stream_is_made_again_and_publishing_goes_on(void **state)
+{
+	server_start();
+	publisher_start();
+	fake_requests(f, 1, 0, 10);
+	wait_drained();
+	look();
+	assert_int_equal(js_DeleteStream(js, "METER", NULL, NULL), NATS_OK);
+	look_away();
+	fake_requests(f, 1, 100, 10);
+	wait_drained();
+	look();
+	assert_int_equal(stream_messages("METER"), 10);
+	look_away();
+}
+
+static void refusals_are_published_by_the_second(void **state)
+{
+	struct weir_rec_deny rec = { .wall_ns = weir_wall_ns(),
+				     .tenant = 1,
+				     .reason = WEIR_DENY_REQUESTS,
+				     .count = 1,
+				     .limit = 60 };
+	natsMsg *m = NULL;
+	const char *data;
+
+	server_start();
+	publisher_start();
+	wait_drained();
+	weir_denials_note(f->view.denials, &rec);
+	rec.reason = WEIR_DENY_UNKNOWN_KEY;
+	rec.tenant = WEIR_NO_TENANT;
+	weir_denials_note(f->view.denials, &rec);
+	pthread_mutex_lock(&f->lock);
+	f->denied[1][WEIR_DENY_REQUESTS] = 17;
+	pthread_mutex_unlock(&f->lock);
+	for (unsigned ms = 0; status().denied < 2; ms += 5) {
+		assert_true(ms < PATIENCE_MS);
+		pause_ms(5);
+	}
+	look();
+	assert_int_equal(stream_messages("DENY"), 2);
+	assert_int_equal(js_GetLastMsg(&m, js, "DENY", "deny.v1.acme.gpu-01", NULL, NULL), NATS_OK);
+	data = natsMsg_GetData(m);
+	assert_non_null(memmem(data, (size_t)natsMsg_GetDataLength(m), "\"count\":17", 10));
+	natsMsg_Destroy(m);
+	assert_int_equal(js_GetLastMsg(&m, js, "DENY", "deny.v1.~nobody.gpu-01", NULL, NULL),
+			 NATS_OK);
+	natsMsg_Destroy(m);
+	look_away();
+}
+
+static void a_wrong_url_is_a_warning(void **state)
+{
+	snprintf(url, sizeof(url), "nats://somebody:secret@127.0.0.1:port");
+	publisher_start();
+	wait_warning("127.0.0.1:port");
+	assert_null(strstr(status().warning, "secret"));
+}
+
+int main(void)
+{
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CLAIM(every_entry_is_published_once_and_in_order),
+		CLAIM(a_restarted_publisher_goes_on_where_it_was),
+		CLAIM(what_is_published_again_is_not_stored_again),
+		CLAIM(without_nats_the_backlog_waits),
+		CLAIM(a_killed_server_loses_and_doubles_nothing),
+		CLAIM(stopping_publishes_what_there_is),
+		CLAIM(stopping_without_nats_is_quick),
+		CLAIM(a_stream_that_forgets_ids_soon_is_reported_and_left_alone),
+		CLAIM(a_stream_of_other_subjects_holds_events_back),
+		CLAIM(a_deleted_stream_is_made_again_and_publishing_goes_on),
+		CLAIM(refusals_are_published_by_the_second),
+		CLAIM(a_wrong_url_is_a_warning),
+	};
+	int failed;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	nats_Close();
+	return failed;
+}
