@@ -173,10 +173,12 @@ weir_inline void weir_head_step(struct weir_head *h)
 		h->first_line_len = lf ? lf : 1;
 	weir_u32 header = h->header;
 
-	weir_opaque(header);
-	if (header > WEIR_HDR_NONE && header < WEIR_HDR_MAX && !h->value[header].end) {
-		h->value[header].off = h->line;
-		h->value[header].end = lf;
+	if (header != WEIR_HDR_NONE) {
+		weir_opaque(header); /* else both ends are tested in one, which 6.1 cannot follow */
+		if (header < WEIR_HDR_MAX && !h->value[header].end) {
+			h->value[header].off = h->line;
+			h->value[header].end = lf;
+		}
 	}
 	h->pos = lf + 1;
 	h->phase = WEIR_HEAD_NAME;
@@ -254,7 +256,9 @@ weir_inline weir_u32 weir_head_status(const struct weir_head *h)
 	return a * 100 + b * 10 + c;
 }
 
-#define WEIR_NO_LENGTH (~0ULL)
+#define WEIR_NO_LENGTH	  (~0ULL)
+#define WEIR_LENGTH_CHARS 24	    /* digits and blanks of a Content-Length */
+#define WEIR_LENGTH_OVER  (1U << 8) /* in `digits`: no more may come */
 
 /* Content-Length, or WEIR_NO_LENGTH when absent or not a plain number below 10^18. */
 weir_global weir_u64 weir_head_content_length(struct weir_head *h)
@@ -266,10 +270,10 @@ weir_global weir_u64 weir_head_content_length(struct weir_head *h)
 
 	*(volatile weir_u64 *)&h->number = 0;
 	*(volatile weir_u32 *)&h->digits = 0;
-	if (!end)
+	if (!end || end - at > WEIR_LENGTH_CHARS)
 		return WEIR_NO_LENGTH;
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 24; i++) {
+	for (int i = 0; i < WEIR_LENGTH_CHARS; i++) {
 		weir_u32 p = at + i;
 
 		weir_opaque(p);
@@ -277,15 +281,19 @@ weir_global weir_u64 weir_head_content_length(struct weir_head *h)
 			break;
 		weir_u32 c = h->bytes[p];
 
-		if (c == ' ' || c == '\t' || c == '\r')
+		if (c == ' ' || c == '\t' || c == '\r') {
+			/* Behind the number: "1 2" is none. */
+			if (*(volatile weir_u32 *)&h->digits)
+				*(volatile weir_u32 *)&h->digits |= WEIR_LENGTH_OVER;
 			continue;
+		}
 		c -= '0';
-		if (c > 9)
+		if (c > 9 || (*(volatile weir_u32 *)&h->digits & WEIR_LENGTH_OVER))
 			return WEIR_NO_LENGTH;
 		*(volatile weir_u64 *)&h->number = *(volatile weir_u64 *)&h->number * 10 + c;
 		*(volatile weir_u32 *)&h->digits += 1;
 	}
-	weir_u32 digits = *(volatile weir_u32 *)&h->digits;
+	weir_u32 digits = *(volatile weir_u32 *)&h->digits & ~WEIR_LENGTH_OVER;
 
 	return digits && digits <= 18 ? *(volatile weir_u64 *)&h->number : WEIR_NO_LENGTH;
 }
