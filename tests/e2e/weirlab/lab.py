@@ -80,7 +80,8 @@ def _which(tool):
 class Lab:
     node_name = "lab"
 
-    def __init__(self, keep_files=False):
+    def __init__(self, native=True, keep_files=False):
+        """native: the client's end can take what native XDP sends."""
         self.name = f"weir{os.getpid()}x{next(_serial)}"
         self.client_ns, self.server_ns = f"{self.name}c", f"{self.name}s"
         self.instance = self.name
@@ -88,7 +89,7 @@ class Lab:
         self.node = shutil.which(os.environ.get("NODE", "node")) or "node"
         self.nats_url = "nats://127.0.0.1:4222"
         self.agent = self.nats = self.server = self.dir = None
-        self._keep_files = keep_files
+        self._native, self._keep_files = native, keep_files
         self._children = []
         self._undo = contextlib.ExitStack()
         self._lock = threading.Lock()
@@ -128,7 +129,8 @@ class Lab:
             self.ip(ns, "link", "set", "eth0", "up")
         # veth wakes its peer for XDP_TX only where that one runs XDP too (veth_xdp_flush; GRO
         # gives it NAPI, but nobody schedules it).
-        self.add_foreign_xdp("client")
+        if self._native:
+            self.add_foreign_xdp("client")
 
     def close(self):
         """Takes everything down; safe to call twice, and deaf to Ctrl-C meanwhile."""
@@ -317,7 +319,8 @@ class Lab:
     def write_config(self, nats=True, **fields):
         config = {"instance": self.instance, "node": self.node_name, "interfaces": ["eth0"],
                   "services": [{"name": "llm", "port": PORT, "api": "openai"}],
-                  "xdp": "native", "state_dir": str(self.dir / "state"),
+                  "xdp": "native" if self._native else "auto",
+                  "state_dir": str(self.dir / "state"),
                   "control": str(self.control), "http": "127.0.0.1:9477",
                   "policies": str(self.dir / "policies"), "ring_bytes": 4 << 20,
                   "max_tenants": 1024, "max_flows": 8192, **fields}
