@@ -73,38 +73,47 @@ weir_inline weir_u32 weir_word_find(weir_u64 w, weir_u8 c)
 	return ((((hit >> 7) - 1) & WEIR_ONES) * WEIR_ONES) >> 56;
 }
 
+/* Lower case for the letters of a name, by 32 where it has one. Nothing for '-'
+ * and ':', which CR and 1a would turn into. */
+#define WEIR_FOLD(a, b, c, d, e, f, g, h)                                                          \
+	WEIR_WORD((a) ? 32 : 0, (b) ? 32 : 0, (c) ? 32 : 0, (d) ? 32 : 0, (e) ? 32 : 0,            \
+		  (f) ? 32 : 0, (g) ? 32 : 0, (h) ? 32 : 0)
+
 /* Which header does a line start with? Names in any case; *skip: the name's
  * length with its colon. */
 weir_inline weir_u32 weir_head_name(const weir_u8 *p, weir_u32 *skip)
 {
-	weir_u64 w = weir_load64(p) | WEIR_LOWER;
+	weir_u64 raw = weir_load64(p), next;
 
-	switch (w) {
+	switch (raw | WEIR_LOWER) {
 	case WEIR_WORD('a', 'u', 't', 'h', 'o', 'r', 'i', 'z'):
 		*skip = 14;
-		if (((weir_load64(p + 8) | WEIR_LOWER) << 16) ==
-		    WEIR_WORD(0, 0, 'a', 't', 'i', 'o', 'n', ':'))
+		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 0, 0, 0);
+		if (next << 16 == WEIR_WORD(0, 0, 'a', 't', 'i', 'o', 'n', ':'))
 			return WEIR_HDR_AUTHORIZATION;
 		break;
 	case WEIR_WORD('x', '-', 'a', 'p', 'i', '-', 'k', 'e'):
 		*skip = 10;
-		if (((weir_load64(p + 8) | WEIR_LOWER) << 48) ==
-		    WEIR_WORD(0, 0, 0, 0, 0, 0, 'y', ':'))
+		next = weir_load64(p + 8) | WEIR_FOLD(1, 0, 0, 0, 0, 0, 0, 0);
+		if (next << 48 == WEIR_WORD(0, 0, 0, 0, 0, 0, 'y', ':') && p[1] == '-' &&
+		    p[5] == '-')
 			return WEIR_HDR_X_API_KEY;
 		break;
 	case WEIR_WORD('a', 'p', 'i', '-', 'k', 'e', 'y', ':'):
 		*skip = 8;
-		return WEIR_HDR_API_KEY;
+		if (p[3] == '-' && p[7] == ':')
+			return WEIR_HDR_API_KEY;
+		break;
 	case WEIR_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-'):
 		*skip = 15;
-		if (((weir_load64(p + 8) | WEIR_LOWER) << 8) ==
-		    WEIR_WORD(0, 'l', 'e', 'n', 'g', 't', 'h', ':'))
+		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 1, 0, 0);
+		if (next << 8 == WEIR_WORD(0, 'l', 'e', 'n', 'g', 't', 'h', ':') && p[7] == '-')
 			return WEIR_HDR_CONTENT_LENGTH;
 		break;
 	case WEIR_WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r'):
 		*skip = 18;
-		if ((weir_load64(p + 8) | WEIR_LOWER) ==
-			    WEIR_WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') &&
+		next = weir_load64(p + 8) | WEIR_FOLD(0, 1, 1, 1, 1, 1, 1, 1);
+		if (next == WEIR_WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') &&
 		    (p[16] | 0x20) == 'g' && p[17] == ':')
 			return WEIR_HDR_TRANSFER_ENCODING;
 		break;
