@@ -195,6 +195,23 @@ static void what_only_looks_like_a_key_header_is_none(void **state)
 			fail_msg("\"%s\" gives the key \"%s\"", headers[i], key());
 }
 
+/* Folding case must not turn CR into '-' and 1a into ':', which some servers ignore. */
+static void only_letters_have_a_case(void **state)
+{
+	assert_null(key_of("api\rkey: x"));
+	assert_null(key_of("api-key\x1a x"));
+	assert_null(key_of("x\rapi-key: x"));
+	assert_null(key_of("x-api\rkey: x"));
+	assert_null(key_of("x-api-key\x1a x"));
+	assert_null(key_of("Authorization\x1a Bearer x"));
+	scan_text("POST / HTTP/1.1\r\nContent\rLength: 9\r\n\r\n");
+	assert_int_equal(weir_head_content_length(&h), WEIR_NO_LENGTH);
+	scan_text("POST / HTTP/1.1\r\nContent-Length\x1a 9\r\n\r\n");
+	assert_int_equal(weir_head_content_length(&h), WEIR_NO_LENGTH);
+	scan_text("POST / HTTP/1.1\r\nTransfer\rEncoding: chunked\r\n\r\n");
+	assert_false(weir_head_chunked(&h));
+}
+
 static void lengths_are_plain_numbers(void **state)
 {
 	assert_int_equal(length_of(" 0"), 0);
@@ -312,6 +329,7 @@ int main(void)
 		cmocka_unit_test(the_key_is_found_in_any_case_and_with_any_blanks),
 		cmocka_unit_test(authorization_comes_before_the_others),
 		cmocka_unit_test(what_only_looks_like_a_key_header_is_none),
+		cmocka_unit_test(only_letters_have_a_case),
 		cmocka_unit_test(lengths_are_plain_numbers),
 		cmocka_unit_test(two_numbers_are_none),
 		cmocka_unit_test(a_number_behind_many_blanks_is_whole_or_unknown),
