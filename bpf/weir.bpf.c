@@ -32,7 +32,10 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 weir_inline weir_u8 weir_service(const struct weir_config *c, weir_u16 port_be)
 {
-	return c->port_service[weir_swap16(port_be)];
+	weir_u32 port = weir_swap16(port_be);
+
+	weir_opaque(port); /* 6.1 forgets that a swapped half word is one */
+	return c->port_service[port & 0xffff];
 }
 
 /* -- XDP */
