@@ -373,6 +373,8 @@ static int serve(struct weir_client *cl, struct weir_error *err)
 			cl->in_cap = 0;
 			set_state(cl, WEIR_CLIENT_IDLE);
 			r = wait_readable(cl, IDLE_MS);
+		} else if (cl->in_len >= WEIR_CONTROL_LINE) {
+			r = -E2BIG;
 		} else {
 			if (!line_until_ns) {
 				line_until_ns = now_ns + LINE_MS * UINT64_C(1000000);

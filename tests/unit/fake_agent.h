@@ -52,7 +52,7 @@ static const char fake_policy[] =
 
 static inline void fake_write(const char *dir, const char *name, const char *text)
 {
-	char path[160];
+	char path[256];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);

@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Claims about the control socket: what it answers, and what hostile clients cannot do to it. */
+#include <jansson.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "fake_agent.h"
+
+#include "agent/control.h"
+
+static struct fake *f;
+static struct weir_control *control;
+
+static int setup(void **state)
+{
+	struct weir_error err = { "" };
+
+	f = fake_new(NULL);
+	if (weir_control_start(f->socket, &f->view, &control, &err))
+		fail_msg("%s", err.text);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	weir_control_stop(control);
+	assert_int_not_equal(access(f->socket, F_OK), 0);
+	fake_free(f);
+	return 0;
+}
+
+static int dial(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct timeval limit = { .tv_sec = 20 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", f->socket);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	return fd;
+}
+
+static void say(int fd, const char *text, size_t n)
+{
+	assert_int_equal(send(fd, text, n, MSG_NOSIGNAL), n);
+}
+
+static void say_line(int fd, const char *line)
+{
+	say(fd, line, strlen(line));
+}
+
+/* The next line as JSON; NULL at the end. */
+static json_t *hear(int fd)
+{
+	static char line[1 << 20];
+	size_t n = 0;
+	json_t *o;
+
+	while (n < sizeof(line) && recv(fd, line + n, 1, 0) == 1 && line[n] != '\n')
+		n++;
+	if (!n)
+		return NULL;
+	o = json_loadb(line, n, 0, NULL);
+	assert_non_null(o);
+	return o;
+}
+
+static json_t *ask(const char *request)
+{
+	int fd = dial();
+	json_t *o;
+
+	say(fd, request, strlen(request));
+	say_line(fd, "\n");
+	o = hear(fd);
+	close(fd);
+	assert_non_null(o);
+	return o;
+}
+
+static void assert_refused(json_t *o, const char *code, const char *words)
+{
+	json_t *e = json_object_get(o, "error");
+	const char *text = json_string_value(json_object_get(e, "message"));
+
+	assert_true(json_is_false(json_object_get(o, "ok")));
+	assert_string_equal(json_string_value(json_object_get(e, "code")), code);
+	assert_non_null(text);
+	if (!strstr(text, words))
+		fail_msg("\"%s\" does not say \"%s\"", text, words);
+	json_decref(o);
+}
+
+static json_t *result_of(json_t *o)
+{
+	json_t *r = json_object_get(o, "result");
+
+	if (!json_is_true(json_object_get(o, "ok")))
+		fail_msg("%s", json_dumps(o, 0));
+	json_incref(r);
+	json_decref(o);
+	return r;
+}
+
+static const char *text(json_t *o, const char *name)
+{
+	return json_string_value(json_object_get(o, name));
+}
+
+/* -------------------------------------------------------------------------- answers */
+
+static void status_has_the_documented_shape(void **state)
+{
+	json_t *s = result_of(ask("{\"op\":\"status\"}"));
+	json_t *i = json_array_get(json_object_get(s, "interfaces"), 0);
+
+	assert_string_equal(text(s, "node"), "gpu-01");
+	assert_string_equal(text(i, "xdp_mode"), "native");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(i, "neighbours"), 0)),
+			    "cilium");
+	assert_int_equal(json_integer_value(
+				 json_object_get(json_object_get(s, "verdicts"), "admit_request")),
+			 12);
+	assert_true(json_is_null(json_object_get(s, "nats")));
+	assert_int_equal(json_array_size(json_object_get(s, "warnings")), 0);
+	json_decref(s);
+}
+
+static void a_tenant_shows_limits_and_what_is_left(void **state)
+{
+	uint64_t now = weir_mono_ns();
+	json_t *t, *live;
+
+	f->kernel[1].flags |= WEIR_TENANT_LIMIT_REQUESTS | WEIR_TENANT_LIMIT_TOKENS;
+	f->kernel[1].request_interval_ns = UINT64_C(1000000000);
+	f->kernel[1].request_tau_ns = UINT64_C(10000000000);
+	f->kernel[1].request_tat_ns = now + UINT64_C(3500000000);
+	f->kernel[1].tokens_burst = 500;
+	f->kernel[1].tokens_tau_ns = UINT64_C(30000000000);
+	/* The later of the two copies counts. */
+	f->kernel[1].settled[0] = (struct weir_settled){ 100, 40, now + UINT64_C(15000000000) };
+	f->kernel[1].settled[1] = (struct weir_settled){ 90, 10, 0 };
+	f->kernel[1].reserved_nano = 1500000040;
+	f->kernel[1].balance_nano = -2500000000;
+	f->kernel[1].inflight = 2;
+	t = result_of(ask("{\"op\":\"tenant.show\",\"tenant\":\"acme\"}"));
+	live = json_object_get(t, "live");
+	assert_string_equal(text(t, "tier"), "paid");
+	assert_int_equal(
+		json_integer_value(json_object_get(
+			json_object_get(json_object_get(t, "limits"), "requests"), "per_minute")),
+		60);
+	assert_int_equal(json_integer_value(json_object_get(live, "inflight")), 2);
+	assert_in_range(json_integer_value(json_object_get(live, "requests_remaining")), 6, 7);
+	assert_in_range(json_integer_value(json_object_get(live, "tokens_remaining")), 250, 260);
+	assert_string_equal(text(live, "balance"), "-2.5");
+	assert_string_equal(text(live, "reserved"), "1.5");
+	json_decref(t);
+}
+
+static void an_unknown_tenant_gets_a_suggestion(void **state)
+{
+	assert_refused(ask("{\"op\":\"why\",\"tenant\":\"acmee\"}"), "not_found",
+		       "tenant \"acmee\": no such tenant (did you mean \"acme\"?)");
+	assert_refused(ask("{\"op\":\"why\",\"tenant\":\"zzzzzzz\"}"), "not_found", "no such");
+	assert_refused(ask("{\"op\":\"why\",\"tenant\":\"a b;'\\u001b[2J\"}"), "not_found",
+		       "no such");
+	assert_refused(ask("{\"op\":\"why\"}"), "bad_request", "\"tenant\" is missing");
+}
+
+static void a_grant_is_done_once_and_a_conflict_is_told(void **state)
+{
+	json_t *g = result_of(ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"7.5\","
+				  "\"source\":\"promo\",\"id\":\"order-1\"}"));
+
+	assert_string_equal(text(g, "balance"), "7.5");
+	assert_true(json_is_false(json_object_get(g, "repeated")));
+	json_decref(g);
+	assert_int_equal(f->grants, 1);
+	assert_int_equal(f->last_grant.amount_nano, 7500000000);
+	g = result_of(ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"7.5\","
+			  "\"source\":\"promo\",\"id\":\"order-1\"}"));
+	assert_true(json_is_true(json_object_get(g, "repeated")));
+	json_decref(g);
+	assert_int_equal(f->grants, 1);
+	assert_refused(ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"8\","
+			   "\"source\":\"promo\",\"id\":\"order-1\"}"),
+		       "conflict", "order-1");
+	g = result_of(ask("{\"op\":\"credit.balance\",\"tenant\":\"acme\"}"));
+	assert_string_equal(text(g, "balance"), "7.5");
+	assert_int_equal(json_array_size(json_object_get(g, "grants")), 1);
+	json_decref(g);
+}
+
+static void a_grant_that_makes_no_sense_is_refused(void **state)
+{
+#define GRANT(rest) ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"id\":\"x\"," rest "}")
+	assert_refused(GRANT("\"amount\":\"-1\""), "bad_request", "-1");
+	assert_refused(GRANT("\"amount\":\"0\""), "bad_request", "amount");
+	assert_refused(GRANT("\"amount\":\"1.0000000001\""), "bad_request", "1.0000000001");
+	assert_refused(GRANT("\"amount\":1.5"), "bad_request", "amount");
+	assert_refused(GRANT("\"amount\":\"1\",\"priority\":256"), "bad_request", "256");
+	assert_refused(GRANT("\"amount\":\"1\",\"source\":\"gift\""), "bad_request", "gift");
+	assert_refused(GRANT("\"amount\":\"1\",\"expires\":\"2001-01-01T00:00:00Z\""),
+		       "bad_request", "expires");
+	assert_refused(GRANT("\"amount\":\"1\",\"surprise\":1"), "bad_request", "surprise");
+	assert_refused(ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"1\"}"),
+		       "bad_request", "\"id\" is missing");
+	assert_int_equal(f->grants, 0);
+}
+
+#define SHA "abababababababababababababababababababababababababababababababab"
+
+static void keys_are_added_listed_and_revoked_by_hash(void **state)
+{
+	json_t *k = result_of(ask("{\"op\":\"key.add\",\"tenant\":\"globex\",\"sha256\":\"" SHA
+				  "\",\"hint\":\"wk-abc\",\"id\":\"k1\"}"));
+	int fd;
+
+	assert_string_equal(text(k, "key"), "sha256:" SHA);
+	json_decref(k);
+	assert_int_equal(f->keys_changed, 1);
+	assert_int_equal(f->last_key.sha256[31], 0xab);
+	k = result_of(ask("{\"op\":\"key.add\",\"tenant\":\"globex\",\"sha256\":\"" SHA
+			  "\",\"hint\":\"wk-abc\",\"id\":\"k1\"}"));
+	assert_true(json_is_true(json_object_get(k, "repeated")));
+	json_decref(k);
+	assert_refused(ask("{\"op\":\"key.add\",\"tenant\":\"acme\",\"sha256\":\"" SHA
+			   "\",\"id\":\"k1\"}"),
+		       "conflict", "k1");
+	assert_refused(ask("{\"op\":\"key.add\",\"tenant\":\"acme\",\"sha256\":\"zz\"}"),
+		       "bad_request", "64 hex digits");
+
+	fd = dial();
+	say_line(fd, "{\"op\":\"key.list\"}\n");
+	k = hear(fd);
+	assert_string_equal(text(json_object_get(k, "item"), "origin"), "policy");
+	json_decref(k);
+	k = hear(fd);
+	assert_string_equal(text(json_object_get(k, "item"), "hint"), "wk-abc");
+	json_decref(k);
+	json_decref(result_of(hear(fd)));
+	close(fd);
+
+	assert_refused(ask("{\"op\":\"key.revoke\",\"tenant\":\"acme\",\"key\":\"00112233\"}"),
+		       "bad_request", "policy files");
+	assert_refused(ask("{\"op\":\"key.revoke\",\"tenant\":\"globex\",\"key\":\"abab\"}"),
+		       "not_found", "8 digits");
+	k = result_of(ask("{\"op\":\"key.revoke\",\"tenant\":\"globex\",\"key\":\"abababab\"}"));
+	assert_non_null(text(k, "revoked_at"));
+	json_decref(k);
+	assert_int_equal(f->keys_changed, 2);
+	assert_true(f->last_key.revoked_ns != 0);
+}
+
+static void a_wrong_policy_changes_nothing(void **state)
+{
+	char request[300], bad[160];
+	json_t *before = result_of(ask("{\"op\":\"policy.show\"}")), *after;
+
+	snprintf(bad, sizeof(bad), "%s/bad", f->dir);
+	mkdir(bad, 0700);
+	fake_write(bad, "10.json", "{\"tiers\":{\"x\":{\"concurency\":1}}}");
+	snprintf(request, sizeof(request), "{\"op\":\"policy.apply\",\"dir\":\"%s\"}", bad);
+	assert_refused(ask(request), "bad_request", "concurency");
+	assert_refused(ask("{\"op\":\"policy.apply\",\"dir\":\"policies\"}"), "bad_request",
+		       "absolute");
+	assert_int_equal(f->reloads, 0);
+	after = result_of(ask("{\"op\":\"policy.show\"}"));
+	assert_true(json_equal(before, after));
+	json_decref(before);
+	json_decref(after);
+	json_decref(result_of(ask("{\"op\":\"policy.apply\"}")));
+	assert_int_equal(f->reloads, 1);
+}
+
+static void usage_counts_refusals_from_the_kernel(void **state)
+{
+	json_t *u, *row;
+
+	fake_requests(f, 1, 0, 3);
+	f->denied[1][WEIR_DENY_REQUESTS] = 5;
+	f->denied[1][WEIR_DENY_CREDIT] = 2;
+	u = result_of(ask("{\"op\":\"usage\"}"));
+	assert_int_equal(json_array_size(u), 2);
+	row = json_array_get(u, 0);
+	assert_string_equal(text(row, "key"), "acme");
+	assert_int_equal(json_integer_value(json_object_get(row, "requests")), 3);
+	assert_int_equal(json_integer_value(json_object_get(row, "refused")), 7);
+	assert_int_equal(json_integer_value(json_object_get(row, "output_tokens")), 303);
+	json_decref(u);
+}
+
+static void why_tells_limits_in_their_units(void **state)
+{
+	struct weir_rec_deny d = {
+		.wall_ns = UINT64_C(1790000000000000000),
+		.count = 1,
+		.tenant = 1,
+		.reason = WEIR_DENY_CREDIT,
+		.limit = 0,
+		.value = -1500000000,
+		.asked = 250000000,
+		.retry_after_ns = 1500001,
+	};
+	json_t *w;
+
+	weir_denials_note(f->view.denials, &d);
+	w = result_of(ask("{\"op\":\"why\",\"tenant\":\"acme\"}"));
+	assert_string_equal(text(json_array_get(w, 0), "value"), "-1.5");
+	assert_string_equal(text(json_array_get(w, 0), "asked"), "0.25");
+	assert_int_equal(
+		json_integer_value(json_object_get(json_array_get(w, 0), "retry_after_ms")), 2);
+	json_decref(w);
+}
+
+static void the_ledger_is_listed_and_verified(void **state)
+{
+	int fd = dial();
+	json_t *o;
+
+	fake_requests(f, 1, 0, 3);
+	say_line(fd, "{\"op\":\"ledger.list\",\"tenant\":\"acme\"}\n");
+	for (int i = 0; i < 3; i++) {
+		o = hear(fd);
+		assert_string_equal(text(json_object_get(o, "item"), "kind"), "usage");
+		json_decref(o);
+	}
+	json_decref(result_of(hear(fd)));
+	close(fd);
+	o = result_of(ask("{\"op\":\"ledger.verify\"}"));
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	assert_int_equal(json_integer_value(json_object_get(o, "entries")), 3);
+	json_decref(o);
+}
+
+static void following_shows_what_happens_next(void **state)
+{
+	int fd = dial();
+	json_t *o;
+
+	fake_requests(f, 1, 0, 3);
+	say_line(fd, "{\"op\":\"events\",\"follow\":true,\"tenant\":\"globex\"}\n");
+	json_decref(result_of(ask("{\"op\":\"status\"}")));
+	/* Wait until it follows: an entry from before would not be shown. */
+	for (unsigned i = 0; i < 100; i++) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		fake_requests(f, 2, 100 + i, 1);
+		fake_requests(f, 1, 500 + i, 1);
+		if (poll(&p, 1, 50) > 0)
+			break;
+	}
+	o = hear(fd);
+	assert_string_equal(text(json_object_get(o, "item"), "subject"), "globex");
+	json_decref(o);
+	close(fd);
+}
+
+/* -------------------------------------------------------------------------- hostility */
+
+static void nonsense_is_answered_and_the_connection_lives(void **state)
+{
+	static const char *const lines[] = {
+		"",
+		"{",
+		"null",
+		"[]",
+		"\"status\"",
+		"{}",
+		"{\"op\":1}",
+		"{\"op\":\"\"}",
+		"{\"op\":\"status\",\"op\":\"top\"}",
+		"\xff\xfe",
+		"{\"op\":\"status\",\"x\":1}",
+		"{\"op\":\"status\"} {}",
+		"{\"op\":\"stat\\u0000us\"}",
+		"GET / HTTP/1.1\r",
+	};
+	int fd = dial();
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		json_t *o;
+
+		say(fd, lines[i], strlen(lines[i]));
+		say_line(fd, "\n");
+		o = hear(fd);
+		assert_non_null(o);
+		assert_true(json_is_false(json_object_get(o, "ok")));
+		json_decref(o);
+	}
+	say(fd, "{\"op\":\"sta\0us\"}\n", 16);
+	json_decref(hear(fd));
+	say_line(fd, "{\"op\":\"status\"}\n");
+	json_decref(result_of(hear(fd)));
+	close(fd);
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+	static char deep[200001];
+
+	memset(deep, '[', sizeof(deep) - 1);
+	assert_refused(ask(deep), "bad_request", "request");
+}
+
+static void a_line_past_the_bound_is_refused(void **state)
+{
+	static char big[WEIR_CONTROL_LINE];
+	int fd = dial();
+
+	memset(big, 'x', sizeof(big));
+	say(fd, big, sizeof(big));
+	assert_refused(hear(fd), "too_long", "1048576");
+	assert_null(hear(fd));
+	close(fd);
+}
+
+static void requests_may_come_in_pieces_or_together(void **state)
+{
+	static const char two[] =
+		"{\"op\":\"status\"}\n{\"op\":\"tenant.show\",\"tenant\":\"acme\"}\n";
+	int fd = dial();
+
+	for (size_t i = 0; i < 20; i++)
+		say(fd, two + i, 1);
+	say(fd, two + 20, sizeof(two) - 1 - 20);
+	json_decref(result_of(hear(fd)));
+	json_decref(result_of(hear(fd)));
+	close(fd);
+}
+
+static void half_a_request_does_nothing(void **state)
+{
+	static const char half[] =
+		"{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"1\",\"id\":\"h\"}";
+	int fd = dial();
+
+	say(fd, half, sizeof(half) - 1);
+	shutdown(fd, SHUT_WR);
+	assert_null(hear(fd));
+	close(fd);
+	assert_int_equal(f->grants, 0);
+}
+
+static void idle_and_unreading_clients_hold_nobody_up(void **state)
+{
+	int fds[3 * WEIR_CONTROL_CLIENTS];
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++) {
+		fds[i] = dial();
+		if (i % 2)
+			say(fds[i], "{\"op\":", 6);
+	}
+	json_decref(result_of(ask("{\"op\":\"status\"}")));
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		close(fds[i]);
+}
+
+static void a_client_that_reads_nothing_holds_nobody_up(void **state)
+{
+	int fd = dial(), small = 4096;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	fake_requests(f, 1, 0, 2000);
+	say_line(fd, "{\"op\":\"events\"}\n");
+	json_decref(result_of(ask("{\"op\":\"status\"}")));
+	json_decref(result_of(ask(
+		"{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"1\",\"id\":\"n\"}")));
+	close(fd);
+}
+
+static void others_are_turned_away(void **state)
+{
+	int status, hush[2];
+	pid_t pid;
+
+	if (geteuid()) {
+		print_message("skip: only root can become somebody else\n");
+		skip();
+	}
+	/* Past the file's mode, so that the peer's credentials are what decides. */
+	assert_int_equal(chmod(f->dir, 0755), 0);
+	assert_int_equal(chmod(f->socket, 0666), 0);
+	assert_int_equal(pipe(hush), 0);
+	pid = fork();
+	if (!pid) {
+		struct sockaddr_un a = { .sun_family = AF_UNIX };
+		char reply[512] = "";
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		strcpy(a.sun_path, f->socket);
+		if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ||
+		    connect(fd, (struct sockaddr *)&a, sizeof(a)))
+			_exit(2);
+		if (send(fd, "{\"op\":\"status\"}\n", 16, MSG_NOSIGNAL) < 0)
+			_exit(3);
+		if (recv(fd, reply, sizeof(reply) - 1, MSG_WAITALL) <= 0)
+			_exit(4);
+		_exit(strstr(reply, "\"forbidden\"") && !strstr(reply, "gpu-01") ? 0 : 5);
+	}
+	close(hush[0]);
+	close(hush[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void a_socket_in_use_is_not_taken_and_a_dead_one_is(void **state)
+{
+	struct weir_control *second = NULL;
+	struct weir_error err = { "" };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	char file[160];
+	int fd;
+
+	assert_int_equal(weir_control_start(f->socket, &f->view, &second, &err), -EADDRINUSE);
+	assert_non_null(strstr(err.text, f->socket));
+	snprintf(file, sizeof(file), "%s/weir.db", f->dir);
+	assert_int_equal(weir_control_start(file, &f->view, &second, &err), -EEXIST);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/dead.sock", f->dir);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	close(fd);
+	assert_int_equal(weir_control_start(a.sun_path, &f->view, &second, &err), 0);
+	weir_control_stop(second);
+}
+
+static void stopping_ends_followers(void **state)
+{
+	int fd = dial();
+
+	say_line(fd, "{\"op\":\"events\",\"follow\":true}\n");
+	json_decref(result_of(ask("{\"op\":\"status\"}")));
+	weir_control_stop(control);
+	control = NULL;
+	while (recv(fd, &(char){ 0 }, 1, 0) > 0)
+		;
+	close(fd);
+}
+
+int main(void)
+{
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CLAIM(status_has_the_documented_shape),
+		CLAIM(a_tenant_shows_limits_and_what_is_left),
+		CLAIM(an_unknown_tenant_gets_a_suggestion),
+		CLAIM(a_grant_is_done_once_and_a_conflict_is_told),
+		CLAIM(a_grant_that_makes_no_sense_is_refused),
+		CLAIM(keys_are_added_listed_and_revoked_by_hash),
+		CLAIM(a_wrong_policy_changes_nothing),
+		CLAIM(usage_counts_refusals_from_the_kernel),
+		CLAIM(why_tells_limits_in_their_units),
+		CLAIM(the_ledger_is_listed_and_verified),
+		CLAIM(following_shows_what_happens_next),
+		CLAIM(nonsense_is_answered_and_the_connection_lives),
+		CLAIM(deep_nesting_is_refused),
+		CLAIM(a_line_past_the_bound_is_refused),
+		CLAIM(requests_may_come_in_pieces_or_together),
+		CLAIM(half_a_request_does_nothing),
+		CLAIM(idle_and_unreading_clients_hold_nobody_up),
+		CLAIM(a_client_that_reads_nothing_holds_nobody_up),
+		CLAIM(others_are_turned_away),
+		CLAIM(a_socket_in_use_is_not_taken_and_a_dead_one_is),
+		CLAIM(stopping_ends_followers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
