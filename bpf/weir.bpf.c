@@ -246,7 +246,10 @@ int weir_ingress(struct __sk_buff *skb)
 	}
 	if (f->state == WEIR_FLOW_REFUSED)
 		return weir_linger(skb, s, p, f);
-	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK))
+	/* Only who received the SYN-ACK knows its sequence number: a forged ACK would
+	 * hold the place for ever, a half-open flow expires. */
+	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK) && f->tapped &&
+	    p->ack == f->resp_seq)
 		f->state = WEIR_FLOW_OPEN;
 	if (!p->pay_len || (p->flags & WEIR_RST)) {
 		weir_count(WEIR_PASS_NO_PAYLOAD);
