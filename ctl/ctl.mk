@@ -13,3 +13,6 @@ $(B)/weirctl: $(CTL_OBJ) $(B)/libweir.a
 	$(Q)$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@
 
 -include $(CTL_OBJ:.o=.d)
+
+# Runs the program itself.
+$(B)/tests/unit/test_ctl: | $(B)/weirctl

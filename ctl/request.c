@@ -82,7 +82,8 @@ static char *next_line(struct ctl *c, size_t *len)
 {
 	size_t seen = 0;
 
-	memmove(c->in, c->in + c->in_used, c->in_len - c->in_used);
+	if (c->in_used)
+		memmove(c->in, c->in + c->in_used, c->in_len - c->in_used);
 	c->in_len -= c->in_used;
 	c->in_used = 0;
 	for (;;) {

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Claims about weirctl: the program itself, run against a control socket whose
+ * agent has no kernel.
+ */
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "fake_agent.h"
+
+#include "agent/control.h"
+
+static struct fake *f;
+static struct weir_control *control;
+static char out[1 << 16], err_text[1 << 14];
+
+static int setup(void **state)
+{
+	struct weir_error err = { "" };
+
+	f = fake_new(NULL);
+	if (weir_control_start(f->socket, &f->view, &control, &err))
+		fail_msg("%s", err.text);
+	setenv("WEIR_SOCKET", f->socket, 1);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	weir_control_stop(control);
+	control = NULL;
+	fake_free(f);
+	return 0;
+}
+
+static void slurp(const char *path, char *to, size_t n)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = read(fd, to, n - 1);
+
+	close(fd);
+	assert_true(got >= 0);
+	to[got] = 0;
+}
+
+/* Run weirctl with words separated by blanks; its exit status. */
+static int ctl(const char *words)
+{
+	const char *program = getenv("WEIRCTL");
+	char line[512], *argv[16] = { "weirctl" }, *save = NULL;
+	char out_path[128], err_path[128];
+	int n = 1, status;
+	pid_t pid;
+
+	snprintf(line, sizeof(line), "%s", words);
+	snprintf(out_path, sizeof(out_path), "%s/out", f->dir);
+	snprintf(err_path, sizeof(err_path), "%s/err", f->dir);
+	for (char *w = strtok_r(line, " ", &save); w && n < 15; w = strtok_r(NULL, " ", &save))
+		argv[n++] = w;
+	pid = fork();
+	if (!pid) {
+		int o = open(out_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		int e = open(err_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+		dup2(o, 1);
+		dup2(e, 2);
+		execv(program ? program : "build/weirctl", argv);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	slurp(out_path, out, sizeof(out));
+	slurp(err_path, err_text, sizeof(err_text));
+	if (!WIFEXITED(status))
+		fail_msg("weirctl %s died of signal %d: %s", words, WTERMSIG(status), err_text);
+	return WEXITSTATUS(status);
+}
+
+static json_t *ctl_json(const char *words)
+{
+	json_t *o;
+
+	if (ctl(words))
+		fail_msg("weirctl %s: %s", words, err_text);
+	o = json_loads(out, 0, NULL);
+	if (!o)
+		fail_msg("weirctl %s: not JSON: %s", words, out);
+	return o;
+}
+
+static void assert_says(const char *what, const char *words)
+{
+	if (!strstr(what, words))
+		fail_msg("\"%s\" does not say \"%s\"", what, words);
+}
+
+/* A usage error or refusal: status, one line on stderr, nothing on stdout. */
+static void assert_fails(const char *words, int status, const char *says)
+{
+	assert_int_equal(ctl(words), status);
+	assert_int_equal(strncmp(err_text, "weirctl: ", 9), 0);
+	assert_ptr_equal(strchr(err_text, '\n'), err_text + strlen(err_text) - 1);
+	assert_says(err_text, says);
+	assert_string_equal(out, "");
+}
+
+static void every_command_has_help_man_and_completion(void **state)
+{
+	static const char *const commands[] = {
+		"status",      "top",		"policy check", "policy apply",
+		"policy show", "tenant list",	"tenant show",	"key add",
+		"key list",    "key revoke",	"credit grant", "credit balance",
+		"ledger",      "ledger verify", "usage",	"events",
+		"why",
+	};
+	static char man[1 << 16], all[1 << 16];
+	char words[64];
+
+	assert_int_equal(ctl("help --man"), 0);
+	strcpy(man, out);
+	assert_int_equal(ctl("help"), 0);
+	strcpy(all, out);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		snprintf(words, sizeof(words), ".SS %s", commands[i]);
+		assert_says(man, words);
+		assert_says(all, commands[i]);
+		snprintf(words, sizeof(words), "%s --help", commands[i]);
+		assert_int_equal(ctl(words), 0);
+		assert_says(out, commands[i]);
+	}
+	assert_int_equal(ctl("__complete cred"), 0);
+	assert_string_equal(out, "credit\n");
+	assert_int_equal(ctl("__complete credit b"), 0);
+	assert_string_equal(out, "balance\n");
+	assert_int_equal(ctl("__complete tenant show ac"), 0);
+	assert_string_equal(out, "acme\n");
+	assert_int_equal(ctl("__complete credit grant acme 5 --pr"), 0);
+	assert_string_equal(out, "--priority\n");
+}
+
+static void a_wrong_command_line_is_one_line_and_status_2(void **state)
+{
+	assert_fails("frobnicate", 2, "frobnicate");
+	assert_fails("stauts", 2, "did you mean \"status\"");
+	assert_fails("tenant", 2, "list, show");
+	assert_fails("tenant lst", 2, "did you mean \"list\"");
+	assert_fails("status --jsn", 2, "did you mean \"--json\"");
+	assert_fails("status --priority 3", 2, "--priority");
+	assert_fails("status now", 2, "now");
+	assert_fails("credit grant acme", 2, "TENANT AMOUNT");
+	assert_fails("credit grant acme 1 --expires soon", 2, "soon");
+	assert_fails("credit grant acme 1 --priority x", 2, "x");
+	assert_fails("credit grant acme 1 --source", 2, "--source");
+	assert_fails("usage --by weekday", 2, "weekday");
+	assert_fails("status --id x", 2, "--id");
+	assert_fails("--socket", 2, "which command");
+}
+
+static void the_agents_refusal_is_status_1(void **state)
+{
+	assert_fails("tenant show acmee", 1,
+		     "tenant \"acmee\": no such tenant (did you mean \"acme\"?)");
+	assert_fails("credit grant acme -1", 1, "-1");
+	assert_fails("credit grant acme 1.0000000001 --json", 1, "1.0000000001");
+}
+
+static void no_agent_is_status_3(void **state)
+{
+	assert_fails("--socket /nonexistent/agent.sock status", 3, "/nonexistent/agent.sock");
+	weir_control_stop(control);
+	control = NULL;
+	assert_fails("status", 3, "weir-agent");
+}
+
+/* An agent that takes the request and dies. */
+static void a_write_without_an_answer_is_status_4_and_names_its_id(void **state)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char words[300];
+	pid_t pid;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/dies.sock", f->dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	pid = fork();
+	if (!pid) {
+		for (;;) {
+			char buf[4096];
+			int c = accept(fd, NULL, NULL);
+
+			if (read(c, buf, sizeof(buf)) < 0)
+				_exit(1);
+			close(c);
+		}
+	}
+	snprintf(words, sizeof(words), "--socket %s credit grant acme 1 --id order-9", a.sun_path);
+	assert_fails(words, 4, "order-9");
+	snprintf(words, sizeof(words), "--socket %s status", a.sun_path);
+	assert_fails(words, 3, "went away");
+	snprintf(words, sizeof(words), "--socket %s key add acme", a.sun_path);
+	assert_int_equal(ctl(words), 4);
+	/* It may be in force: then this is the only place to have it from. */
+	assert_says(err_text, "wk-");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(fd);
+}
+
+static void a_grant_prints_its_id_and_can_be_repeated(void **state)
+{
+	char words[128];
+	json_t *g = ctl_json("credit grant acme 2.5 --source promo --expires 30d --json"), *again;
+
+	snprintf(words, sizeof(words), "credit grant acme 2.5 --source promo --json --id=%s",
+		 json_string_value(json_object_get(g, "id")));
+	assert_string_equal(json_string_value(json_object_get(g, "balance")), "2.5");
+	json_decref(g);
+	/* Another expiry is another grant. */
+	assert_int_equal(ctl(words), 1);
+	g = ctl_json("credit grant acme 1 --json --id again-1");
+	again = ctl_json("credit grant acme 1 --json --id again-1");
+	assert_true(json_is_true(json_object_get(again, "repeated")));
+	assert_true(json_equal(json_object_get(g, "seq"), json_object_get(again, "seq")));
+	json_decref(g);
+	json_decref(again);
+	assert_int_equal(ctl("credit grant acme 1"), 0);
+	assert_says(out, "balance 4.5");
+	assert_says(out, "id ");
+	assert_int_equal(f->grants, 3);
+}
+
+static void a_key_is_shown_once_and_only_its_hash_is_sent(void **state)
+{
+	json_t *k = ctl_json("key add globex --json");
+	char key[80], words[160];
+
+	snprintf(key, sizeof(key), "%s", json_string_value(json_object_get(k, "key")));
+	json_decref(k);
+	assert_true(strlen(key) <= 55 && !strncmp(key, "wk-", 3));
+	assert_int_equal(strspn(key + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					 "abcdefghijklmnopqrstuvwxyz"),
+			 strlen(key) - 3);
+	assert_int_equal(ctl("key list globex --json"), 0);
+	assert_null(strstr(out, key));
+	assert_says(out, "sha256:");
+	assert_true(strlen(f->last_key.hint) < 12);
+	snprintf(words, sizeof(words), "key revoke globex %s", key);
+	assert_int_equal(ctl(words), 0);
+	assert_true(f->last_key.revoked_ns != 0);
+}
+
+static void a_policy_is_checked_without_an_agent(void **state)
+{
+	char bad[128], words[200];
+
+	weir_control_stop(control);
+	control = NULL;
+	snprintf(words, sizeof(words), "policy check %s", f->policies);
+	assert_int_equal(ctl(words), 0);
+	assert_says(out, "2 tenants");
+	snprintf(bad, sizeof(bad), "%s/bad", f->dir);
+	mkdir(bad, 0700);
+	fake_write(bad, "10-x.json", "{\"tiers\":{\"free\":{\"concurency\":4}}}");
+	snprintf(words, sizeof(words), "policy check %s", bad);
+	assert_fails(words, 1, "10-x.json: tiers.free");
+}
+
+static void json_has_the_documented_shapes(void **state)
+{
+	json_t *o;
+
+	fake_requests(f, 1, 0, 3);
+	o = ctl_json("usage acme --json");
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(o, 0), "requests")), 3);
+	json_decref(o);
+	o = ctl_json("tenant list --json");
+	assert_int_equal(json_array_size(o), 2);
+	json_decref(o);
+	o = ctl_json("why acme --json");
+	assert_int_equal(json_array_size(o), 0);
+	json_decref(o);
+	assert_int_equal(ctl("ledger acme --json --limit 2"), 0);
+	assert_non_null(strchr(out, '\n'));
+	assert_int_equal(ctl("events --json"), 0);
+	assert_says(out, "\"specversion\":\"1.0\"");
+	o = ctl_json("ledger verify --json");
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+}
+
+static void text_is_for_people(void **state)
+{
+	static const char *const commands[] = {
+		"status",
+		"top",
+		"policy show",
+		"tenant list",
+		"tenant show acme",
+		"key list",
+		"credit balance acme",
+		"ledger acme",
+		"ledger verify",
+		"usage",
+		"events",
+		"why acme",
+		"version",
+	};
+
+	fake_requests(f, 1, 0, 3);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		if (ctl(commands[i]))
+			fail_msg("weirctl %s: %s", commands[i], err_text);
+		assert_true(strlen(out) > 3);
+		assert_string_equal(err_text, "");
+	}
+	assert_int_equal(ctl("top"), 0);
+	assert_says(out, "acme");
+	/* Not a terminal: no escapes. */
+	assert_null(strchr(out, 27));
+}
+
+int main(void)
+{
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CLAIM(every_command_has_help_man_and_completion),
+		CLAIM(a_wrong_command_line_is_one_line_and_status_2),
+		CLAIM(the_agents_refusal_is_status_1),
+		CLAIM(no_agent_is_status_3),
+		CLAIM(a_write_without_an_answer_is_status_4_and_names_its_id),
+		CLAIM(a_grant_prints_its_id_and_can_be_repeated),
+		CLAIM(a_key_is_shown_once_and_only_its_hash_is_sent),
+		CLAIM(a_policy_is_checked_without_an_agent),
+		CLAIM(json_has_the_documented_shapes),
+		CLAIM(text_is_for_people),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
