@@ -15,6 +15,8 @@ struct weir_sha256 {
 	weir_u32 state[8];
 	weir_u32 w[64];	      /* message schedule; on the stack it does not fit */
 	weir_u8 message[256]; /* padded, whole blocks */
+	weir_u32 len;
+	weir_u32 at; /* padding: next word */
 };
 
 /* A global and not static: clang 14 gives a static array a BTF the kernel refuses. */
@@ -90,6 +92,31 @@ weir_global int weir_sha256_block(struct weir_sha256 *s, weir_u32 block)
 	return 0;
 }
 
+/* Write the next word of the padded message: whole ones, then the cut one with the
+ * 1 bit behind its bytes, then zeros. true: `end` is reached. Length and place are
+ * read from memory at each step, or 6.1 follows every pair of them (see http_head.h). */
+weir_inline bool weir_sha256_pad(struct weir_sha256 *s, const weir_u8 *from, weir_u32 end)
+{
+	weir_u32 at = *(volatile weir_u32 *)&s->at, len = *(volatile weir_u32 *)&s->len;
+	weir_u64 word = 0;
+
+	if (at >= end)
+		return true;
+	weir_opaque(at);
+	if (at > sizeof(s->message) - 8)
+		return true;
+	if (at <= len) {
+		weir_u32 left = len - at;
+
+		word = weir_load64(from + at);
+		if (left < 8)
+			word = (word & ((1ULL << (left * 8)) - 1)) | 0x80ULL << (left * 8);
+	}
+	weir_store64(s->message + at, word);
+	s->at = at + 8;
+	return false;
+}
+
 /* Hash `len` (<= WEIR_SHA_MAX) bytes at from, of which 256 must be readable. Result: state[], as
  * words (weir_sha256_digest gives the bytes). Returns 0, or -1 for a message that is too long. */
 weir_inline int weir_sha256_short(struct weir_sha256 *s, const weir_u8 *from, weir_u32 len)
@@ -106,22 +133,12 @@ weir_inline int weir_sha256_short(struct weir_sha256 *s, const weir_u8 *from, we
 	s->state[5] = 0x9b05688c;
 	s->state[6] = 0x1f83d9ab;
 	s->state[7] = 0x5be0cd19;
+	*(volatile weir_u32 *)&s->len = len;
+	*(volatile weir_u32 *)&s->at = 0;
 #pragma clang loop unroll(disable)
-	for (weir_u32 i = 0; i < 32; i++) {
-		weir_u64 word = 0;
-
-		if (i >= blocks * 8)
+	for (int i = 0; i < 32; i++)
+		if (weir_sha256_pad(s, from, blocks * 64))
 			break;
-		/* Whole words, then the cut one with the 1 bit behind its bytes. */
-		if (i * 8 <= len) {
-			weir_u32 left = len - i * 8;
-
-			word = weir_load64(from + i * 8);
-			if (left < 8)
-				word = (word & ((1ULL << (left * 8)) - 1)) | 0x80ULL << (left * 8);
-		}
-		weir_store64(s->message + i * 8, word);
-	}
 	/* Length in bits, big-endian, in the last two bytes: it is below 2^16. */
 	weir_u32 tail = (blocks * 64 - 2) & 255;
 
