@@ -56,16 +56,14 @@ weir_inline int weir_send_reply(struct __sk_buff *skb, struct weir_scratch *s,
 	struct weir_segment *out = &s->out;
 
 	weir_to_client(p, l->reply_seq, l->acked, WEIR_PSH | WEIR_ACK | WEIR_FIN, out);
-	weir_opaque(len);
-	if (!len || len > WEIR_REPLY_MAX)
+	if (!weir_within(&len, WEIR_REPLY_MAX))
 		return TC_ACT_SHOT;
 	out->payload_len = len;
 	out->payload_sum = weir_payload_sum(s->text.bytes, len);
 	out->partial = partial;
 	if (bpf_skb_change_tail(skb, weir_segment_len(out), 0))
 		goto lost;
-	weir_opaque(len);
-	if (!len || len > WEIR_REPLY_MAX)
+	if (!weir_within(&len, WEIR_REPLY_MAX))
 		return TC_ACT_SHOT;
 	if (bpf_skb_store_bytes(skb, weir_segment_len(out) - out->payload_len, s->text.bytes, len,
 				BPF_F_RECOMPUTE_CSUM) ||

@@ -413,8 +413,7 @@ weir_inline int weir_segment_in(struct __sk_buff *skb, const struct weir_config 
 	len = p->pay_len - off;
 	if (len > WEIR_HEAD_MAX)
 		len = WEIR_HEAD_MAX;
-	weir_opaque(len);
-	if (!len || len > WEIR_HEAD_MAX ||
+	if (!weir_within(&len, WEIR_HEAD_MAX) ||
 	    bpf_skb_load_bytes(skb, p->pay_off + off, s->head.bytes, len)) {
 		weir_count(WEIR_PASS_INTERNAL);
 		return TC_ACT_UNSPEC;

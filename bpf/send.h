@@ -65,8 +65,9 @@ weir_inline int weir_swap_macs(struct __sk_buff *skb)
 	return bpf_skb_store_bytes(skb, 0, out, 12, 0) ? -1 : 0;
 }
 
-/* Ones' complement sum of the first len bytes of p, which are followed by zeros
- * up to a multiple of eight. In pieces: 6.1 sums at most 512 bytes at a time. */
+/* Ones' complement sum of the first len (<= WEIR_REPLY_MAX) bytes of p, which are
+ * followed by zeros up to a multiple of eight. In pieces: 6.1 sums at most 512
+ * bytes at a time. */
 weir_inline weir_u32 weir_payload_sum(const weir_u8 *p, weir_u32 len)
 {
 	weir_s64 sum = 0;
@@ -74,13 +75,14 @@ weir_inline weir_u32 weir_payload_sum(const weir_u8 *p, weir_u32 len)
 #pragma clang loop unroll(full)
 	for (weir_u32 i = 0; i < 3; i++) {
 		weir_u32 off = i * 512, n;
+		weir_u32 most = WEIR_REPLY_MAX - off < 512 ? WEIR_REPLY_MAX - off : 512;
 
 		if (off >= len)
 			break;
 		n = (len - off + 3) & ~3U;
 		weir_opaque(n);
-		if (n > 512)
-			n = 512;
+		if (n > most)
+			n = most;
 		sum = bpf_csum_diff(NULL, 0, (__be32 *)(p + off), n, sum);
 	}
 	return sum;

@@ -40,8 +40,7 @@ weir_inline void weir_data_header(struct weir_rec_data *rec, const struct weir_s
 		if (!rec)                                                                          \
 			return -1;                                                                 \
 		weir_data_header(rec, slot, f, offset, len, now);                                  \
-		weir_opaque(len);                                                                  \
-		if (!len || len > (CLASS) || bpf_skb_load_bytes(skb, off, rec + 1, len))           \
+		if (!weir_within(&len, CLASS) || bpf_skb_load_bytes(skb, off, rec + 1, len))       \
 			rec->h.len = 0;                                                            \
 		bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);                                         \
 		return 0;                                                                          \
@@ -104,8 +103,8 @@ weir_global int weir_walk_chunks(struct __sk_buff *skb, struct weir_chunk_walk *
 			return 1;
 		if (n > WEIR_CHUNK_WINDOW)
 			n = WEIR_CHUNK_WINDOW;
-		weir_opaque(n);
-		if (!n || n > WEIR_CHUNK_WINDOW || bpf_skb_load_bytes(skb, off, w->window, n)) {
+		if (!weir_within(&n, WEIR_CHUNK_WINDOW) ||
+		    bpf_skb_load_bytes(skb, off, w->window, n)) {
 			w->chunk.phase = WEIR_CHUNK_BAD;
 			return 1;
 		}
@@ -128,9 +127,9 @@ weir_inline bool weir_response_ends(struct __sk_buff *skb, struct weir_scratch *
 
 		if (n > WEIR_HEAD_MAX)
 			n = WEIR_HEAD_MAX;
-		weir_opaque(n);
 		f->resp_phase = WEIR_RESP_CLOSE;
-		if (!n || n > WEIR_HEAD_MAX || bpf_skb_load_bytes(skb, off, s->head.bytes, n))
+		if (!weir_within(&n, WEIR_HEAD_MAX) ||
+		    bpf_skb_load_bytes(skb, off, s->head.bytes, n))
 			return false;
 		weir_head_start(&s->head, n);
 		if (weir_head_scan(&s->head) != WEIR_HEAD_DONE)
