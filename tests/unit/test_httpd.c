@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Claims about the HTTP pages: what is there, in which format, and nothing else. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <regex.h>
+#include <sys/socket.h>
+
+#include "fake_agent.h"
+
+#include "agent/httpd.h"
+
+static struct fake *f;
+static struct weir_httpd *h;
+static char answer[1 << 16];
+
+static int setup(void **state)
+{
+	struct weir_error err = { "" };
+
+	f = fake_new(NULL);
+	f->kernel[1].balance_nano = 1500000000;
+	f->denied[1][WEIR_DENY_TOKENS] = 4;
+	if (weir_httpd_start("127.0.0.1", 0, &f->view, &h, &err))
+		fail_msg("%s", err.text);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	weir_httpd_stop(h);
+	fake_free(f);
+	return 0;
+}
+
+static int request(const char *method, const char *path)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(weir_httpd_port(h)) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char line[256];
+	size_t n = 0;
+	ssize_t got;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	snprintf(line, sizeof(line), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+		 method, path);
+	assert_true(send(fd, line, strlen(line), MSG_NOSIGNAL) > 0);
+	while ((got = recv(fd, answer + n, sizeof(answer) - 1 - n, 0)) > 0)
+		n += (size_t)got;
+	answer[n] = 0;
+	close(fd);
+	assert_true(n > 12);
+	return atoi(answer + 9);
+}
+
+static void metrics_are_prometheus_text(void **state)
+{
+	char *line, *save = NULL;
+	regex_t good;
+
+	assert_int_equal(request("GET", "/metrics"), 200);
+	assert_non_null(strstr(answer, "text/plain; version=0.0.4"));
+	assert_non_null(strstr(answer, "\nweir_verdicts_total{reason=\"admit_request\"} 12\n"));
+	assert_non_null(strstr(answer, "\nweir_tenant_balance_credits{tenant=\"acme\"} 1.5\n"));
+	assert_non_null(strstr(
+		answer, "\nweir_tenant_refused_total{tenant=\"acme\",reason=\"tokens\"} 4\n"));
+	assert_int_equal(regcomp(&good,
+				 "^(# (HELP|TYPE) weir_[a-z_]+ .+|weir_[a-z_]+"
+				 "(\\{[a-z]+=\"[^\"]*\"(,[a-z]+=\"[^\"]*\")*\\})? [-0-9.]+)$",
+				 REG_EXTENDED | REG_NOSUB),
+			 0);
+	line = strtok_r(strstr(answer, "\r\n\r\n") + 4, "\n", &save);
+	for (; line; line = strtok_r(NULL, "\n", &save)) {
+		if (regexec(&good, line, 0, NULL, 0))
+			fail_msg("not a metric: %s", line);
+	}
+	regfree(&good);
+}
+
+static void health_and_page_answer(void **state)
+{
+	assert_int_equal(request("GET", "/healthz"), 200);
+	assert_int_equal(request("GET", "/"), 200);
+	assert_non_null(strstr(answer, "weir on gpu-01"));
+	assert_non_null(strstr(answer, "acme"));
+	assert_int_equal(request("HEAD", "/metrics"), 200);
+	assert_null(strstr(answer, "weir_info"));
+}
+
+static void nothing_else_is_there(void **state)
+{
+	assert_int_equal(request("GET", "/nothing"), 404);
+	assert_int_equal(request("GET", "/../etc/passwd"), 404);
+	assert_int_equal(request("POST", "/metrics"), 405);
+	assert_int_equal(request("DELETE", "/"), 405);
+}
+
+static void a_port_in_use_is_told(void **state)
+{
+	struct weir_error err = { "" };
+	struct weir_httpd *second;
+
+	assert_true(weir_httpd_start("127.0.0.1", weir_httpd_port(h), &f->view, &second, &err) < 0);
+	assert_non_null(strstr(err.text, "in use"));
+	assert_true(weir_httpd_start("localhost", 0, &f->view, &second, &err) < 0);
+	assert_non_null(strstr(err.text, "localhost"));
+}
+
+int main(void)
+{
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CLAIM(metrics_are_prometheus_text),
+		CLAIM(health_and_page_answer),
+		CLAIM(nothing_else_is_there),
+		CLAIM(a_port_in_use_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
