@@ -15,7 +15,9 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
+#ifndef LAB_BENCH
 #include <cmocka.h>
+#endif
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -38,8 +40,26 @@
 #include "tests/bpf/packets.h"
 #include "weir.skel.h"
 
+#ifdef LAB_BENCH
+/* A benchmark has no test runner: what is not as it must be ends it. */
+#define lab_must(truth)                                                                            \
+	((truth) ? (void)0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #truth), exit(1)))
+#define assert_true(x)		     lab_must(x)
+#define assert_non_null(x)	     lab_must(x)
+#define assert_int_equal(a, b)	     lab_must((uint64_t)(a) == (uint64_t)(b))
+#define assert_string_equal(a, b)    lab_must(!strcmp(a, b))
+#define assert_memory_equal(a, b, n) lab_must(!memcmp(a, b, n))
+#define fail_msg(...)		     (fprintf(stderr, __VA_ARGS__), exit(1))
+#endif
+
 enum { PORT = 8000, ANTHROPIC_PORT = 8001, PLAIN_PORT = 8002, FREE_PORT = 22 };
-enum { TENANTS = 512, FLOWS = 1024, RING_BYTES = 1 << 22, RECORDS = 256, RECORD_BYTES = 4200 };
+#ifndef LAB_TENANTS
+#define LAB_TENANTS 512
+#define LAB_FLOWS   1024
+#define LAB_RING    (1 << 22)
+#endif
+enum { TENANTS = LAB_TENANTS, FLOWS = LAB_FLOWS, RING_BYTES = LAB_RING };
+enum { RECORDS = 256, RECORD_BYTES = 4200 };
 enum { OUT_PASS = -1, OUT_DROP = 2, OUT_REDIRECT = 7 }; /* TC verdicts */
 enum { X_DROP = 1, X_PASS = 2, X_TX = 3 };		/* XDP verdicts */
 
@@ -168,6 +188,7 @@ static UNUSED void lab_open(void)
 	if (!skel)
 		die("skeleton");
 	bpf_map__set_max_entries(skel->maps.tenants, TENANTS);
+	bpf_map__set_max_entries(skel->maps.sources, TENANTS);
 	bpf_map__set_max_entries(skel->maps.flows, FLOWS);
 	bpf_map__set_max_entries(skel->maps.slots, FLOWS);
 	bpf_map__set_max_entries(skel->maps.free_slots, FLOWS);
