@@ -7,10 +7,6 @@
  * the server itself took them so. The cursor follows the window's end and is
  * stored about once a second, so a crash repeats a second of events at most;
  * the stream knows them by id.
- *
- * The library calls on_ack from threads of its own; the mutex guards the
- * window and the figures of the status, and is never held across a call into
- * the library or the ledger.
  */
 #include "publisher.h"
 
@@ -22,193 +18,21 @@
 #include <string.h>
 #include <time.h>
 
-#include <nats/nats.h>
-
 #include "denials.h"
 #include "event.h"
 #include "ledger_read.h"
 #include "publisher_stream.h"
+#include "publisher_window.h"
 #include "reason.h"
 #include "writer.h"
 
 #define CURSOR		 "nats"
-#define ACK_WAIT_MS	 3000
 #define CURSOR_EVERY_NS	 UINT64_C(1000000000)
 #define RETRY_MIN_NS	 UINT64_C(100000000)
 #define RETRY_MAX_NS	 UINT64_C(5000000000)
-#define CONNECT_MS	 2000
-#define CONNECT_AGAIN_NS UINT64_C(300000000)
 #define CHECK_AGAIN_NS	 UINT64_C(2000000000) /* a stream that was not ready */
 #define DENIALS_EVERY_NS UINT64_C(250000000)
 #define NOBODY		 "~nobody" /* no tenant can be called so */
-
-#define WEIR_PUBLISHER_MASK (WEIR_PUBLISHER_WINDOW - 1)
-_Static_assert((WEIR_PUBLISHER_WINDOW & WEIR_PUBLISHER_MASK) == 0, "the window is masked");
-
-enum slot_state { SLOT_SENT, SLOT_FAILED, SLOT_DONE };
-
-struct slot {
-	enum slot_state state;
-	enum weir_stream stream;
-	uint64_t seq; /* ledger entry; 0: a refusal */
-	natsMsg *msg; /* SENT: the library's, only compared; FAILED: ours */
-	char id[WEIR_DENIED_ID_TEXT + 1];
-};
-
-struct weir_publisher {
-	const struct weir_agent_view *view;
-	char node[WEIR_NAME_BYTES];
-	char url[512];
-	const char *where; /* url without a user and password, for people */
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t cond; /* CLOCK_MONOTONIC */
-	bool woken, stop;
-	uint64_t stop_by_ns;
-
-	struct slot window[WEIR_PUBLISHER_WINDOW];
-	uint64_t head, tail; /* head: oldest not done; both only grow */
-	size_t n_sent, n_failed;
-	uint64_t newest_seq; /* of the ledger, as last looked */
-	struct weir_publisher_status status;
-	char failure[160]; /* why the last event was not taken */
-
-	/* the thread's own */
-	struct weir_reader *reader;
-	natsConnection *nc; /* NULL: not connected */
-	jsCtx *js;
-	char unreachable[64]; /* why the last attempt to connect failed */
-	uint64_t connect_at_ns;
-	bool ready[2];
-	char problem[2][256];
-	char ledger_problem[256];
-	uint64_t check_at_ns;
-	uint64_t next_seq; /* to read from the ledger */
-	uint64_t stored_seq, stored_at_ns;
-	uint64_t retry_ns, retry_at_ns, acked_at_retry;
-	uint64_t denials_at_ns;
-	struct weir_text text;
-};
-
-/* ----------------------------------------------------------- acknowledgements */
-
-/* Answers come in order but for failures: the first look nearly always finds it. */
-static struct slot *find_sent(struct weir_publisher *p, const natsMsg *msg)
-{
-	for (uint64_t i = p->head; i != p->tail; i++) {
-		struct slot *s = &p->window[i & WEIR_PUBLISHER_MASK];
-
-		if (s->state == SLOT_SENT && s->msg == msg)
-			return s;
-	}
-	return NULL;
-}
-
-static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void *closure)
-{
-	struct weir_publisher *p = closure;
-	struct slot *s;
-
-	pthread_mutex_lock(&p->lock);
-	s = find_sent(p, msg);
-	if (s && pa) {
-		s->state = SLOT_DONE;
-		s->msg = NULL;
-		if (s->seq)
-			p->status.acked++;
-		else
-			p->status.denied++;
-		p->n_sent--;
-	} else if (s) {
-		s->state = SLOT_FAILED;
-		p->n_sent--;
-		p->n_failed++;
-		p->status.retried++;
-		snprintf(p->failure, sizeof(p->failure), "%s%s%s",
-			 pae ? natsStatus_GetText(pae->Err) : "no answer",
-			 pae && pae->ErrText ? ": " : "", pae && pae->ErrText ? pae->ErrText : "");
-		msg = NULL; /* kept, to be sent again */
-	}
-	while (p->head != p->tail && p->window[p->head & WEIR_PUBLISHER_MASK].state == SLOT_DONE) {
-		if (p->window[p->head & WEIR_PUBLISHER_MASK].seq)
-			p->status.seq = p->window[p->head & WEIR_PUBLISHER_MASK].seq;
-		p->head++;
-	}
-	/* Wake the thread for room worth having, not for every ack. */
-	if (p->n_failed || p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2)
-		pthread_cond_signal(&p->cond);
-	pthread_mutex_unlock(&p->lock);
-	natsMsg_Destroy(msg);
-}
-
-/* Hand a message to the library. The slot must be in the window; msg is taken. */
-static void send_slot(struct weir_publisher *p, struct slot *s, natsMsg *msg)
-{
-	jsPubOptions o;
-	natsStatus st;
-
-	jsPubOptions_Init(&o);
-	o.MaxWait = ACK_WAIT_MS;
-	o.MsgId = s->id;
-	o.ExpectStream = s->stream == WEIR_STREAM_IS_METER ? WEIR_STREAM_METER : WEIR_STREAM_DENY;
-	pthread_mutex_lock(&p->lock);
-	s->state = SLOT_SENT;
-	s->msg = msg;
-	p->n_sent++;
-	pthread_mutex_unlock(&p->lock);
-	st = js_PublishMsgAsync(p->js, &msg, &o);
-	if (st == NATS_OK)
-		return;
-	pthread_mutex_lock(&p->lock);
-	/* Not taken, so no answer will come: the slot is still as it was left. */
-	s->state = SLOT_FAILED;
-	s->msg = msg;
-	p->n_sent--;
-	p->n_failed++;
-	snprintf(p->failure, sizeof(p->failure), "%s", natsStatus_GetText(st));
-	pthread_mutex_unlock(&p->lock);
-}
-
-/* A new event at the window's end, made of p->text. The caller has seen that there is room. */
-static int push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq, const char *id,
-		const char *subject)
-{
-	natsMsg *msg = NULL;
-	struct slot *s;
-
-	if (natsMsg_Create(&msg, subject, NULL, p->text.p, (int)p->text.len) != NATS_OK)
-		return -ENOMEM;
-	pthread_mutex_lock(&p->lock);
-	s = &p->window[p->tail & WEIR_PUBLISHER_MASK];
-	*s = (struct slot){ .state = SLOT_SENT, .stream = stream, .seq = seq };
-	snprintf(s->id, sizeof(s->id), "%s", id);
-	p->tail++;
-	pthread_mutex_unlock(&p->lock);
-	send_slot(p, s, msg);
-	return 0;
-}
-
-/* An entry that is no event takes its place in the window, so that the cursor passes it. */
-static void push_done(struct weir_publisher *p, uint64_t seq)
-{
-	pthread_mutex_lock(&p->lock);
-	if (p->head == p->tail)
-		p->status.seq = seq;
-	else
-		p->window[p->tail++ & WEIR_PUBLISHER_MASK] =
-			(struct slot){ .state = SLOT_DONE, .seq = seq };
-	pthread_mutex_unlock(&p->lock);
-}
-
-static size_t room(struct weir_publisher *p)
-{
-	size_t n;
-
-	pthread_mutex_lock(&p->lock);
-	n = p->n_failed ? 0 : WEIR_PUBLISHER_WINDOW - (p->tail - p->head);
-	pthread_mutex_unlock(&p->lock);
-	return n;
-}
 
 /* --------------------------------------------------------------- ledger entries */
 
@@ -229,10 +53,10 @@ static int publish_entry(const struct weir_entry *e, void *ctx)
 	char id[2 * WEIR_ID_BYTES + 1], subject[192];
 	int r;
 
-	if (!room(p))
+	if (!weir_pub_room(p))
 		return 1;
 	if (e->kind != WEIR_ENTRY_USAGE) {
-		push_done(p, e->seq);
+		weir_pub_pass(p, e->seq);
 		p->next_seq = e->seq + 1;
 		return 0;
 	}
@@ -244,7 +68,7 @@ static int publish_entry(const struct weir_entry *e, void *ctx)
 		snprintf(subject, sizeof(subject), "meter.v1.%s.%s", e->tenant_name, p->node);
 	else
 		snprintf(subject, sizeof(subject), "meter.v1.~%u.%s", e->tenant, p->node);
-	r = push(p, WEIR_STREAM_IS_METER, e->seq, id, subject);
+	r = weir_pub_push(p, WEIR_STREAM_IS_METER, e->seq, id, subject);
 	if (!r)
 		p->next_seq = e->seq + 1;
 	return r;
@@ -253,7 +77,7 @@ static int publish_entry(const struct weir_entry *e, void *ctx)
 static void publish_ledger(struct weir_publisher *p)
 {
 	for (;;) {
-		struct weir_entry_query q = { .from_seq = p->next_seq, .limit = room(p) };
+		struct weir_entry_query q = { .from_seq = p->next_seq, .limit = weir_pub_room(p) };
 		struct weir_error err = { "" };
 		uint64_t before = p->next_seq;
 		int r;
@@ -296,7 +120,7 @@ static int push_denial(struct weir_publisher *p, const struct weir_denial_sum *s
 	if (r)
 		return r;
 	snprintf(subject, sizeof(subject), "deny.v1.%s.%s", name, p->node);
-	return push(p, WEIR_STREAM_IS_DENY, 0, id, subject);
+	return weir_pub_push(p, WEIR_STREAM_IS_DENY, 0, id, subject);
 }
 
 static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
@@ -308,7 +132,7 @@ static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
 		return;
 	p->denials_at_ns = now_ns + DENIALS_EVERY_NS;
 	do {
-		size_t max = room(p);
+		size_t max = weir_pub_room(p);
 
 		/* Half of the window stays for what is billed. */
 		max = max > WEIR_PUBLISHER_WINDOW / 2 ? max - WEIR_PUBLISHER_WINDOW / 2 : 0;
@@ -320,111 +144,7 @@ static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
 	} while (n == 64);
 }
 
-/* -------------------------------------------------------------------- connection */
-
-/* The library may not reconnect by itself: what it still held for the old
- * connection it would send over the new one, ahead of older events that are lost
- * and sent again. So each connection is used until it breaks, and then a new one
- * is made. */
-static natsStatus open_connection(struct weir_publisher *p)
-{
-	natsOptions *o = NULL;
-	jsOptions jo;
-	natsStatus s = natsOptions_Create(&o);
-
-	if (s == NATS_OK)
-		s = natsOptions_SetURL(o, p->url);
-	if (s == NATS_OK)
-		s = natsOptions_SetName(o, "weir-agent");
-	if (s == NATS_OK)
-		s = natsOptions_SetAllowReconnect(o, false);
-	if (s == NATS_OK)
-		s = natsOptions_SetTimeout(o, CONNECT_MS);
-	if (s == NATS_OK)
-		s = natsOptions_SetPingInterval(o, 5000);
-	if (s == NATS_OK)
-		s = natsConnection_Connect(&p->nc, o);
-	natsOptions_Destroy(o);
-	jsOptions_Init(&jo);
-	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
-	jo.PublishAsync.AckHandler = on_ack;
-	jo.PublishAsync.AckHandlerClosure = p;
-	if (s == NATS_OK)
-		s = natsConnection_JetStream(&p->js, p->nc, &jo);
-	return s;
-}
-
-/* Take back what the connection left unanswered, rather than wait for its
- * time-out. Answers already on their way are discarded by the library; the stream
- * knows those events by id. */
-static void take_back(struct weir_publisher *p)
-{
-	natsMsgList pending = { 0 };
-	size_t sent;
-
-	pthread_mutex_lock(&p->lock);
-	sent = p->n_sent;
-	pthread_mutex_unlock(&p->lock);
-	/* libnats 3.4.1 follows a NULL pointer where nothing was ever published. */
-	if (!sent || js_PublishAsyncGetPendingList(&pending, p->js) != NATS_OK)
-		return;
-	pthread_mutex_lock(&p->lock);
-	for (int i = 0; i < pending.Count; i++) {
-		struct slot *s = find_sent(p, pending.Msgs[i]);
-
-		if (!s)
-			continue;
-		s->state = SLOT_FAILED;
-		pending.Msgs[i] = NULL; /* the slot's now */
-		p->n_sent--;
-		p->n_failed++;
-		p->status.retried++;
-	}
-	snprintf(p->failure, sizeof(p->failure), "the connection was lost");
-	pthread_mutex_unlock(&p->lock);
-	natsMsgList_Destroy(&pending);
-}
-
-static void close_connection(struct weir_publisher *p)
-{
-	if (p->js)
-		take_back(p);
-	jsCtx_Destroy(p->js);
-	natsConnection_Destroy(p->nc);
-	p->js = NULL;
-	p->nc = NULL;
-	p->ready[0] = p->ready[1] = false;
-	p->check_at_ns = 0;
-}
-
-/* True while there is a connection; makes one if it is time to. */
-static bool keep_connected(struct weir_publisher *p, uint64_t now_ns)
-{
-	natsStatus s;
-
-	if (p->nc && natsConnection_Status(p->nc) == NATS_CONN_STATUS_CONNECTED)
-		return true;
-	if (p->nc) {
-		weir_log(WEIR_WARN, "nats: connection to %s lost, trying again", p->where);
-		close_connection(p);
-	}
-	if (now_ns < p->connect_at_ns)
-		return false;
-	s = open_connection(p);
-	if (s == NATS_OK) {
-		weir_log(WEIR_NOTE, "nats: connected to %s", p->where);
-		p->unreachable[0] = 0;
-		return true;
-	}
-	close_connection(p);
-	if (strcmp(p->unreachable, natsStatus_GetText(s)))
-		weir_log(WEIR_WARN,
-			 "nats: %s: %s; trying again for ever, events wait in the ledger", p->where,
-			 natsStatus_GetText(s));
-	snprintf(p->unreachable, sizeof(p->unreachable), "%s", natsStatus_GetText(s));
-	p->connect_at_ns = weir_mono_ns() + CONNECT_AGAIN_NS;
-	return false;
-}
+/* ----------------------------------------------------------------------- streams */
 
 static void check_streams(struct weir_publisher *p, uint64_t now_ns)
 {
@@ -447,13 +167,11 @@ static void check_streams(struct weir_publisher *p, uint64_t now_ns)
  * in order. Slower and slower while nothing at all gets through. */
 static void retry(struct weir_publisher *p, uint64_t now_ns)
 {
-	uint64_t head, tail, acked;
+	uint64_t acked;
 	size_t failed, sent;
 	char why[sizeof(p->failure)];
 
 	pthread_mutex_lock(&p->lock);
-	head = p->head;
-	tail = p->tail;
 	failed = p->n_failed;
 	sent = p->n_sent;
 	acked = p->status.acked + p->status.denied;
@@ -477,20 +195,7 @@ static void retry(struct weir_publisher *p, uint64_t now_ns)
 	if (now_ns < p->retry_at_ns || !p->ready[WEIR_STREAM_IS_METER])
 		return;
 	p->retry_at_ns = 0;
-	/* Only this thread adds to the window and sends, so what is FAILED stays so. */
-	pthread_mutex_lock(&p->lock);
-	for (uint64_t i = head; i != tail; i++) {
-		struct slot *s = &p->window[i & WEIR_PUBLISHER_MASK];
-		natsMsg *msg = s->msg;
-
-		if (s->state != SLOT_FAILED)
-			continue;
-		p->n_failed--;
-		pthread_mutex_unlock(&p->lock);
-		send_slot(p, s, msg);
-		pthread_mutex_lock(&p->lock);
-	}
-	pthread_mutex_unlock(&p->lock);
+	weir_pub_resend(p);
 }
 
 /* ------------------------------------------------------------------------ thread */
@@ -582,7 +287,7 @@ static void *run(void *arg)
 
 	for (;;) {
 		uint64_t now_ns = weir_mono_ns();
-		bool connected = keep_connected(p, now_ns);
+		bool connected = weir_pub_connected(p, now_ns);
 		bool stopping;
 
 		pthread_mutex_lock(&p->lock);
@@ -670,7 +375,7 @@ void weir_publisher_status(struct weir_publisher *p, struct weir_publisher_statu
  * threads may touch p. */
 static bool wait_for_answers(struct weir_publisher *p)
 {
-	uint64_t until = weir_mono_ns() + (ACK_WAIT_MS + 1000) * UINT64_C(1000000);
+	uint64_t until = weir_mono_ns() + (WEIR_PUBLISHER_ACK_MS + 1000) * UINT64_C(1000000);
 	size_t n;
 
 	do {
@@ -695,19 +400,21 @@ void weir_publisher_stop(struct weir_publisher *p, unsigned drain_ms)
 	pthread_cond_signal(&p->cond);
 	pthread_mutex_unlock(&p->lock);
 	pthread_join(p->thread, NULL);
-	close_connection(p);
+	weir_pub_disconnect(p);
 	quiet = wait_for_answers(p);
 	weir_reader_close(p->reader);
 	weir_text_free(&p->text);
-	if (!quiet) {
+	if (!quiet)
 		weir_log(WEIR_WARN, "nats: %zu answers never came; their memory is left behind",
 			 p->n_sent);
+	p->quiet = quiet;
+}
+
+void weir_publisher_free(struct weir_publisher *p)
+{
+	if (!p || !p->quiet)
 		return;
-	}
-	for (uint64_t i = p->head; i != p->tail; i++) {
-		if (p->window[i & WEIR_PUBLISHER_MASK].state == SLOT_FAILED)
-			natsMsg_Destroy(p->window[i & WEIR_PUBLISHER_MASK].msg);
-	}
+	weir_pub_discard(p);
 	pthread_cond_destroy(&p->cond);
 	pthread_mutex_destroy(&p->lock);
 	free(p);

@@ -44,8 +44,12 @@ void weir_publisher_wake(struct weir_publisher *p);
 
 void weir_publisher_status(struct weir_publisher *p, struct weir_publisher_status *out);
 
-/* Publishes what there is for at most drain_ms, stores the cursor, ends. NULL is fine.
- * Call before the writer stops. */
+/* Publishes what there is for at most drain_ms, stores the cursor, ends the thread.
+ * NULL is fine. Call before the writer stops: it is what stores the cursor. */
 void weir_publisher_stop(struct weir_publisher *p, unsigned drain_ms);
+
+/* After stop, and after whoever might wake it is gone: the writer calls on_commit
+ * for that last cursor too. NULL is fine. */
+void weir_publisher_free(struct weir_publisher *p);
 
 #endif

@@ -21,7 +21,9 @@
 #define PATIENCE_MS 20000
 
 static struct fake *f;
-static struct weir_publisher *p;
+static struct weir_publisher *p; /* read by the writer's thread */
+static struct weir_publisher *stopped[4];
+static size_t n_stopped;
 static pid_t server;
 static char url[64], port[16], store[96];
 
@@ -108,12 +110,14 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	struct weir_publisher *last = p;
-
-	/* The writer may be in on_commit. */
-	p = NULL;
-	weir_publisher_stop(last, 0);
+	weir_publisher_stop(p, 0);
 	server_end(SIGTERM);
+	weir_writer_stop(f->view.writer);
+	f->view.writer = NULL;
+	weir_publisher_free(p);
+	p = NULL;
+	while (n_stopped)
+		weir_publisher_free(stopped[--n_stopped]);
 	fake_free(f);
 	return 0;
 }
@@ -130,10 +134,9 @@ static void publisher_start(void)
 
 static void publisher_end(unsigned drain_ms)
 {
-	struct weir_publisher *last = p;
-
+	weir_publisher_stop(p, drain_ms);
+	stopped[n_stopped++] = p;
 	p = NULL;
-	weir_publisher_stop(last, drain_ms);
 }
 
 static struct weir_publisher_status status(void)

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The window of events in flight, and the connection. Answers come from threads
+ * of the library; the mutex guards the window and the status, and is never held
+ * across a call into the library.
+ */
+#include "publisher_window.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CONNECT_MS	 2000
+#define CONNECT_AGAIN_NS UINT64_C(300000000)
+
+/* ----------------------------------------------------------- acknowledgements */
+
+/* Answers come in order but for failures: the first look nearly always finds it. */
+static struct weir_pub_slot *find_sent(struct weir_publisher *p, const natsMsg *msg)
+{
+	for (uint64_t i = p->head; i != p->tail; i++) {
+		struct weir_pub_slot *s = &p->window[i & WEIR_PUBLISHER_MASK];
+
+		if (s->state == WEIR_PUB_SENT && s->msg == msg)
+			return s;
+	}
+	return NULL;
+}
+
+static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void *closure)
+{
+	struct weir_publisher *p = closure;
+	struct weir_pub_slot *s;
+
+	pthread_mutex_lock(&p->lock);
+	s = find_sent(p, msg);
+	if (s && pa) {
+		s->state = WEIR_PUB_DONE;
+		s->msg = NULL;
+		if (s->seq)
+			p->status.acked++;
+		else
+			p->status.denied++;
+		p->n_sent--;
+	} else if (s) {
+		s->state = WEIR_PUB_FAILED;
+		p->n_sent--;
+		p->n_failed++;
+		p->status.retried++;
+		snprintf(p->failure, sizeof(p->failure), "%s%s%s",
+			 pae ? natsStatus_GetText(pae->Err) : "no answer",
+			 pae && pae->ErrText ? ": " : "", pae && pae->ErrText ? pae->ErrText : "");
+		msg = NULL; /* kept, to be sent again */
+	}
+	while (p->head != p->tail &&
+	       p->window[p->head & WEIR_PUBLISHER_MASK].state == WEIR_PUB_DONE) {
+		if (p->window[p->head & WEIR_PUBLISHER_MASK].seq)
+			p->status.seq = p->window[p->head & WEIR_PUBLISHER_MASK].seq;
+		p->head++;
+	}
+	/* Wake the thread for room worth having, not for every ack. */
+	if (p->n_failed || p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2)
+		pthread_cond_signal(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+	natsMsg_Destroy(msg);
+}
+
+/* Hand a message to the library. The slot must be in the window; msg is taken. */
+static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg *msg)
+{
+	jsPubOptions o;
+	natsStatus st;
+
+	jsPubOptions_Init(&o);
+	o.MaxWait = WEIR_PUBLISHER_ACK_MS;
+	o.MsgId = s->id;
+	o.ExpectStream = s->stream == WEIR_STREAM_IS_METER ? WEIR_STREAM_METER : WEIR_STREAM_DENY;
+	pthread_mutex_lock(&p->lock);
+	s->state = WEIR_PUB_SENT;
+	s->msg = msg;
+	p->n_sent++;
+	pthread_mutex_unlock(&p->lock);
+	st = js_PublishMsgAsync(p->js, &msg, &o);
+	if (st == NATS_OK)
+		return;
+	pthread_mutex_lock(&p->lock);
+	/* Not taken, so no answer will come: the slot is still as it was left. */
+	s->state = WEIR_PUB_FAILED;
+	s->msg = msg;
+	p->n_sent--;
+	p->n_failed++;
+	snprintf(p->failure, sizeof(p->failure), "%s", natsStatus_GetText(st));
+	pthread_mutex_unlock(&p->lock);
+}
+
+int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq, const char *id,
+		  const char *subject)
+{
+	natsMsg *msg = NULL;
+	struct weir_pub_slot *s;
+
+	if (natsMsg_Create(&msg, subject, NULL, p->text.p, (int)p->text.len) != NATS_OK)
+		return -ENOMEM;
+	pthread_mutex_lock(&p->lock);
+	s = &p->window[p->tail & WEIR_PUBLISHER_MASK];
+	*s = (struct weir_pub_slot){ .state = WEIR_PUB_SENT, .stream = stream, .seq = seq };
+	snprintf(s->id, sizeof(s->id), "%s", id);
+	p->tail++;
+	pthread_mutex_unlock(&p->lock);
+	send_slot(p, s, msg);
+	return 0;
+}
+
+void weir_pub_pass(struct weir_publisher *p, uint64_t seq)
+{
+	pthread_mutex_lock(&p->lock);
+	if (p->head == p->tail)
+		p->status.seq = seq;
+	else
+		p->window[p->tail++ & WEIR_PUBLISHER_MASK] =
+			(struct weir_pub_slot){ .state = WEIR_PUB_DONE, .seq = seq };
+	pthread_mutex_unlock(&p->lock);
+}
+
+size_t weir_pub_room(struct weir_publisher *p)
+{
+	size_t n;
+
+	pthread_mutex_lock(&p->lock);
+	n = p->n_failed ? 0 : WEIR_PUBLISHER_WINDOW - (p->tail - p->head);
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
+/* -------------------------------------------------------------------- connection */
+
+/* The library may not reconnect by itself: what it still held for the old
+ * connection it would send over the new one, ahead of older events that are lost
+ * and sent again. So each connection is used until it breaks, and then a new one
+ * is made. */
+static natsStatus open_connection(struct weir_publisher *p)
+{
+	natsOptions *o = NULL;
+	jsOptions jo;
+	natsStatus s = natsOptions_Create(&o);
+
+	if (s == NATS_OK)
+		s = natsOptions_SetURL(o, p->url);
+	if (s == NATS_OK)
+		s = natsOptions_SetName(o, "weir-agent");
+	if (s == NATS_OK)
+		s = natsOptions_SetAllowReconnect(o, false);
+	if (s == NATS_OK)
+		s = natsOptions_SetTimeout(o, CONNECT_MS);
+	if (s == NATS_OK)
+		s = natsOptions_SetPingInterval(o, 5000);
+	if (s == NATS_OK)
+		s = natsConnection_Connect(&p->nc, o);
+	natsOptions_Destroy(o);
+	jsOptions_Init(&jo);
+	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
+	jo.PublishAsync.AckHandler = on_ack;
+	jo.PublishAsync.AckHandlerClosure = p;
+	if (s == NATS_OK)
+		s = natsConnection_JetStream(&p->js, p->nc, &jo);
+	return s;
+}
+
+/* Take back what the connection left unanswered, rather than wait for its
+ * time-out. Answers already on their way are discarded by the library; the stream
+ * knows those events by id. */
+static void take_back(struct weir_publisher *p)
+{
+	natsMsgList pending = { 0 };
+	size_t sent;
+
+	pthread_mutex_lock(&p->lock);
+	sent = p->n_sent;
+	pthread_mutex_unlock(&p->lock);
+	/* libnats 3.4.1 follows a NULL pointer where nothing was ever published. */
+	if (!sent || js_PublishAsyncGetPendingList(&pending, p->js) != NATS_OK)
+		return;
+	pthread_mutex_lock(&p->lock);
+	for (int i = 0; i < pending.Count; i++) {
+		struct weir_pub_slot *s = find_sent(p, pending.Msgs[i]);
+
+		if (!s)
+			continue;
+		s->state = WEIR_PUB_FAILED;
+		pending.Msgs[i] = NULL; /* the slot's now */
+		p->n_sent--;
+		p->n_failed++;
+		p->status.retried++;
+	}
+	snprintf(p->failure, sizeof(p->failure), "the connection was lost");
+	pthread_mutex_unlock(&p->lock);
+	natsMsgList_Destroy(&pending);
+}
+
+void weir_pub_disconnect(struct weir_publisher *p)
+{
+	if (p->js)
+		take_back(p);
+	jsCtx_Destroy(p->js);
+	natsConnection_Destroy(p->nc);
+	p->js = NULL;
+	p->nc = NULL;
+	p->ready[0] = p->ready[1] = false;
+	p->check_at_ns = 0;
+}
+
+bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
+{
+	natsStatus s;
+
+	if (p->nc && natsConnection_Status(p->nc) == NATS_CONN_STATUS_CONNECTED)
+		return true;
+	if (p->nc) {
+		weir_log(WEIR_WARN, "nats: connection to %s lost, trying again", p->where);
+		weir_pub_disconnect(p);
+	}
+	if (now_ns < p->connect_at_ns)
+		return false;
+	s = open_connection(p);
+	if (s == NATS_OK) {
+		weir_log(WEIR_NOTE, "nats: connected to %s", p->where);
+		p->unreachable[0] = 0;
+		return true;
+	}
+	weir_pub_disconnect(p);
+	if (strcmp(p->unreachable, natsStatus_GetText(s)))
+		weir_log(WEIR_WARN,
+			 "nats: %s: %s; trying again for ever, events wait in the ledger", p->where,
+			 natsStatus_GetText(s));
+	snprintf(p->unreachable, sizeof(p->unreachable), "%s", natsStatus_GetText(s));
+	p->connect_at_ns = weir_mono_ns() + CONNECT_AGAIN_NS;
+	return false;
+}
+
+void weir_pub_resend(struct weir_publisher *p)
+{
+	uint64_t tail;
+
+	/* Only this thread adds to the window and sends, so what is FAILED stays so. */
+	pthread_mutex_lock(&p->lock);
+	tail = p->tail;
+	for (uint64_t i = p->head; i != tail; i++) {
+		struct weir_pub_slot *s = &p->window[i & WEIR_PUBLISHER_MASK];
+		natsMsg *msg = s->msg;
+
+		if (s->state != WEIR_PUB_FAILED)
+			continue;
+		p->n_failed--;
+		pthread_mutex_unlock(&p->lock);
+		send_slot(p, s, msg);
+		pthread_mutex_lock(&p->lock);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+void weir_pub_discard(struct weir_publisher *p)
+{
+	pthread_mutex_lock(&p->lock);
+	for (; p->head != p->tail; p->head++) {
+		struct weir_pub_slot *s = &p->window[p->head & WEIR_PUBLISHER_MASK];
+
+		if (s->state == WEIR_PUB_FAILED)
+			natsMsg_Destroy(s->msg);
+	}
+	p->n_failed = 0;
+	pthread_mutex_unlock(&p->lock);
+}
