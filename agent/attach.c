@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "neighbours.h"
 #include "weir.skel.h"
 
 /* Not in libbpf 1.1's headers: enum bpf_attach_type of 6.6. */
@@ -313,13 +314,15 @@ static void add_neighbours(struct weir_status_interface *out, const uint32_t *id
 
 	for (uint32_t i = 0; i < n; i++)
 		if (out->n_neighbours < WEIR_STATUS_NEIGHBOURS && !ours(ids[i], name))
-			snprintf(out->neighbours[out->n_neighbours++], 48, "%s", name);
+			snprintf(out->neighbours[out->n_neighbours++], 48, "%.47s", name);
 }
 
 void weir_attach_status(const struct weir_attachment *a, struct weir_status_interface *out)
 {
 	static const char *const modes[] = { "auto", "native", "generic", "off" };
+	struct weir_neighbour filters[8];
 	uint32_t ids[16], n, id = 0;
+	int found;
 
 	memset(out, 0, sizeof(*out));
 	snprintf(out->name, sizeof(out->name), "%s", a->name);
@@ -329,6 +332,14 @@ void weir_attach_status(const struct weir_attachment *a, struct weir_status_inte
 		n = 16;
 		if (!bpf_prog_query(a->ifindex, i ? TCX_EGRESS : TCX_INGRESS, 0, NULL, ids, &n))
 			add_neighbours(out, ids, n);
+		found = weir_clsact_filters(a->ifindex, !i, filters, 8);
+		for (int j = 0; j < found; j++) {
+			if (filters[j].prog_id)
+				add_neighbours(out, &filters[j].prog_id, 1);
+			else if (out->n_neighbours < WEIR_STATUS_NEIGHBOURS)
+				snprintf(out->neighbours[out->n_neighbours++], 48, "%.47s",
+					 filters[j].name);
+		}
 	}
 	if (!bpf_xdp_query_id(a->ifindex, 0, &id) && id)
 		add_neighbours(out, &id, 1);
