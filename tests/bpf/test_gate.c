@@ -361,6 +361,43 @@ static void a_handshake_that_never_completes_is_swept(void **state)
 	assert_true(counter(WEIR_HALF_OPEN_EXPIRED) > lab.before[WEIR_HALF_OPEN_EXPIRED]);
 }
 
+/* No room to follow a connection: the tier says whether it comes in untracked, and
+ * no gauge keeps it. */
+static void with_the_map_full_the_tier_decides(void **state)
+{
+	int fd = bpf_map__fd(lab.skel->maps.free_slots);
+	static uint32_t slots[FLOWS];
+	size_t n = 0;
+
+	while (n < FLOWS && !bpf_map_lookup_and_delete_elem(fd, NULL, &slots[n]))
+		n++;
+	for (int i = 0; i < WAYS; i++)
+		for (int closed = 0; closed < 2; closed++) {
+			struct conn c;
+			struct weir_tenant *t = tenant_at(&ways[i], &c), before;
+			struct verdict v;
+
+			t->flags |= WEIR_TENANT_LIMIT_CONN_RATE;
+			t->connect_interval_ns = SECOND;
+			t->connect_tau_ns = 100 * SECOND;
+			t->connect_tat_ns = now_ns() + 10 * SECOND;
+			t->on_agent_down = closed ? WEIR_DOWN_CLOSED : WEIR_DOWN_HOLD;
+			before = *t;
+			v = send_syn(&c, ways[i].xdp);
+			if (closed)
+				is_reset(&ways[i], &c, &v);
+			else
+				assert_int_equal(v.code, passes[ways[i].xdp]);
+			before.connected = t->connected;
+			uses_up_nothing(&before, t);
+		}
+	is_counted(WEIR_FLOW_NEW, 0);
+	is_counted(WEIR_DENY_MAP_FULL, WAYS);
+	is_counted(WEIR_PASS_UNTRACKED, WAYS);
+	while (n)
+		assert_int_equal(bpf_map_update_elem(fd, NULL, &slots[--n], BPF_ANY), 0);
+}
+
 int main(void)
 {
 #define CLAIM(f) cmocka_unit_test_setup(f, lab_reset)
@@ -380,6 +417,7 @@ int main(void)
 		CLAIM(another_port_is_left_alone),
 		CLAIM(what_is_no_plain_tcp_passes),
 		CLAIM(a_padded_syn_is_a_syn),
+		CLAIM(with_the_map_full_the_tier_decides),
 		CLAIM(a_handshake_that_never_completes_is_swept),
 	};
 
