@@ -70,7 +70,6 @@ static void view_status(void *ctx, struct weir_status *s)
 {
 	struct weir_agent *a = ctx;
 	struct weir_consumer_stats c;
-	struct weir_writer_stats w;
 
 	memset(s, 0, sizeof(*s));
 	memcpy(s->instance, a->cfg.instance, sizeof(s->instance));
@@ -86,7 +85,6 @@ static void view_status(void *ctx, struct weir_status *s)
 	}
 	weir_kernel_counters(a->kernel, s->verdicts);
 	weir_consumer_stats(a->consumer, &c);
-	weir_writer_stats(a->writer, &w);
 	s->ring_bytes = a->kernel->ring_bytes;
 	s->ring_used = c.ring_used;
 	s->ring_lost = s->verdicts[WEIR_TAP_LOST] + s->verdicts[WEIR_END_LOST];
@@ -96,9 +94,6 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->tenants_max = a->kernel->max_tenants;
 	s->inflight_parsers = c.open;
 	s->requests = c.rows;
-	if (!w.healthy && s->n_warnings < WEIR_STATUS_WARNINGS)
-		snprintf(s->warnings[s->n_warnings++], 256, "ledger: %.180s; %zu requests wait",
-			 w.error, w.waiting);
 	if (s->ring_lost && s->n_warnings < WEIR_STATUS_WARNINGS)
 		snprintf(s->warnings[s->n_warnings++], 256,
 			 "ring: %llu records did not fit; raise \"ring_bytes\"",
@@ -269,9 +264,10 @@ static void store_settings(struct weir_agent *a)
 static void on_commit(void *ctx, struct weir_ledger *l, uint64_t newest_seq)
 {
 	struct weir_agent *a = ctx;
+	struct weir_publisher *p = __atomic_load_n(&a->publisher, __ATOMIC_ACQUIRE);
 
-	if (a->publisher)
-		weir_publisher_wake(a->publisher);
+	if (p)
+		weir_publisher_wake(p);
 }
 
 static int call_ceilings(struct weir_ledger *l, void *arg)
@@ -486,9 +482,10 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 		if (wait_rows(a, &err))
 			weir_log(WEIR_WARN, "%s", err.text);
 		weir_publisher_stop(a->publisher, PUBLISH_DRAIN_MS);
-		a->publisher = NULL;
 	}
 	weir_writer_stop(a->writer);
+	/* Storing its cursor was a commit, which woke it: only now nobody can. */
+	weir_publisher_free(a->publisher);
 	weir_ledger_close(a->ledger);
 	if (!keep && a->kernel) {
 		weir_kernel_unpin(a->cfg.instance, NULL);

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,8 +284,12 @@ static bool finished(struct weir_publisher *p, uint64_t now_ns)
 
 static void *run(void *arg)
 {
+	const struct sched_param none = { 0 };
 	struct weir_publisher *p = arg;
 
+	/* The cores belong to the model server, and the ledger keeps what waits. The
+	 * library's threads are started from here and inherit it. */
+	pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
 	for (;;) {
 		uint64_t now_ns = weir_mono_ns();
 		bool connected = weir_pub_connected(p, now_ns);
