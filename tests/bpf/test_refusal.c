@@ -133,6 +133,54 @@ static void replies_are_whole_whatever_the_segments_length(void **state)
 	assert_int_equal(t->inflight, 0);
 }
 
+/* Segments merged on receipt: what goes back is one plain packet. */
+static void a_super_packet_is_answered_by_a_plain_one(void **state)
+{
+	struct conn c = open_conn(nobody, host);
+	uint8_t frame[FRAME_MAX];
+	char text[2000];
+	struct __sk_buff ctx = { .gso_size = 500, .gso_segs = 4 };
+	struct verdict v = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_out = v.frame,
+		    .data_size_out = sizeof(v.frame), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
+		    .ctx_out = &ctx, .ctx_size_out = sizeof(ctx), .repeat = 1);
+
+	shut_tenant("sk-gso");
+	snprintf(text, sizeof(text), "POST / HTTP/1.1\r\nx-api-key: sk-gso\r\nA: %01500d\r\n\r\n",
+		 0);
+	opts.data_size_in =
+		conn_frame(&c, true, TCP_PSH | TCP_ACK, c.next, c.sent, text, strlen(text), frame);
+	assert_int_equal(
+		bpf_prog_test_run_opts(bpf_program__fd(lab.skel->progs.weir_ingress), &opts), 0);
+	v.code = opts.retval;
+	v.frame_len = opts.data_size_out;
+	is_refused(&c, &v, 429);
+	assert_int_equal(ctx.gso_segs, 0);
+}
+
+static void ipv4_options_are_left_out_of_the_reply(void **state)
+{
+	struct conn c = open_conn(nobody, host);
+	uint8_t plain[FRAME_MAX], frame[FRAME_MAX];
+	const char *text;
+	struct segment rst;
+	struct verdict v;
+	size_t n;
+
+	shut_tenant("sk-opt");
+	text = chat("sk-opt");
+	n = conn_frame(&c, true, TCP_PSH | TCP_ACK, c.next, c.sent, text, strlen(text), plain);
+	memcpy(frame, plain, 34);
+	memset(frame + 34, 1, 12); /* twelve NOPs */
+	memcpy(frame + 46, plain + 34, n - 34);
+	frame[14] = 0x48;
+	put16(frame + 16, n - 14 + 12);
+	v = run(lab.skel->progs.weir_ingress, frame, n + 12);
+	is_refused(&c, &v, 429);
+	assert_true(on_the_wire(&rst));
+	assert_int_equal(rst.seq, c.next);
+}
+
 static void a_segment_with_fin_is_answered_behind_the_fin(void **state)
 {
 	struct conn c = open_conn(nobody, host);
@@ -424,6 +472,8 @@ int main(void)
 		CLAIM(the_server_is_reset_where_the_request_began),
 		CLAIM(a_head_behind_a_body_is_refused_at_its_own_place),
 		CLAIM(replies_are_whole_whatever_the_segments_length),
+		CLAIM(a_super_packet_is_answered_by_a_plain_one),
+		CLAIM(ipv4_options_are_left_out_of_the_reply),
 		CLAIM(a_segment_with_fin_is_answered_behind_the_fin),
 		CLAIM(the_port_or_the_path_says_which_dialect),
 		CLAIM(anthropic_without_credit_is_402),
