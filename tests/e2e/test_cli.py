@@ -190,7 +190,7 @@ def test_errors_are_one_line_with_a_hint_and_an_exit_status(lab):
 
 
 def test_text_output_is_for_people(lab):
-    for args in (("status",), ("usage",), ("tenant", "list"), ("tenant", "show", "acme"),
+    for args in (("status",), ("top",), ("usage",), ("tenant", "list"), ("tenant", "show", "acme"),
                  ("credit", "balance", "acme"), ("ledger", "acme"), ("events",), ("why", "acme"),
                  ("policy", "show"), ("key", "list", "acme")):
         assert lab.weirctl(*args).stdout.strip(), args

@@ -14,7 +14,7 @@ from weirlab.raw_http import Response, chat_body, head, send
 
 CHAT = "/v1/chat/completions"
 BOTH_FAMILIES = pytest.mark.parametrize("family", (4, 6))
-BOTH_GATES = pytest.mark.parametrize("xdp", ("native", "off"))
+GATES = pytest.mark.parametrize("xdp", ("native", "generic", "off"))
 
 
 def one_tier(**limits):
@@ -101,7 +101,7 @@ def test_client_that_sends_all_before_it_reads_gets_its_429(lab, family):
     assert lab.admin()["bad"] == 0 and len(lab.served()) == 1
 
 
-@BOTH_GATES
+@GATES
 @BOTH_FAMILIES
 def test_source_over_its_connection_limit_is_reset_at_connect(lab, family, xdp):
     ours, theirs = ("10.77.5.1", "10.77.6.1") if family == 4 else ("fd77::5:1", None)
@@ -130,7 +130,7 @@ def test_source_over_its_connection_limit_is_reset_at_connect(lab, family, xdp):
     wait_for(lambda: live(lab)["connections"] == 0, "all slots")
 
 
-@BOTH_GATES
+@GATES
 def test_connect_rate_resets_what_is_too_fast(lab, xdp):
     lab.ip(lab.client_ns, "addr", "add", "10.77.5.1/16", "dev", "eth0")
     lab.start_agent(by_source({"connect_rate": {"per_second": 1, "burst": 4}}), xdp=xdp)

@@ -2,13 +2,15 @@
 """The agent dies, stops, comes back: limits hold meanwhile, nothing is lost and
 nothing is billed twice."""
 import json
+import signal
 import threading
 import time
 
 from checks import assert_metered, events_of, totals, wait_events
 from weirlab import policy, wait_for
 from weirlab.clients import Sdk, usage_events
-from weirlab.raw_http import chat_body, send
+from weirlab.lab import BUILD, run
+from weirlab.raw_http import chat_body, send, shut
 
 CHAT = "/v1/chat/completions"
 POLICY = policy.document(
@@ -18,11 +20,12 @@ POLICY = policy.document(
 
 
 class Load:
-    """Clients that ask without pause until told to stop; plain and streamed."""
+    """Clients that ask without pause until told to stop: plain, streamed, and, if `aborts`, every
+    seventh goes away in the middle of its stream."""
 
-    def __init__(self, lab, key, threads=3):
-        self.lab, self.key = lab, key
-        self.stop, self.statuses, self.failed = threading.Event(), [], []
+    def __init__(self, lab, key, threads=3, aborts=False):
+        self.lab, self.key, self.aborts = lab, key, aborts
+        self.stop, self.statuses, self.aborted, self.failed = threading.Event(), [], [], []
         self.threads = [threading.Thread(target=self._run, args=(i,)) for i in range(threads)]
         for thread in self.threads:
             thread.start()
@@ -34,15 +37,32 @@ class Load:
                 with self.lab.connect() as sock:
                     for _ in range(5):
                         n += 1
-                        answer = send(sock, "POST", CHAT, self.key,
-                                      chat_body(1 + n % 9, stream=n % 2 == 0, include_usage=True,
-                                                delay_ms=n % 3))
-                        answer.body()
-                        self.statuses.append(answer.status)
-                        if answer.status != 200:
+                        if not self._ask(sock, n):
                             break
         except OSError as e:
             self.failed.append(e)
+
+    def _ask(self, sock, n):
+        """One request; False when the connection is of no more use."""
+        if self.aborts and n % 7 == 0:
+            answer = send(sock, "POST", CHAT, self.key,
+                          chat_body(40, stream=True, include_usage=True, delay_ms=5))
+            for _, _piece in zip(range(n % 5), answer.chunks()):
+                pass
+            self.aborted.append(n)
+            if n % 2:
+                shut(sock)
+            return False
+        answer = send(sock, "POST", CHAT, self.key,
+                      chat_body(1 + n % 9, stream=n % 2 == 0, include_usage=True, delay_ms=n % 3))
+        answer.body()
+        self.statuses.append(answer.status)
+        return answer.status == 200
+
+    def more(self, n=40):
+        """Let n more requests be answered."""
+        seen = len(self.statuses)
+        wait_for(lambda: len(self.statuses) >= seen + n or self.failed, "load")
 
     def finish(self):
         self.stop.set()
@@ -55,30 +75,36 @@ def test_kill_9_under_load_loses_nothing_and_bills_nothing_twice(lab_nats):
     lab = lab_nats
     lab.start_agent(POLICY)
     lab.ctl("credit", "grant", "acme", "1000")
-    load = Load(lab, "sk-acme")
-    for _ in range(4):
-        seen = len(load.statuses)
-        wait_for(lambda: len(load.statuses) >= seen + 60, "load")
+    load = Load(lab, "sk-acme", aborts=True)
+    for n in range(8):
+        load.more()
         lab.kill_agent()
-        seen = len(load.statuses)
-        wait_for(lambda: len(load.statuses) >= seen + 60, "load while the agent is dead")
+        load.more()
+        if n % 2:  # killed again, while it starts
+            lab.spawn_agent()
+            load.more(n)
+            lab.kill_agent()
         lab.start_agent()
-    seen = len(load.statuses)
-    wait_for(lambda: len(load.statuses) >= seen + 60, "load after the last restart")
+    load.more()
     load.finish()
 
-    assert set(load.statuses) == {200}
-    served = lab.served("sk-acme")
-    assert len(served) == len(load.statuses)
-    events = wait_events(lab, len(served), "acme")
-    assert_metered(events, served)
-    spent = totals(events)["price"]
+    assert set(load.statuses) == {200} and load.aborted
+    wait_for(lambda: lab.admin()["open"] == 0, "the server to notice the aborts")
+    served, aborted = lab.served("sk-acme"), lab.served("sk-acme", "aborted")
+    assert len(served) + len(aborted) == len(load.statuses) + len(load.aborted)
+    events = wait_events(lab, len(served) + len(aborted), "acme")
+    whole = [e for e in events if e["usage_source"] == "reported"]
+    assert_metered(whole, served)
+    cut = {e["response_id"]: e for e in events if e["usage_source"] == "partial"}
+    assert set(cut) == {r["id"] for r in aborted}
+    assert all(cut[r["id"]].get("output_tokens", 0) <= r["completion"] for r in aborted)
     balance = wait_for(lambda: (b := lab.ctl("credit", "balance", "acme"))["reserved"] == "0" and b,
                        "settlement")
-    assert policy.nano(balance["balance"]) == 1000 * policy.NANO - spent
+    assert policy.nano(balance["balance"]) == 1000 * policy.NANO - totals(events)["price"]
     assert lab.weirctl("ledger", "verify").returncode == 0
     wait_for(lambda: lab.ctl("status")["nats"]["backlog"] == 0, "the backlog to drain")
-    assert_metered(usage_events(lab.stream(), "acme"), served)
+    stream = lab.stream()
+    assert len(stream) == len(events) and usage_events(stream, "acme") == events
     assert lab.ctl("status")["ring"]["lost"] == 0
 
 
@@ -143,7 +169,7 @@ def test_sigterm_stops_cleanly_and_keeps_what_was_metered(lab):
     lab.start_agent(POLICY)
     lab.ctl("credit", "grant", "acme", "10")
     load = Load(lab, "sk-acme", threads=2)
-    wait_for(lambda: len(load.statuses) >= 40, "load")
+    load.more()
     load.finish()
     assert lab.stop_agent() == 0
     assert not lab.control.exists()
@@ -164,6 +190,33 @@ def test_detach_takes_everything_down_and_traffic_goes_on(lab):
     assert hooks["xdp"] == [] and hooks["tc"] == []
     assert sdk.call(tokens=1)["ok"], "a limit outlived the detach"
     assert lab.detach() is None  # again: nothing to do, no complaint
+
+
+def test_keep_leaves_limits_in_force_after_a_clean_stop(lab):
+    lab.start_agent(POLICY, options=["--keep"])
+    sdk = Sdk(lab, "sk-slow")
+    assert lab.stop_agent() == 0
+    done = [sdk.call(tokens=1)["ok"] for _ in range(8)]
+    assert done.count(True) >= 5 and not done[-1]
+    lab.start_agent()
+    assert_metered(wait_events(lab, done.count(True)), lab.served("sk-slow"))
+
+
+def test_detach_of_a_running_agent_is_refused(lab):
+    lab.start_agent(POLICY)
+    done = run(BUILD / "weir-agent", "--detach", "--config", lab.config_path, check=False)
+    assert done.returncode == 1 and lab.instance in done.stderr
+    assert lab.ctl("status")["pid"] == lab.agent.pid
+
+
+def test_sighup_reads_the_policies_again(lab):
+    lab.start_agent(POLICY)
+    assert Sdk(lab, "sk-new").call(tokens=1)["error"]["status"] == 401
+    lab.write_policy({**POLICY, "tenants": {**POLICY["tenants"], "new": {
+        "tier": "slow", "keys": [policy.hash_key("sk-new")]}}})
+    lab.agent.send_signal(signal.SIGHUP)
+    wait_for(lambda: "new" in lab.ctl("policy", "show")["tenants"], "the policy")
+    assert Sdk(lab, "sk-new").call(tokens=1)["ok"]
 
 
 def test_open_connections_live_on_across_a_restart(lab):

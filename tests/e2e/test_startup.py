@@ -125,9 +125,26 @@ def test_database_unusable(lab, kind):
     assert str(path) in start(lab)
 
 
-def test_state_folder_not_writable(lab):
+def test_state_folder_cannot_be_made(lab):
     prepare(lab, state_dir="/proc/weir")
     assert "/proc/weir" in start(lab)
+
+
+def start_with_mount(lab, what):
+    """With something else mounted where the agent looks, for its eyes only."""
+    return start(lab, "unshare", "-m", "sh", "-c", f'mount -t tmpfs {what} && exec "$@"', "sh")
+
+
+def test_database_not_writable(lab):
+    prepare(lab)
+    line = start_with_mount(lab, f"-o ro none {lab.dir}/state")
+    assert str(lab.dir / "state") in line and "Read-only" in line
+
+
+def test_kernel_without_btf(lab):
+    prepare(lab)
+    line = start_with_mount(lab, "none /sys/kernel/btf")
+    assert "BTF" in line and "6.1" in line
 
 
 def test_policies_missing(lab):

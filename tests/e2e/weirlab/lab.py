@@ -66,7 +66,7 @@ def why_not():
     """Why no laboratory can be had here, or None."""
     if os.geteuid():
         return "needs root: network namespaces and BPF"
-    for tool in ("ip", "nsenter", "nats-server", "clang"):
+    for tool in ("ip", "nsenter", "nats-server", "clang", "bpftool"):
         if not _which(tool):
             return f"{tool} is not installed: run scripts/deps"
     return None
@@ -178,23 +178,31 @@ class Lab:
     def in_server(self, *argv, check=True):
         return run(*self._inside("server"), *argv, check=check)
 
-    def _foreign(self):
-        """The object file of pass.bpf.c."""
-        path = self.dir / "pass.o"
-        if not path.exists():
-            run("clang", "-O2", "-target", "bpf", "-c", HERE / "pass.bpf.c", "-o", path)
-        return path
+    @contextlib.contextmanager
+    def _foreign(self, kind):
+        """A program of pass.bpf.c, pinned as long as it takes to attach it. Loaded by bpftool:
+        ip and tc leave folders in bpffs."""
+        obj = self.dir / "pass.o"
+        if not obj.exists():
+            run("clang", "-O2", "-g", "-target", "bpf", "-c", HERE / "pass.bpf.c", "-o", obj)
+        folder = BPFFS / f"{self.name}-{kind}"
+        run("bpftool", "prog", "loadall", obj, folder)
+        try:
+            yield folder / f"foreign_{kind}"
+        finally:
+            shutil.rmtree(folder)
 
     def add_foreign_xdp(self, where):
         """Put an XDP program of somebody else on eth0, in native mode."""
-        ns = self.client_ns if where == "client" else self.server_ns
-        self.ip(ns, "link", "set", "dev", "eth0", "xdpdrv", "obj", self._foreign(), "sec", "xdp")
+        with self._foreign("xdp") as pin:
+            run(*self._inside(where), "bpftool", "net", "attach", "xdpdrv", "pinned", pin,
+                "dev", "eth0")
 
     def add_foreign_tc(self, where):
-        run_inside = self.in_client if where == "client" else self.in_server
-        run_inside("tc", "qdisc", "add", "dev", "eth0", "clsact")
-        run_inside("tc", "filter", "add", "dev", "eth0", "ingress", "bpf", "da", "obj",
-                   self._foreign(), "sec", "tc")
+        tc = [*self._inside(where), "tc"]
+        with self._foreign("tc") as pin:
+            run(*tc, "qdisc", "add", "dev", "eth0", "clsact")
+            run(*tc, "filter", "add", "dev", "eth0", "ingress", "bpf", "da", "pinned", pin)
 
     def log(self, name):
         return self.dir / f"{name}.log"
@@ -329,21 +337,25 @@ class Lab:
         (self.dir / "state").mkdir(exist_ok=True)
         self.config_path.write_text(json.dumps(config, indent=1))
 
-    def start_agent(self, document=None, nats=None, **fields):
+    def spawn_agent(self, options=()):
+        """Start the agent and do not wait."""
+        self._made_agent = True
+        self.agent = self.spawn([BUILD / "weir-agent", "--config", self.config_path, *options],
+                                "server", "agent")
+
+    def start_agent(self, document=None, nats=None, options=(), **fields):
         """Write policy and config (if given) and start the agent; returns once it says
         that the limits are in force."""
         if document is not None:
             self.write_policy(document)
             self.write_config(nats=self.nats is not None if nats is None else nats, **fields)
-        self._made_agent = True
         log = self.log("agent")
         start = log.stat().st_size if log.exists() else 0
-        self.agent = self.spawn([BUILD / "weir-agent", "--config", self.config_path], "server",
-                                "agent")
+        self.spawn_agent(options)
 
         def ready():
             text = log.read_bytes()[start:].decode(errors="replace")
-            if any(line.strip().endswith("ready") for line in text.splitlines()):
+            if "ready" in text.splitlines():
                 return True
             if self.agent.poll() is not None:
                 raise LabError(f"weir-agent ended with {self.agent.returncode}:\n{text[-3000:]}")
