@@ -8,9 +8,8 @@
  * so that no packet meets a program before its limits are there, and no request
  * is judged against a balance that misses one.
  */
-#include "agent.h"
+#include "agent_priv.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,193 +19,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "account.h"
-#include "agent_view.h"
-#include "attach.h"
-#include "consumer.h"
-#include "control.h"
-#include "denials.h"
-#include "enforce.h"
-#include "httpd.h"
-#include "kernel.h"
 #include "ledger.h"
 #include "policy.h"
-#include "publisher.h"
-#include "state.h"
-#include "writer.h"
 
 #define PUBLISH_DRAIN_MS 2000
 #define SETTLE_WAIT	 (30 * WEIR_SECOND)
 #define REFRESH_EVERY	 (60 * WEIR_SECOND) /* a rate card may have come into effect */
-
-struct weir_agent {
-	struct weir_agent_config cfg;
-	struct weir_agent_view view;
-	char db_path[WEIR_CONFIG_PATH + 16];
-	char state_path[256];
-	const char *services[WEIR_MAX_SERVICES];
-	uint64_t started_wall_ns, started_ns;
-	int lock_fd;
-
-	struct weir_kernel *kernel;
-	struct weir_attachments attached;
-	struct weir_ledger *ledger;
-	struct weir_state *state;
-	struct weir_denials *denials;
-	struct weir_enforce *enforce;
-	struct weir_consumer *consumer;
-	struct weir_writer *writer;
-	struct weir_publisher *publisher;
-	struct weir_control *control;
-	struct weir_httpd *httpd;
-
-	uint64_t passage_wall_ns; /* grants are reckoned up to here; writer's thread */
-	uint64_t ticked_ns, refreshed_ns;
-};
-
-/* -- the view */
-
-static void view_status(void *ctx, struct weir_status *s)
-{
-	struct weir_agent *a = ctx;
-	struct weir_consumer_stats c;
-
-	memset(s, 0, sizeof(*s));
-	memcpy(s->instance, a->cfg.instance, sizeof(s->instance));
-	memcpy(s->node, a->cfg.node, sizeof(s->node));
-	s->started_wall_ns = a->started_wall_ns;
-	s->uptime_s = (weir_mono_ns() - a->started_ns) / WEIR_SECOND;
-	for (size_t i = 0; i < a->attached.n; i++) {
-		struct weir_attachment *at = &a->attached.at[i];
-
-		weir_attach_status(at, &s->interfaces[s->n_interfaces++]);
-		if (at->warning[0] && s->n_warnings < WEIR_STATUS_WARNINGS)
-			memcpy(s->warnings[s->n_warnings++], at->warning, sizeof(at->warning));
-	}
-	weir_kernel_counters(a->kernel, s->verdicts);
-	weir_consumer_stats(a->consumer, &c);
-	s->ring_bytes = a->kernel->ring_bytes;
-	s->ring_used = c.ring_used;
-	s->ring_lost = s->verdicts[WEIR_TAP_LOST] + s->verdicts[WEIR_END_LOST];
-	s->flows_used = s->verdicts[WEIR_FLOW_NEW] - s->verdicts[WEIR_FLOW_GONE];
-	s->flows_max = a->kernel->max_flows;
-	s->tenants_used = weir_enforce_count(a->enforce);
-	s->tenants_max = a->kernel->max_tenants;
-	s->inflight_parsers = c.open;
-	s->requests = c.rows;
-	if (s->ring_lost && s->n_warnings < WEIR_STATUS_WARNINGS)
-		snprintf(s->warnings[s->n_warnings++], 256,
-			 "ring: %llu records did not fit; raise \"ring_bytes\"",
-			 (unsigned long long)s->ring_lost);
-}
-
-static int view_tenant_live(void *ctx, uint32_t tenant, struct weir_tenant *out)
-{
-	struct weir_agent *a = ctx;
-
-	if (!tenant || tenant >= a->kernel->max_tenants)
-		return -ENOENT;
-	*out = a->kernel->tenants[tenant];
-	return 0;
-}
-
-static int view_tenant_name(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES])
-{
-	return weir_enforce_name(((struct weir_agent *)ctx)->enforce, tenant, out);
-}
-
-static int view_tenant_index(void *ctx, const char *name, uint32_t *out)
-{
-	return weir_enforce_index(((struct weir_agent *)ctx)->enforce, name, out);
-}
-
-static int view_denial_counts(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX])
-{
-	struct weir_agent *a = ctx;
-
-	if (tenant >= a->kernel->max_tenants)
-		return -ENOENT;
-	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
-		struct weir_denial_key key = { .tenant = tenant, .reason = i };
-		struct weir_denial d;
-
-		out[i] = bpf_map_lookup_elem(a->kernel->denials_fd, &key, &d) ? 0 : d.count;
-	}
-	return 0;
-}
-
-static struct weir_policy *view_policy(void *ctx)
-{
-	return weir_enforce_policy(((struct weir_agent *)ctx)->enforce);
-}
-
-struct apply {
-	struct weir_agent *agent;
-	struct weir_policy *policy;
-	struct weir_error *err;
-};
-
-static int call_apply(struct weir_ledger *l, void *arg)
-{
-	struct apply *p = arg;
-
-	return weir_enforce_apply(p->agent->enforce, p->policy, l, p->err);
-}
-
-static int view_reload(void *ctx, const char *dir, struct weir_error *err)
-{
-	struct apply p = { .agent = ctx, .err = err };
-	int r = weir_policy_load(dir, &p.policy, err);
-
-	if (r)
-		return r;
-	r = weir_writer_call(p.agent->writer, call_apply, &p);
-	weir_policy_unref(p.policy);
-	return r;
-}
-
-static int view_key_changed(void *ctx, const struct weir_stored_key *key, struct weir_error *err)
-{
-	return weir_enforce_key(((struct weir_agent *)ctx)->enforce, key, err);
-}
-
-/* In the writer's thread, as is every passage of time: a grant is either already
- * effective at the last passage, and counted here, or will be at the next. */
-static int view_grant_posted(void *ctx, struct weir_ledger *l, const struct weir_grant *g)
-{
-	struct weir_agent *a = ctx;
-	uint64_t now = weir_wall_ns();
-
-	/* 0 is "now", which is behind the last passage: the next one sees it. */
-	if (g->effective_ns && g->effective_ns <= a->passage_wall_ns &&
-	    (!g->expires_ns || g->expires_ns > a->passage_wall_ns))
-		weir_ceiling_add(&a->kernel->tenants[g->tenant], g->amount_nano, g->amount_nano);
-	weir_enforce_passage(a->enforce, l, a->passage_wall_ns, now);
-	a->passage_wall_ns = now;
-	return 0;
-}
-
-static void make_view(struct weir_agent *a)
-{
-	a->view = (struct weir_agent_view){
-		.ctx = a,
-		.writer = a->writer,
-		.denials = a->denials,
-		.db_path = a->db_path,
-		.policy_dir = a->cfg.policies,
-		.services = a->services,
-		.n_services = a->cfg.n_services + 1,
-		.status = view_status,
-		.tenant_live = view_tenant_live,
-		.tenant_name = view_tenant_name,
-		.tenant_index = view_tenant_index,
-		.denial_counts = view_denial_counts,
-		.policy = view_policy,
-		.reload = view_reload,
-		.key_changed = view_key_changed,
-		.grant_posted = view_grant_posted,
-	};
-}
 
 /* -- starting */
 
@@ -365,7 +183,7 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 		r = weir_consumer_start(a->consumer, a->writer, err);
 	if (r)
 		return r;
-	make_view(a);
+	weir_agent_make_view(a);
 	r = weir_control_start(a->cfg.control, &a->view, &a->control, err);
 	if (!r && a->cfg.http_host[0])
 		r = weir_httpd_start(a->cfg.http_host, a->cfg.http_port, &a->view, &a->httpd, err);
@@ -429,7 +247,7 @@ void weir_agent_reload(struct weir_agent *a)
 {
 	struct weir_error err;
 
-	if (view_reload(a, a->cfg.policies, &err))
+	if (a->view.reload(a, a->cfg.policies, &err))
 		weir_log(WEIR_ERR, "policy not changed: %s", err.text);
 	else
 		weir_log(WEIR_NOTE, "policy of %s is in force", a->cfg.policies);

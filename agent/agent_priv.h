@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of a running agent, shared by its two files: agent.c starts and stops
+ * them, view.c shows them to the outer layers.
+ */
+#ifndef WEIR_AGENT_PRIV_H
+#define WEIR_AGENT_PRIV_H
+
+#include "agent.h"
+#include "agent_view.h"
+#include "attach.h"
+#include "consumer.h"
+#include "control.h"
+#include "denials.h"
+#include "enforce.h"
+#include "httpd.h"
+#include "kernel.h"
+#include "publisher.h"
+#include "state.h"
+#include "writer.h"
+
+struct weir_agent {
+	struct weir_agent_config cfg;
+	struct weir_agent_view view;
+	char db_path[WEIR_CONFIG_PATH + 16];
+	char state_path[256];
+	const char *services[WEIR_MAX_SERVICES];
+	uint64_t started_wall_ns, started_ns;
+	int lock_fd;
+
+	struct weir_kernel *kernel;
+	struct weir_attachments attached;
+	struct weir_ledger *ledger;
+	struct weir_state *state;
+	struct weir_denials *denials;
+	struct weir_enforce *enforce;
+	struct weir_consumer *consumer;
+	struct weir_writer *writer;
+	struct weir_publisher *publisher;
+	struct weir_control *control;
+	struct weir_httpd *httpd;
+
+	uint64_t passage_wall_ns; /* grants are reckoned up to here; writer's thread */
+	uint64_t ticked_ns, refreshed_ns;
+};
+
+/* Fill a->view; once the parts it points at are there. */
+void weir_agent_make_view(struct weir_agent *a);
+
+#endif

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "enforce_maps.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct wanted_key {
+	struct weir_key key;
+	struct weir_key_value value;
+};
+
+static int by_key(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct weir_key));
+}
+
+/* Make the map hold exactly these, new ones first, so that nobody who keeps a key
+ * is ever without it. */
+static int sync_keys(struct weir_kernel *k, struct wanted_key *want, size_t n,
+		     struct weir_error *err)
+{
+	struct weir_key at, next, *stale = NULL;
+	size_t n_stale = 0, cap = 0;
+	int fd = k->keys_fd, r = 0;
+	bool first = true;
+
+	for (size_t i = 0; i < n; i++)
+		if (bpf_map_update_elem(fd, &want[i].key, &want[i].value, BPF_ANY))
+			return weir_fail(
+				err, errno,
+				"key map: no room for %zu keys (%s); raise \"max_tenants\"", n,
+				strerror(errno));
+	qsort(want, n, sizeof(*want), by_key);
+	while (!bpf_map_get_next_key(fd, first ? NULL : &at, &next)) {
+		first = false;
+		at = next;
+		if (bsearch(&next, want, n, sizeof(*want), by_key))
+			continue;
+		if (n_stale == cap) {
+			struct weir_key *more =
+				realloc(stale, (cap = cap * 2 + 64) * sizeof(*more));
+
+			if (!more) {
+				r = weir_fail(err, ENOMEM, "out of memory");
+				break;
+			}
+			stale = more;
+		}
+		stale[n_stale++] = next;
+	}
+	for (size_t i = 0; i < n_stale; i++)
+		bpf_map_delete_elem(fd, &stale[i]);
+	free(stale);
+	return r;
+}
+
+struct wanted_source {
+	struct weir_source source;
+	uint32_t tenant;
+};
+
+static int by_source(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct weir_source));
+}
+
+static int longest_first(const void *a, const void *b)
+{
+	return (int)*(const uint8_t *)b - (int)*(const uint8_t *)a;
+}
+
+static int sync_sources(struct weir_kernel *k, struct wanted_source *want, size_t n,
+			struct weir_error *err)
+{
+	struct weir_config *c = k->config;
+	uint8_t lens[WEIR_MAX_PREFIX_LENS];
+	struct weir_source at, next, stale[256];
+	size_t n_lens = 0, n_stale;
+	int fd = k->sources_fd;
+	bool first;
+
+	for (size_t i = 0; i < n; i++) {
+		if (bpf_map_update_elem(fd, &want[i].source, &want[i].tenant, BPF_ANY))
+			return weir_fail(err, errno,
+					 "source map: no room for %zu prefixes (%s); raise "
+					 "\"max_tenants\"",
+					 n, strerror(errno));
+		if (!memchr(lens, want[i].source.prefix_len, n_lens))
+			lens[n_lens++] = want[i].source.prefix_len;
+	}
+	qsort(lens, n_lens, 1, longest_first);
+	/* A packet between these stores may miss a prefix or try one twice; it is
+	 * then judged by its key or the default tenant, as before it was listed. */
+	memcpy(c->prefix_lens, lens, n_lens);
+	__atomic_store_n(&c->n_prefix_lens, n_lens, __ATOMIC_RELEASE);
+	qsort(want, n, sizeof(*want), by_source);
+	do {
+		first = true;
+		n_stale = 0;
+		while (n_stale < 256 && !bpf_map_get_next_key(fd, first ? NULL : &at, &next)) {
+			first = false;
+			at = next;
+			if (!bsearch(&next, want, n, sizeof(*want), by_source))
+				stale[n_stale++] = next;
+		}
+		for (size_t i = 0; i < n_stale; i++)
+			bpf_map_delete_elem(fd, &stale[i]);
+	} while (n_stale == 256);
+	return 0;
+}
+
+int weir_sync_maps(struct weir_kernel *k, const struct weir_policy *p, const uint32_t *numbers,
+		   struct weir_ledger *l, struct weir_error *err)
+{
+	weir_autofree struct weir_stored_key *stored = NULL;
+	weir_autofree struct wanted_key *keys = NULL;
+	weir_autofree struct wanted_source *sources = NULL;
+	size_t n_stored = 0, n_keys = 0, n_sources = 0;
+	int r = weir_ledger_keys(l, &stored, &n_stored, err);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		n_keys += p->tenants[i].n_keys;
+		n_sources += p->tenants[i].n_sources;
+	}
+	keys = calloc(n_keys + n_stored + 1, sizeof(*keys));
+	sources = calloc(n_sources + 1, sizeof(*sources));
+	if (!keys || !sources)
+		return weir_fail(err, ENOMEM, "out of memory");
+	n_keys = n_sources = 0;
+	for (size_t i = 0; i < n_stored; i++) {
+		if (stored[i].revoked_ns)
+			continue;
+		memcpy(keys[n_keys].key.sha256, stored[i].sha256, 32);
+		keys[n_keys].value.tenant = stored[i].tenant;
+		keys[n_keys++].value.expires_wall_ns = stored[i].expires_ns;
+	}
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		const struct weir_tenant_policy *t = &p->tenants[i];
+
+		for (size_t j = 0; j < t->n_keys; j++) {
+			memcpy(keys[n_keys].key.sha256, t->keys[j], 32);
+			keys[n_keys++].value.tenant = numbers[i];
+		}
+		for (size_t j = 0; j < t->n_sources; j++) {
+			memcpy(sources[n_sources].source.addr, t->sources[j].addr, 16);
+			sources[n_sources].source.prefix_len = t->sources[j].len;
+			sources[n_sources++].tenant = numbers[i];
+		}
+	}
+	r = sync_keys(k, keys, n_keys, err);
+	return r ? r : sync_sources(k, sources, n_sources, err);
+}
