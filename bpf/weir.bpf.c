@@ -330,7 +330,9 @@ static long weir_sweep_flow(struct bpf_map *map, const struct weir_flow_key *key
 	struct weir_flow_key k __attribute__((aligned(8))) = *key;
 	weir_u32 slot = f->slot;
 
-	if (f->state == WEIR_FLOW_SYN && w->now_ns - f->opened_ns > w->c->half_open_ns) {
+	/* Signed: a flow may have been opened since the sweep began. */
+	if (f->state == WEIR_FLOW_SYN &&
+	    (weir_s64)(w->now_ns - f->opened_ns) > (weir_s64)w->c->half_open_ns) {
 		weir_flow_uncount(f);
 		weir_flow_gone(&k, slot);
 		weir_count(WEIR_HALF_OPEN_EXPIRED);
