@@ -17,19 +17,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clsact.h"
 #include "neighbours.h"
 #include "weir.skel.h"
 
 /* Not in libbpf 1.1's headers: enum bpf_attach_type of 6.6. */
 #define TCX_INGRESS ((enum bpf_attach_type)46)
 #define TCX_EGRESS  ((enum bpf_attach_type)47)
-
-/* Our clsact filters: a priority and handle nobody picks by accident. */
-#define TC_PRIORITY 22341
-#define TC_HANDLE   1
 
 static void link_path(const char *instance, const char *name, char out[static 400])
 {
@@ -89,42 +87,6 @@ static int pin_link(int link_fd, const char *path, struct weir_error *err)
 
 /* -- TC */
 
-static int attach_clsact(struct bpf_program *prog, int ifindex, enum bpf_tc_attach_point point,
-			 const char *ifname, struct weir_error *err)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
-	LIBBPF_OPTS(bpf_tc_opts, old, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY,
-		    .prog_fd = bpf_program__fd(prog), .flags = BPF_TC_F_REPLACE);
-	char name[48];
-	int r = bpf_tc_hook_create(&hook);
-
-	if (r && r != -EEXIST)
-		return weir_fail(err, -r, "interface %s: cannot add clsact: %s", ifname,
-				 strerror(-r));
-	if (!bpf_tc_query(&hook, &old) && !ours(old.prog_id, name))
-		return weir_fail(err, EBUSY,
-				 "interface %s: another TC filter, %s, has priority %d handle %d; "
-				 "remove it or move it",
-				 ifname, name, TC_PRIORITY, TC_HANDLE);
-	r = bpf_tc_attach(&hook, &opts);
-	return r ? weir_fail(err, -r, "interface %s: cannot add a TC filter: %s", ifname,
-			     strerror(-r))
-		 : 0;
-}
-
-static void detach_clsact(int ifindex, enum bpf_tc_attach_point point)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-	char name[48];
-
-	if (bpf_tc_query(&hook, &opts) || !ours(opts.prog_id, name))
-		return;
-	opts.prog_fd = opts.prog_id = opts.flags = 0;
-	bpf_tc_detach(&hook, &opts);
-}
-
 /* tcx where the kernel has it, else clsact. */
 static int attach_tc(const char *instance, struct bpf_program *prog, bool ingress,
 		     struct weir_attachment *a, struct weir_error *err)
@@ -149,8 +111,7 @@ static int attach_tc(const char *instance, struct bpf_program *prog, bool ingres
 		return weir_fail(err, errno, "interface %s: cannot attach at TC: %s", a->name,
 				 strerror(errno));
 	a->tcx = false;
-	return attach_clsact(prog, a->ifindex, ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS, a->name,
-			     err);
+	return weir_clsact_attach(instance, prog_fd, a->ifindex, ingress, a->name, err);
 }
 
 /* -- XDP */
@@ -278,6 +239,26 @@ int weir_attach(struct weir_kernel *k, const struct weir_agent_config *cfg,
 	return 0;
 }
 
+/* Classic filters are found only from within their network namespace. One that is
+ * left in another guards no port any more. */
+static void guard_nothing(const char *instance)
+{
+	struct weir_config *c;
+	char path[400];
+	int fd;
+
+	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/maps/settings", instance);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return;
+	c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (c != MAP_FAILED) {
+		memset(c->port_service, 0, sizeof(c->port_service));
+		munmap(c, sizeof(*c));
+	}
+	close(fd);
+}
+
 int weir_detach(const char *instance, struct weir_error *err)
 {
 	char dir[300], path[600];
@@ -285,23 +266,24 @@ int weir_detach(const char *instance, struct weir_error *err)
 	struct dirent *e;
 	DIR *d;
 
+	guard_nothing(instance);
 	snprintf(dir, sizeof(dir), WEIR_PIN_ROOT "/%s/links", instance);
 	d = opendir(dir);
-	if (!d)
-		return errno == ENOENT ? 0 : weir_fail(err, errno, "%s: %s", dir, strerror(errno));
-	while ((e = readdir(d))) {
+	if (!d && errno != ENOENT)
+		return weir_fail(err, errno, "%s: %s", dir, strerror(errno));
+	while (d && (e = readdir(d))) {
 		if (e->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
 		if (unlink(path))
 			weir_log(WEIR_WARN, "%s: cannot remove it: %s", path, strerror(errno));
 	}
-	closedir(d);
-	/* clsact filters have no pin: ours are known by place and name. */
+	if (d)
+		closedir(d);
 	ifs = if_nameindex();
 	for (size_t i = 0; ifs && ifs[i].if_index; i++) {
-		detach_clsact(ifs[i].if_index, BPF_TC_INGRESS);
-		detach_clsact(ifs[i].if_index, BPF_TC_EGRESS);
+		weir_clsact_detach(instance, ifs[i].if_index, true);
+		weir_clsact_detach(instance, ifs[i].if_index, false);
 	}
 	if (ifs)
 		if_freenameindex(ifs);

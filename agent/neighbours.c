@@ -21,6 +21,7 @@ static int on_filter(struct nl_msg *msg, void *arg)
 {
 	static const struct nla_policy known[TCA_MAX + 1] = { [TCA_KIND] = { .type = NLA_STRING } };
 	struct nlattr *a[TCA_MAX + 1], *b[TCA_BPF_MAX + 1] = {};
+	const struct tcmsg *tc = nlmsg_data(nlmsg_hdr(msg));
 	struct dump *d = arg;
 	struct weir_neighbour *n = &d->out[d->n];
 
@@ -37,6 +38,8 @@ static int on_filter(struct nl_msg *msg, void *arg)
 	} else if (nla_len(a[TCA_OPTIONS]) == 0) {
 		return NL_OK;
 	}
+	n->priority = TC_H_MAJ(tc->tcm_info) >> 16;
+	n->handle = tc->tcm_handle;
 	d->n++;
 	return NL_OK;
 }

@@ -16,6 +16,7 @@
 struct weir_neighbour {
 	char name[WEIR_NEIGHBOUR_BYTES]; /* of the program, or the filter's kind */
 	uint32_t prog_id;		 /* 0: not a BPF filter */
+	uint32_t priority, handle;	 /* its place */
 };
 
 /* Filters on ingress or egress of ifindex, ours included. Returns how many there

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Our programs as classic TC filters, where the kernel has no tcx (before 6.6).
+ * Filters cannot be pinned, so ours are known by their place and by the maps they
+ * use: several instances share an interface, and each touches only its own.
+ */
+#ifndef WEIR_CLSACT_H
+#define WEIR_CLSACT_H
+
+#include <stdbool.h>
+
+#include "util.h"
+
+/* Put a program on ingress or egress of ifindex, in place of the instance's earlier
+ * one if there is one. 0, or -errno with err filled in. */
+int weir_clsact_attach(const char *instance, int prog_fd, int ifindex, bool ingress,
+		       const char *ifname, struct weir_error *err);
+
+/* Take the instance's filters off ingress or egress of ifindex, and those of an
+ * instance whose pins are gone. The clsact qdisc stays: it costs nothing empty, and
+ * others may have begun to count on it. */
+void weir_clsact_detach(const char *instance, int ifindex, bool ingress);
+
+#endif
