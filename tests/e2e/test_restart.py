@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+import pytest
 from checks import assert_metered, events_of, totals, wait_events
 from weirlab import policy, wait_for
 from weirlab.clients import Sdk, usage_events
@@ -190,6 +191,22 @@ def test_detach_takes_everything_down_and_traffic_goes_on(lab):
     assert hooks["xdp"] == [] and hooks["tc"] == []
     assert sdk.call(tokens=1)["ok"], "a limit outlived the detach"
     assert lab.detach() is None  # again: nothing to do, no complaint
+
+
+@pytest.mark.parametrize("mode, status", (("hold", 429), ("open", 200), ("closed", 503)))
+def test_tier_decides_what_holds_without_an_agent(lab, mode, status):
+    document = policy.document({"paid": {"credit": "hard", "on_agent_down": mode}},
+                               {"acme": ("paid", "sk-acme")})
+    lab.start_agent(document, agent_timeout_ms=1000)
+
+    def ask():
+        with lab.connect() as sock:
+            return send(sock, "POST", CHAT, "sk-acme", chat_body(1)).status
+    assert ask() == 429  # no credit
+    lab.kill_agent()
+    wait_for(lambda: ask() == status, f"status {status}", 5)
+    lab.start_agent()
+    wait_for(lambda: ask() == 429, "the limit", 5)
 
 
 def test_keep_leaves_limits_in_force_after_a_clean_stop(lab):

@@ -5,7 +5,7 @@
  */
 #define SEC(x) __attribute__((section(x)))
 
-SEC("xdp") int foreign_xdp(void *ctx)
+SEC("xdp.frags") int foreign_xdp(void *ctx)
 {
 	return 2; /* XDP_PASS */
 }
