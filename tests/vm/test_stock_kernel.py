@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent on Debian 12's stock kernel, which has no tcx: it sits on clsact there.
+`make test-vm` runs this in a machine of its own (scripts/vm); it is no part of
+`make test`."""
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+from weirlab import Lab, policy, wait_for  # noqa: E402
+from weirlab.lab import BUILD  # noqa: E402
+from weirlab.raw_http import chat_body, send  # noqa: E402
+
+CHAT = "/v1/chat/completions"
+ONE_A_MINUTE = policy.document({"limited": {"requests": {"per_minute": 1, "burst": 1}}},
+                              {"acme": ("limited", "sk-acme")})
+HOOKS = ("ingress", "egress")
+
+
+@pytest.fixture
+def lab():
+    with Lab() as made:
+        made.start_server()
+        yield made
+        if made.log("agent").exists():
+            print(made.log("agent").read_text()[-4000:])
+    assert made.leftovers() == []
+
+
+def filters(lab, hook):
+    """Classic filters on eth0: name of the program to its id. TC lists each chain's
+    head too, which has no program."""
+    shown = lab.in_server("tc", "-j", "filter", "show", "dev", "eth0", hook).stdout
+    bpf = [f["options"] for f in json.loads(shown or "[]") if "prog" in f.get("options", {})]
+    return {(f["handle"], f["prog"]["name"]): f["prog"]["id"] for f in bpf}
+
+
+def curl(lab, family=4):
+    """A chat request; its status and body."""
+    done = lab.in_client("curl", "-sS", "--max-time", "20", "-w", "\n%{http_code}",
+                         "-H", "Authorization: Bearer sk-acme", "-H",
+                         "Content-Type: application/json", "-d", json.dumps(chat_body(1)),
+                         lab.base_url(family) + CHAT)
+    body, status = done.stdout.rsplit("\n", 1)
+    return int(status), body
+
+
+def connections(lab):
+    return lab.ctl("tenant", "show", "acme")["live"]["connections"]
+
+
+@pytest.mark.parametrize("xdp, family", (("off", 4), ("native", 6)))
+def test_one_request_passes_and_the_next_is_refused(lab, xdp, family):
+    lab.start_agent(ONE_A_MINUTE, xdp=xdp)
+    (interface,) = lab.ctl("status")["interfaces"]
+    assert (interface["tc_mode"], interface["xdp_mode"]) == ("clsact", xdp)
+    assert curl(lab, family)[0] == 200
+    status, body = curl(lab, family)
+    assert status == 429
+    assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
+    assert len(lab.served("sk-acme")) == 1
+
+
+def test_a_socket_that_closes_gives_its_connection_back(lab):
+    lab.start_agent(ONE_A_MINUTE, xdp="off")
+    with lab.connect() as sock:
+        assert send(sock, "POST", CHAT, "sk-acme", chat_body(1)).status == 200
+        assert connections(lab) == 1
+    wait_for(lambda: connections(lab) == 0, "the connection to be given back")
+
+
+def test_a_new_agent_replaces_the_filters_and_limits_hold(lab):
+    lab.start_agent(ONE_A_MINUTE, xdp="off")
+    assert curl(lab)[0] == 200
+    before = {hook: filters(lab, hook) for hook in HOOKS}
+    lab.kill_agent()
+    assert {hook: filters(lab, hook) for hook in HOOKS} == before
+    assert curl(lab)[0] == 429  # with nobody there
+    lab.start_agent()
+    for hook in HOOKS:
+        now = filters(lab, hook)
+        assert now.keys() == before[hook].keys() and len(now) == 1
+        assert not set(now.values()) & set(before[hook].values())
+    assert curl(lab)[0] == 429
+
+
+def test_detach_takes_this_instances_filters_and_no_others(lab):
+    lab.add_foreign_tc("server")
+    foreign = {hook: filters(lab, hook) for hook in HOOKS}
+    lab.start_agent(ONE_A_MINUTE, xdp="off")
+    one = {hook: filters(lab, hook) for hook in HOOKS}
+    first = lab.dir / "first.json"
+    lab.config_path.rename(first)
+    lab.write_config(nats=False, xdp="off", instance=lab.instance + "b", http="127.0.0.1:9478",
+                     control=str(lab.dir / "b.sock"), state_dir=str(lab.dir / "b"))
+    (lab.dir / "b").mkdir()
+    other = lab.spawn([BUILD / "weir-agent", "--config", lab.config_path], "server", "other")
+    wait_for(lambda: "ready" in lab.log("other").read_text(), "the other instance", 20)
+    for hook in HOOKS:
+        assert len(filters(lab, hook)) == len(one[hook]) + 1
+    other.kill()
+    other.wait()
+    done = subprocess.run([*lab._inside("server"), BUILD / "weir-agent", "--detach", "--config",
+                           lab.config_path], text=True, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {hook: filters(lab, hook) for hook in HOOKS} == one
+    first.rename(lab.config_path)
+    assert curl(lab)[0] == 200 and curl(lab)[0] == 429
+    assert lab.stop_agent() == 0
+    assert {hook: filters(lab, hook) for hook in HOOKS} == foreign
+
+
+def test_filters_left_in_another_namespace_guard_nothing(lab):
+    lab.start_agent(ONE_A_MINUTE, xdp="off")
+    lab.kill_agent()
+    assert curl(lab)[0] == 200
+    lab.detach()  # from this namespace, where eth0 is not
+    assert filters(lab, "ingress")
+    assert curl(lab)[0] == 200 and curl(lab)[0] == 200
