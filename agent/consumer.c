@@ -11,14 +11,17 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "account.h"
 #include "finish.h"
 #include "ring.h"
 
-#define BATCH	512	/* records between two moves of the ring's position */
-#define POLL_NS 1000000 /* the kernel does not wake us: a wake-up costs it more than a record */
+#define BATCH	     512 /* records between two moves of the ring's position */
+#define PRESSED_NICE (-10)
+#define POLL_NS	     1000000 /* the kernel does not wake us: a wake-up costs it more than a record */
 
 struct weir_consumer {
 	struct weir_kernel *kernel;
@@ -240,21 +243,34 @@ int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w)
 	return 0;
 }
 
+/* What does not fit into the ring is lost: when it fills, go before others until it
+ * is all but empty. */
+static void press(struct weir_consumer *c, bool *pressed)
+{
+	uint64_t used = weir_ring_used(&c->ring);
+	bool want = used > (*pressed ? c->ring.bytes / 64 : c->ring.bytes / 8);
+
+	if (want == *pressed)
+		return;
+	*pressed = want;
+	setpriority(PRIO_PROCESS, gettid(), want ? PRESSED_NICE : 0);
+}
+
 static void *run(void *arg)
 {
 	struct weir_consumer *c = arg;
-	bool full;
+	bool full, pressed = false;
 
 	for (;;) {
 		/* Read before the batch: what came until then is folded before we end. */
 		bool stop = __atomic_load_n(&c->stop, __ATOMIC_ACQUIRE);
-		uint64_t rows = c->stats.rows;
 		size_t n;
 
 		beat(c);
 		n = run_batch(c, &full);
-		if (c->stats.rows != rows || full)
+		if (weir_state_rows(c->state))
 			weir_writer_kick(c->writer);
+		press(c, &pressed);
 		if (n == BATCH)
 			continue;
 		if (stop)

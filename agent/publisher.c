@@ -13,11 +13,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "denials.h"
 #include "event.h"
@@ -27,6 +28,7 @@
 #include "reason.h"
 #include "writer.h"
 
+#define NICE		 10 /* about a tenth of a contended core */
 #define CURSOR		 "nats"
 #define CURSOR_EVERY_NS	 UINT64_C(1000000000)
 #define RETRY_MIN_NS	 UINT64_C(100000000)
@@ -284,12 +286,13 @@ static bool finished(struct weir_publisher *p, uint64_t now_ns)
 
 static void *run(void *arg)
 {
-	const struct sched_param none = { 0 };
 	struct weir_publisher *p = arg;
 
-	/* The cores belong to the model server, and the ledger keeps what waits. The
+	/* The cores belong to the model server, and the ledger keeps what waits. Not
+	 * SCHED_IDLE: on a node that is never idle events would never go out. The
 	 * library's threads are started from here and inherit it. */
-	pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
+	if (setpriority(PRIO_PROCESS, gettid(), NICE))
+		weir_log(WEIR_WARN, "publisher: cannot lower its priority: %s", strerror(errno));
 	for (;;) {
 		uint64_t now_ns = weir_mono_ns();
 		bool connected = weir_pub_connected(p, now_ns);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define GROUP_NS     UINT64_C(20000000)
@@ -34,6 +35,8 @@ struct call {
 	bool done;
 };
 
+enum urgency { AT_LEISURE, URGENT, PRESSED };
+
 struct weir_writer {
 	struct weir_ledger *ledger;
 	struct weir_row_source src;
@@ -44,7 +47,9 @@ struct weir_writer {
 	/* Set while the thread may be asleep, so that a kick is usually one load. */
 	atomic_bool idle;
 	atomic_bool stopping;
-	atomic_bool urgent; /* see set_urgent */
+	_Atomic enum urgency urgency; /* see set_urgency */
+	_Atomic pid_t tid;
+	_Atomic uint64_t since_ns; /* monotonic, first kick since the last commit; 0: none */
 
 	pthread_mutex_t lock;
 	pthread_cond_t called; /* a call is done */
@@ -72,22 +77,48 @@ static void wake(struct weir_writer *w)
 
 /* -------------------------------------------------------------------- priority */
 
-/* The node's cores belong to the model server: while little waits, commits take
+#define LATE_NS	     100000000 /* rows that wait this long are urgent */
+#define PRESSED_NICE (-10)
+
+/*
+ * The node's cores belong to the model server: while little waits, commits take
  * only time that nobody else wants (SCHED_IDLE is preempted at once by whoever
- * wakes). A full group, or somebody who waits for a call, makes it urgent; then
- * the thread runs like any other until the queue is empty. Any thread. */
-static void set_urgent(struct weir_writer *w, bool urgent)
+ * wakes). A full group, rows that have waited too long because there is no such
+ * time, or somebody who waits for a call make it urgent: the thread then runs like
+ * any other until the queue is empty. When groups pile up it is pressed, and goes
+ * before others: a request that was served must be metered. Any thread.
+ */
+static void set_urgency(struct weir_writer *w, enum urgency to)
 {
 	struct sched_param none = { 0 };
+	enum urgency was = atomic_exchange(&w->urgency, to);
 
-	if (atomic_exchange(&w->urgent, urgent) != urgent)
-		pthread_setschedparam(w->thread, urgent ? SCHED_OTHER : SCHED_IDLE, &none);
+	if (was == to)
+		return;
+	if ((was == AT_LEISURE) != (to == AT_LEISURE))
+		pthread_setschedparam(w->thread, to == AT_LEISURE ? SCHED_IDLE : SCHED_OTHER,
+				      &none);
+	if ((was == PRESSED) != (to == PRESSED) && atomic_load(&w->tid))
+		setpriority(PRIO_PROCESS, atomic_load(&w->tid), to == PRESSED ? PRESSED_NICE : 0);
+}
+
+static void raise_urgency(struct weir_writer *w, enum urgency to)
+{
+	if (atomic_load(&w->urgency) < to)
+		set_urgency(w, to);
 }
 
 void weir_writer_kick(struct weir_writer *w)
 {
-	if (w->src.waiting && w->src.waiting(w->src.ctx) >= w->o.group_rows)
-		set_urgent(w, true);
+	uint64_t now = weir_mono_ns(), since = atomic_load(&w->since_ns);
+	size_t waiting = w->src.waiting ? w->src.waiting(w->src.ctx) : 0;
+
+	if (!since)
+		atomic_store(&w->since_ns, now);
+	if (waiting >= 2 * w->o.group_rows)
+		raise_urgency(w, PRESSED);
+	else if (waiting >= w->o.group_rows || (since && now - since > LATE_NS))
+		raise_urgency(w, URGENT);
 	if (atomic_exchange(&w->idle, false))
 		wake(w);
 }
@@ -208,6 +239,7 @@ static uint64_t do_rows(struct weir_writer *w)
 		return due;
 	if (commit_group(w, rows, n))
 		return w->retry_at_ns;
+	atomic_store(&w->since_ns, 0);
 	w->first_ns = 0;
 	return now; /* more may have come meanwhile */
 }
@@ -254,7 +286,7 @@ int weir_writer_call(struct weir_writer *w, int (*fn)(struct weir_ledger *l, voi
 	}
 	*w->last_call = &c;
 	w->last_call = &c.next;
-	set_urgent(w, true);
+	raise_urgency(w, URGENT);
 	wake(w);
 	while (!c.done)
 		pthread_cond_wait(&w->called, &w->lock);
@@ -283,7 +315,8 @@ static void *run(void *arg)
 {
 	struct weir_writer *w = mine = arg;
 
-	w->thread = pthread_self(); /* set_urgent may come before pthread_create has stored it */
+	atomic_store(&w->tid, gettid());
+	w->thread = pthread_self(); /* set_urgency may come before pthread_create has stored it */
 	while (!atomic_load(&w->stopping)) {
 		uint64_t again, look;
 
@@ -294,7 +327,7 @@ static void *run(void *arg)
 		if (again == NEVER) {
 			pthread_mutex_lock(&w->lock);
 			if (!w->calls)
-				set_urgent(w, false);
+				set_urgency(w, AT_LEISURE);
 			pthread_mutex_unlock(&w->lock);
 		} else {
 			/* Rows wait, so kicks tell nothing new; that the group has
@@ -349,7 +382,7 @@ int weir_writer_start(struct weir_ledger *l, const struct weir_row_source *src,
 	set_defaults(&w->o);
 	w->backoff_ns = w->o.retry_ns;
 	w->last_call = &w->calls;
-	atomic_init(&w->urgent, true);
+	atomic_init(&w->urgency, URGENT);
 	w->stats.healthy = true;
 	w->stats.newest_seq = weir_ledger_newest(l);
 	pthread_mutex_init(&w->lock, NULL);
@@ -371,8 +404,8 @@ void weir_writer_stop(struct weir_writer *w)
 		return;
 	pthread_mutex_lock(&w->lock);
 	atomic_store(&w->stopping, true);
-	set_urgent(w, true);
-	set_urgent(w, true);
+	raise_urgency(w, URGENT);
+	raise_urgency(w, URGENT);
 	pthread_mutex_unlock(&w->lock);
 	wake(w);
 	pthread_join(w->thread, NULL);

@@ -52,7 +52,7 @@ int weir_writer_start(struct weir_ledger *l, const struct weir_row_source *src,
  * calls still pending, ends the thread, frees w. The ledger stays open. NULL is fine. */
 void weir_writer_stop(struct weir_writer *w);
 
-/* Rows were put in the queue. Cheap, any thread, any time. */
+/* Rows are in the queue. Cheap, any thread, any time; again and again while they wait. */
 void weir_writer_kick(struct weir_writer *w);
 
 /* Run fn in the writer's thread, between groups, and wait for its result. Not
