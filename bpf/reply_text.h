@@ -267,9 +267,8 @@ weir_inline weir_u32 weir_reply_write(struct weir_writer_state *w, const struct 
 
 	weir_u32 len = w->out, at = w->length_at, body = len - w->body_at;
 
-	weir_opaque(len);
 	weir_opaque(at);
-	if (!w->done || !len || len > WEIR_REPLY_MAX || at > WEIR_REPLY_MAX || body > 9999)
+	if (!w->done || !weir_within(&len, WEIR_REPLY_MAX) || at > WEIR_REPLY_MAX || body > 9999)
 		return 0;
 	weir_store64(w->bytes + len, 0);
 	if (at) {
