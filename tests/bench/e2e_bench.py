@@ -8,7 +8,6 @@ server can (share of the unguarded throughput). Medians over the rounds; ratios 
   e2e_bench.py [--rounds 5] [--seconds 3] [--only fixed|saturated]"""
 import argparse
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -46,10 +45,12 @@ ANSWER = json.dumps({
 NGINX = """daemon off; worker_processes 1; pid {dir}/{name}.pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600;
-  client_body_temp_path {dir}/{name}-b; proxy_temp_path {dir}/{name}-p; fastcgi_temp_path {dir}/{name}-f;
+  client_body_temp_path {dir}/{name}-b; proxy_temp_path {dir}/{name}-p;
+  fastcgi_temp_path {dir}/{name}-f;
   uwsgi_temp_path {dir}/{name}-u; scgi_temp_path {dir}/{name}-s;
   {body} }}"""
-MODEL = "server {{ listen 8000; location / {{ default_type application/json; return 200 '{answer}'; }} }}"
+MODEL = """server {{ listen 8000;
+    location / {{ default_type application/json; return 200 '{answer}'; }} }}"""
 LIMIT_REQ = """limit_req_zone $http_authorization zone=keys:10m rate=1000000r/s;
   upstream model { server 127.0.0.1:8000; keepalive 64; keepalive_requests 1000000000; }
   server { listen 8001; location / { limit_req zone=keys burst=100000 nodelay;
@@ -85,11 +86,11 @@ def start_servers(lab):
         path = lab.dir / f"{name}.conf"
         path.write_text(NGINX.format(dir=lab.dir, name=name, body=body))
         child = lab.spawn([nginx, "-c", path], "server", name)
-        lab._await_listening(child, port, name, name)
+        lab.await_listening(child, port, name, name)
     path = lab.dir / "haproxy.cfg"
     path.write_text(HAPROXY)
     child = lab.spawn(["/usr/sbin/haproxy", "-f", path, "-db"], "server", "haproxy")
-    lab._await_listening(child, 8002, "haproxy", "haproxy")
+    lab.await_listening(child, 8002, "haproxy", "haproxy")
     body = json.dumps(chat_body(24), separators=(",", ":"))
     (lab.dir / "request").write_bytes(head("POST", PATH, KEY, len(body)) + body.encode())
     (lab.dir / "post.lua").write_text(WRK_LUA.format(key=KEY, body=body))
@@ -230,8 +231,9 @@ def main():
         if args.only != "fixed":
             print_saturated(rounds(lab, guards, saturated, args))
         lost = sum(g.lost for g in guards.values())
-        print(f"\nring.lost {lost}; every other request was metered and, with NATS, published; agent "
-              f"RssAnon at most {max(g.rss_kib for g in guards.values()) / 1024:.1f} MiB.")
+        rss_mib = max(g.rss_kib for g in guards.values()) / 1024
+        print(f"\nring.lost {lost}; every other request was metered and, with NATS, published; "
+              f"agent RssAnon at most {rss_mib:.1f} MiB.")
 
 
 if __name__ == "__main__":

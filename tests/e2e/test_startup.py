@@ -20,7 +20,7 @@ def prepare(lab, **config):
 
 def start(lab, *prefix, agent=BUILD / "weir-agent"):
     """Run the agent to its end, which must come; its words."""
-    done = subprocess.run([*lab._inside("server"), *prefix, str(agent), "--config",
+    done = subprocess.run([*lab.inside("server"), *prefix, str(agent), "--config",
                            str(lab.config_path)], stdin=subprocess.DEVNULL, text=True,
                           capture_output=True, timeout=20)
     assert 0 < done.returncode < 126, done.stderr
@@ -32,7 +32,7 @@ def start(lab, *prefix, agent=BUILD / "weir-agent"):
 @pytest.fixture(autouse=True)
 def traffic_goes_on(lab):
     yield
-    lab._made_agent = True  # whatever a failed start left is to be taken down too
+    lab.made_agent = True  # whatever a failed start left is to be taken down too
     with lab.connect() as sock:
         assert send(sock, "POST", "/v1/chat/completions", "sk-acme", chat_body(1)).status == 200
 

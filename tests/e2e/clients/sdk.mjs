@@ -67,7 +67,7 @@ async function run({ call, op, params, options }) {
     out.ok = false;
     out.error = {
       name: e.constructor.name, status: e.status ?? 0, code: e.code ?? null,
-      type: e.type ?? null, message: e.message, cause: e.cause?.cause?.code ?? e.cause?.code ?? null,
+      type: e.type ?? null, message: e.message,
       headers: e.headers ? Object.fromEntries(e.headers.entries()) : {},
     };
   }

@@ -80,7 +80,7 @@ def _which(tool):
 class Lab:
     node_name = "lab"
 
-    def __init__(self, native=True, keep_files=False):
+    def __init__(self, native=True):
         """native: the client's end can take what native XDP sends."""
         self.name = f"weir{os.getpid()}x{next(_serial)}"
         self.client_ns, self.server_ns = f"{self.name}c", f"{self.name}s"
@@ -89,11 +89,11 @@ class Lab:
         self.node = shutil.which(os.environ.get("NODE", "node")) or "node"
         self.nats_url = "nats://127.0.0.1:4222"
         self.agent = self.nats = self.server = self.dir = None
-        self._native, self._keep_files = native, keep_files
+        self._native = native
         self._children = []
         self._undo = contextlib.ExitStack()
         self._lock = threading.Lock()
-        self._made_agent = False
+        self.made_agent = False
 
     # ------------------------------------------------------------ make, unmake
 
@@ -115,8 +115,7 @@ class Lab:
         if not os.path.ismount(BPFFS):
             run("mount", "-t", "bpf", "bpf", BPFFS)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
-        if not self._keep_files:
-            self._undo.callback(shutil.rmtree, self.dir, ignore_errors=True)
+        self._undo.callback(shutil.rmtree, self.dir, ignore_errors=True)
         for ns in (self.client_ns, self.server_ns):
             run("ip", "netns", "add", ns)
             self._undo.callback(run, "ip", "netns", "del", ns, check=False)
@@ -158,7 +157,7 @@ class Lab:
         if self.pins.exists():
             found.append(f"pins {self.pins}")
         found += [f"process {c.pid} ({c.args[-1]})" for c in self._children if c.poll() is None]
-        if not self._keep_files and self.dir and self.dir.exists():
+        if self.dir and self.dir.exists():
             found.append(f"folder {self.dir}")
         return found
 
@@ -167,16 +166,16 @@ class Lab:
     def ip(self, ns, *args):
         run("ip", "-n", ns, *args)
 
-    def _inside(self, where):
+    def inside(self, where):
         """Prefix of a command that runs in a namespace and sees bpffs."""
         ns = self.client_ns if where == "client" else self.server_ns
         return ["nsenter", f"--net=/run/netns/{ns}", "--"]
 
     def in_client(self, *argv, check=True):
-        return run(*self._inside("client"), *argv, check=check)
+        return run(*self.inside("client"), *argv, check=check)
 
     def in_server(self, *argv, check=True):
-        return run(*self._inside("server"), *argv, check=check)
+        return run(*self.inside("server"), *argv, check=check)
 
     @contextlib.contextmanager
     def _foreign(self, kind):
@@ -195,11 +194,11 @@ class Lab:
     def add_foreign_xdp(self, where):
         """Put an XDP program of somebody else on eth0, in native mode."""
         with self._foreign("xdp") as pin:
-            run(*self._inside(where), "bpftool", "net", "attach", "xdpdrv", "pinned", pin,
+            run(*self.inside(where), "bpftool", "net", "attach", "xdpdrv", "pinned", pin,
                 "dev", "eth0")
 
     def add_foreign_tc(self, where):
-        tc = [*self._inside(where), "tc"]
+        tc = [*self.inside(where), "tc"]
         with self._foreign("tc") as pin:
             run(*tc, "qdisc", "add", "dev", "eth0", "clsact")
             run(*tc, "filter", "add", "dev", "eth0", "ingress", "bpf", "da", "pinned", pin)
@@ -213,7 +212,7 @@ class Lab:
         kwargs.setdefault("stdin", subprocess.DEVNULL)
         with open(self.log(name), "ab") as log:
             kwargs.setdefault("stdout", log)
-            child = subprocess.Popen(self._inside(where) + [str(a) for a in argv], stderr=log,
+            child = subprocess.Popen(self.inside(where) + [str(a) for a in argv], stderr=log,
                                      start_new_session=True, **kwargs)
         self._children.append(child)
         return child
@@ -264,7 +263,7 @@ class Lab:
         self.server = self.spawn(["/usr/bin/python3", "-m", "weirlab.model_server", "--admin",
                                   self.admin_path, "--port", PORT], "server", "server",
                                  cwd=HERE.parent)
-        self._await_listening(self.server, PORT, "the model server", "server")
+        self.await_listening(self.server, PORT, "the model server", "server")
 
     def admin(self, command="report"):
         with socket.socket(socket.AF_UNIX) as sock:
@@ -279,7 +278,7 @@ class Lab:
         return [r for r in self.admin()["requests"]
                 if r["state"] == state and key in (None, r["key"])]
 
-    def _await_listening(self, child, port, what, log):
+    def await_listening(self, child, port, what, log):
         def listening():
             if child.poll() is not None:
                 raise LabError(f"{what} ended:\n{self.log(log).read_text()[-2000:]}")
@@ -293,14 +292,15 @@ class Lab:
         store = self.dir / "nats"
         self.nats = self.spawn(["nats-server", "--jetstream", "--store_dir", store, "--addr",
                                 "127.0.0.1", "--port", 4222], "server", "nats")
-        self._await_listening(self.nats, 4222, "nats-server", "nats")
+        self.await_listening(self.nats, 4222, "nats-server", "nats")
 
     def stop_nats(self):
         stop(self.nats)
 
     def stream(self, name="METER"):
         """Messages that the JetStream stream holds."""
-        done = self.in_server(self.node, self.clients / "subscribe.mjs", self.nats_url, "dump", name)
+        done = self.in_server(self.node, self.clients / "subscribe.mjs", self.nats_url, "dump",
+                              name)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     # ------------------------------------------------------------------- agent
@@ -339,7 +339,7 @@ class Lab:
 
     def spawn_agent(self, options=()):
         """Start the agent and do not wait."""
-        self._made_agent = True
+        self.made_agent = True
         self.agent = self.spawn([BUILD / "weir-agent", "--config", self.config_path, *options],
                                 "server", "agent")
 
@@ -373,7 +373,7 @@ class Lab:
 
     def detach(self):
         """Stop the agent and take down what outlives it."""
-        if not self._made_agent:
+        if not self.made_agent:
             return
         if self.agent:
             stop(self.agent)
