@@ -33,7 +33,7 @@ bool weir_settle(struct weir_tenant *t, const struct weir_settlement *s)
 
 uint64_t weir_released(const struct weir_tenant *t)
 {
-	return valid(t)->released_nano;
+	return valid(t)->released_nano + __atomic_load_n(&t->lost_nano, __ATOMIC_ACQUIRE);
 }
 
 int64_t weir_reserved_now(const struct weir_tenant *t)
@@ -41,9 +41,11 @@ int64_t weir_reserved_now(const struct weir_tenant *t)
 	return (int64_t)(__atomic_load_n(&t->reserved_nano, __ATOMIC_ACQUIRE) - weir_released(t));
 }
 
-void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overage_nano)
+void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overage_nano,
+		      uint64_t lost_nano)
 {
-	uint64_t sum = (uint64_t)balance_nano + (uint64_t)overage_nano + weir_released(t);
+	uint64_t sum = (uint64_t)balance_nano + (uint64_t)overage_nano + valid(t)->released_nano +
+		       lost_nano;
 
 	__atomic_store_n(&t->balance_nano, balance_nano, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->ceiling_nano, (int64_t)sum, __ATOMIC_RELEASE);

@@ -24,14 +24,15 @@ struct weir_settlement {
 /* Apply once. false: it was applied before (a crash came between). */
 bool weir_settle(struct weir_tenant *t, const struct weir_settlement *s);
 
-/* Σ reservations given back so far. */
+/* Σ reservations given back so far: settled, or lost with their END record. */
 uint64_t weir_released(const struct weir_tenant *t);
 
 /* Reservations that are open or not settled yet. */
 int64_t weir_reserved_now(const struct weir_tenant *t);
 
-/* ceiling := balance + overage + released. Only while nothing settles. */
-void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overage_nano);
+/* ceiling := balance + overage + settled + lost. Only while nothing settles. */
+void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overage_nano,
+		      uint64_t lost_nano);
 
 /* Credit came, went, or was spent: any thread. balance: also move the figure that
  * refusals quote. */

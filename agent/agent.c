@@ -103,6 +103,7 @@ static int call_passage(struct weir_ledger *l, void *arg)
 	uint64_t now = weir_wall_ns();
 
 	weir_enforce_passage(a->enforce, l, a->passage_wall_ns, now);
+	weir_enforce_lost(a->enforce);
 	a->passage_wall_ns = now;
 	return 0;
 }
@@ -195,6 +196,20 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	return r;
 }
 
+/* What an earlier run, or the time without one, has cost. */
+static void tell_lost(struct weir_agent *a)
+{
+	uint64_t n[WEIR_REASON_MAX];
+
+	weir_kernel_counters(a->kernel, n);
+	if (n[WEIR_END_LOST] || n[WEIR_TAP_LOST])
+		weir_log(
+			WEIR_WARN,
+			"ring: since its maps were made %llu requests ended without room for their "
+			"record and are not billed, %llu records of requests and answers were lost",
+			(unsigned long long)n[WEIR_END_LOST], (unsigned long long)n[WEIR_TAP_LOST]);
+}
+
 int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **out,
 		     struct weir_error *err)
 {
@@ -237,6 +252,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 		if (at->warning[0])
 			weir_log(WEIR_WARN, "%s", at->warning);
 	}
+	tell_lost(a);
 	*out = a;
 	return 0;
 }

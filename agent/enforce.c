@@ -13,6 +13,7 @@
 
 #include "account.h"
 #include "enforce_maps.h"
+#include "money.h"
 #include "price.h"
 
 #define RESERVE_PRICE_MAX (INT64_C(1) << 38) /* see bpf/admit.h: token x price in 63 bits */
@@ -173,6 +174,17 @@ static void fill_terms(struct weir_terms *terms, const struct weir_tenant_policy
 	terms->cached_weight_ppm = t->limits.cached_weight_ppm;
 }
 
+/* The ceiling of a tenant from nothing but ledger and map. */
+static void set_ceiling(struct weir_enforce *e, uint32_t i, struct weir_ledger *l)
+{
+	struct weir_tenant *t = &e->kernel->tenants[i];
+
+	/* Read first: what is lost in between is given back by weir_enforce_lost. */
+	e->terms[i].lost_nano = __atomic_load_n(&t->lost_nano, __ATOMIC_ACQUIRE);
+	weir_ceiling_set(t, weir_ledger_balance(l, i), e->terms[i].overage_nano,
+			 e->terms[i].lost_nano);
+}
+
 int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct weir_ledger *l,
 		       struct weir_error *err)
 {
@@ -197,8 +209,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 
 		fill_terms(terms, &p->tenants[i]);
 		if (!was_live)
-			weir_ceiling_set(t, weir_ledger_balance(l, numbers[i]),
-					 terms->overage_nano);
+			set_ceiling(e, numbers[i], l);
 		else
 			weir_ceiling_add(t, terms->overage_nano - overage, 0);
 		store_limits(t, numbers[i], &p->tenants[i].limits, card);
@@ -235,8 +246,28 @@ void weir_enforce_ceilings(struct weir_enforce *e, struct weir_ledger *l)
 {
 	for (uint32_t i = 1; i <= e->count; i++)
 		if (e->terms[i].live)
-			weir_ceiling_set(&e->kernel->tenants[i], weir_ledger_balance(l, i),
-					 e->terms[i].overage_nano);
+			set_ceiling(e, i, l);
+}
+
+void weir_enforce_lost(struct weir_enforce *e)
+{
+	for (uint32_t i = 1; i <= e->count; i++) {
+		struct weir_tenant *t = &e->kernel->tenants[i];
+		uint64_t lost = __atomic_load_n(&t->lost_nano, __ATOMIC_ACQUIRE);
+		int64_t delta = (int64_t)(lost - e->terms[i].lost_nano);
+		char text[WEIR_MONEY_TEXT];
+
+		if (!delta)
+			continue;
+		e->terms[i].lost_nano = lost;
+		weir_ceiling_add(t, delta, 0);
+		weir_money_format(delta, text);
+		weir_log(WEIR_ERR,
+			 "tenant %s: the ring was full: requests that had reserved %s were served "
+			 "and "
+			 "cannot be billed; raise \"ring_bytes\"",
+			 e->terms[i].name, text);
+	}
 }
 
 void weir_enforce_passage(struct weir_enforce *e, struct weir_ledger *l, uint64_t then_wall_ns,

@@ -22,6 +22,7 @@ struct weir_terms {
 	int64_t overage_nano;
 	struct weir_rate tokens;
 	uint32_t cached_weight_ppm;
+	uint64_t lost_nano; /* of the tenant's lost_nano, what the ceiling has in it */
 };
 
 struct weir_enforce;
@@ -41,6 +42,10 @@ void weir_enforce_ceilings(struct weir_enforce *e, struct weir_ledger *l);
  * ledger may be used. */
 void weir_enforce_passage(struct weir_enforce *e, struct weir_ledger *l, uint64_t then_wall_ns,
 			  uint64_t now_wall_ns);
+
+/* Give back what was reserved by requests whose END record was lost, and say so:
+ * they were served and are not billed. Same thread as the two above. */
+void weir_enforce_lost(struct weir_enforce *e);
 
 /* A stored key was added, or revoked (revoked_ns != 0). */
 int weir_enforce_key(struct weir_enforce *e, const struct weir_stored_key *key,

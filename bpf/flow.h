@@ -82,6 +82,12 @@ weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 n
 		__sync_fetch_and_add(&t->inflight, -1);
 	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
 	if (!rec) {
+		/* Its price will never be known. The reservation stays held while no
+		 * agent runs, so that spending is bounded; the agent gives it back. */
+		struct weir_tenant *wallet = weir_tenant(s->wallet);
+
+		if (wallet)
+			__sync_fetch_and_add(&wallet->lost_nano, s->reserved_nano);
 		weir_count(WEIR_END_LOST);
 		return;
 	}

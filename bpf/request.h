@@ -136,6 +136,11 @@ weir_inline void weir_request_open(const struct weir_config *c, struct weir_scra
 				    rq->free ? WEIR_SLOT_FREE : WEIR_SLOT_OPEN);
 	if (rq->free)
 		return;
+	/* The last of the room is kept for END records, which settle by themselves. */
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max) {
+		weir_count(WEIR_TAP_LOST);
+		return;
+	}
 	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
 	if (!rec) {
 		weir_count(WEIR_TAP_LOST);

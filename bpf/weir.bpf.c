@@ -114,7 +114,7 @@ int weir_xdp(struct xdp_md *ctx)
 
 /* -- TC */
 
-/* Read a TC packet of a guarded port. NULL: not ours, *service 0. */
+/* Read a TC packet of a guarded port. NULL: not for us, or made by us. */
 weir_inline struct weir_scratch *weir_tc_packet(struct __sk_buff *skb, const struct weir_config *c,
 						bool ingress, weir_u8 *service)
 {
@@ -124,6 +124,12 @@ weir_inline struct weir_scratch *weir_tc_packet(struct __sk_buff *skb, const str
 	const weir_u8 *l4;
 	weir_u8 v6 = 0;
 
+	if (!c)
+		return NULL;
+	if (skb->mark == WEIR_MARK) {
+		skb->mark = 0;
+		return NULL;
+	}
 	parse = weir_find_tcp(data, end, &l4, &v6);
 	if (parse == WEIR_PARSE_SHORT && skb->len > (weir_u32)(end - data)) {
 		/* Headers in fragments of the skb: pull in as much as any could take. */
@@ -209,12 +215,6 @@ int weir_ingress(struct __sk_buff *skb)
 	struct weir_flow *f;
 	weir_u8 service = 0;
 
-	if (!c)
-		return TC_ACT_UNSPEC;
-	if (skb->mark == WEIR_MARK) {
-		skb->mark = 0;
-		return TC_ACT_UNSPEC;
-	}
 	s = weir_tc_packet(skb, c, true, &service);
 	if (!s)
 		return TC_ACT_UNSPEC;
@@ -266,12 +266,6 @@ int weir_egress(struct __sk_buff *skb)
 	struct weir_flow *f;
 	weir_u8 service = 0;
 
-	if (!c)
-		return TC_ACT_UNSPEC;
-	if (skb->mark == WEIR_MARK) {
-		skb->mark = 0;
-		return TC_ACT_UNSPEC;
-	}
 	s = weir_tc_packet(skb, c, false, &service);
 	if (!s)
 		return TC_ACT_UNSPEC;

@@ -192,7 +192,7 @@ struct weir_settled {
  * may be taken when max(tat, now) + interval - now <= tau, where tau is
  * burst x interval.
  *
- * Credit: the agent stores ceiling = balance + overage + released, the kernel
+ * Credit: the agent stores ceiling = balance + overage + released + lost, the kernel
  * adds to reserved; a request is admitted when, its own reservation added,
  * (s64)(ceiling - reserved) >= 0. One load and one atomic, no order to get
  * wrong, and both may wrap.
@@ -235,7 +235,7 @@ struct weir_tenant {
 	weir_u64 admitted; /* requests */
 	weir_u64 refused;  /* requests and connections */
 	weir_u64 connected;
-	weir_u64 pad3;
+	weir_u64 lost_nano; /* kernel; Σ reservations whose END record did not fit; wraps */
 };
 _Static_assert(sizeof(struct weir_tenant) == 4 * WEIR_CACHE_LINE, "weir_tenant");
 _Static_assert(__builtin_offsetof(struct weir_tenant, reserve_nano_per_input_token) == 64,

@@ -82,7 +82,7 @@ static void what_is_left_is_balance_and_overage_less_reservations(void **state)
 	struct weir_settlement a = at(8, 150);
 
 	weir_settle(&t, &a); /* 250 are still reserved */
-	weir_ceiling_set(&t, 1000, 100);
+	weir_ceiling_set(&t, 1000, 100, 0);
 	assert_int_equal(left(&t), 1000 + 100 - 250);
 	/* A request that had reserved 100 and cost 30 ends. */
 	struct weir_settlement b = at(16, 100);
@@ -92,7 +92,7 @@ static void what_is_left_is_balance_and_overage_less_reservations(void **state)
 	assert_int_equal(left(&t), 970 + 100 - 150);
 	assert_int_equal(t.balance_nano, 970);
 	/* Computed anew, it comes out the same. */
-	weir_ceiling_set(&t, 970, 100);
+	weir_ceiling_set(&t, 970, 100, 0);
 	assert_int_equal(left(&t), 970 + 100 - 150);
 }
 
@@ -103,7 +103,7 @@ static void sums_may_wrap(void **state)
 	for (int i = 0; i < 2; i++)
 		t.settled[i].released_nano = UINT64_MAX - 10;
 	t.settled[0].ring_pos = 1;
-	weir_ceiling_set(&t, 50, 0);
+	weir_ceiling_set(&t, 50, 0, 0);
 	assert_int_equal(left(&t), 50);
 	t.reserved_nano += 40; /* past the wrap */
 	assert_int_equal(left(&t), 10);
