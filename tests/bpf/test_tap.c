@@ -269,6 +269,41 @@ static void what_the_ring_cannot_take_is_told_as_lost(void **state)
 	assert_int_equal(e->lost_bytes, 10);
 }
 
+/* Its price will never be known; the agent gives the reservation back (agent/enforce.c). */
+static void the_reservation_of_a_lost_end_is_told_apart(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-full");
+	struct conn c;
+
+	t->reserve_nano_per_request = 7;
+	lab.config->ring_data_max = lab.config->ring_request_max = RING_BYTES;
+	c = open_conn(nobody, host);
+	for (int i = 0; i < 100000 && counter(WEIR_END_LOST) == lab.before[WEIR_END_LOST]; i++) {
+		assert_int_equal(send_text(&c, chat("sk-full")).code, OUT_PASS);
+		answer_text(&c, "HTTP/1.1 204 No Content\r\n\r\n");
+	}
+	is_counted(WEIR_END_LOST, 1);
+	assert_int_equal(t->inflight, 0);
+	assert_int_equal(t->lost_nano, t->reserved_nano / t->admitted);
+	take_records();
+}
+
+/* The last of the room is for END records: they settle without the others. */
+static void a_request_record_leaves_room_for_ends(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-room");
+	struct conn first = asked("sk-room"), second;
+
+	answer_text(&first, "HTTP/1.1 204 No Content\r\n\r\n");
+	lab.config->ring_data_max = 0; /* and something is in the ring */
+	second = asked("sk-room");
+	answer_text(&second, "HTTP/1.1 204 No Content\r\n\r\n");
+	assert_int_equal(t->admitted, 2);
+	assert_non_null(record(WEIR_REC_REQUEST, 0));
+	assert_null(record(WEIR_REC_REQUEST, 1));
+	assert_non_null(record(WEIR_REC_END, 1));
+}
+
 static void an_answer_that_no_request_explains_is_counted(void **state)
 {
 	struct conn c = open_conn(nobody, host);
@@ -363,6 +398,8 @@ int main(void)
 		CLAIM(a_hole_is_counted_and_the_length_still_holds),
 		CLAIM(every_size_of_segment_is_shipped_whole),
 		CLAIM(what_the_ring_cannot_take_is_told_as_lost),
+		CLAIM(the_reservation_of_a_lost_end_is_told_apart),
+		CLAIM(a_request_record_leaves_room_for_ends),
 		CLAIM(an_answer_that_no_request_explains_is_counted),
 		CLAIM(only_the_servers_syn_ack_replaces_a_live_flow),
 		CLAIM(a_long_stream_in_small_chunks_is_tapped_in_order),
