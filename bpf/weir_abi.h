@@ -41,23 +41,21 @@ typedef int64_t weir_s64;
 #define WEIR_KEY_BYTES	     32 /* SHA-256 */
 
 /*
- * Verdicts and reasons: one enum, one string table (weir_reason_names). Every
- * path through a program ends in exactly one of them, counted in `counters`.
+ * Verdicts and reasons: one enum, one string table (agent/reason.c). Every packet
+ * of a guarded port ends in one of them, counted in `counters`; those of other
+ * ports pass uncounted, for speed. Some are marks on the way (tap, gauges).
  * Append only: numbers are stored in ledgers and events.
  */
 #define WEIR_REASONS(X)                                                                            \
 	/* passed on, nothing judged */                                                            \
-	X(PASS_NOT_OURS, "pass_not_ours")	/* another port or protocol */                     \
 	X(PASS_NO_PAYLOAD, "pass_no_payload")	/* handshake, ACK, FIN, RST */                     \
 	X(PASS_BODY, "pass_body")		/* inside a judged request's body */               \
 	X(PASS_FREE, "pass_free")		/* a path or method that is free */                \
-	X(PASS_RETRANSMIT, "pass_retransmit")	/* bytes judged before */                          \
 	X(PASS_MALFORMED, "pass_malformed")	/* not HTTP/1.1: garbage, TLS, h2c */              \
 	X(PASS_SPLIT_HEAD, "pass_split_head")	/* head not whole in one segment */                \
 	X(PASS_UNTRACKED, "pass_untracked")	/* flow without an entry (map full) */             \
 	X(PASS_FRAGMENT, "pass_fragment")	/* IP fragment */                                  \
 	X(PASS_UNSUPPORTED, "pass_unsupported") /* IPv6 extension headers and the like */          \
-	X(PASS_OFF, "pass_off")			/* enforcement is off for this node */             \
 	X(PASS_INTERNAL, "pass_internal")	/* a helper failed; passed and counted */          \
 	/* judged and admitted */                                                                  \
 	X(ADMIT_CONNECTION, "admit_connection")                                                    \
@@ -347,11 +345,8 @@ struct weir_rec_request {
 };
 _Static_assert(sizeof(struct weir_rec_request) == 152, "weir_rec_request");
 
-/* Response bytes follow. Records come in size classes; h.len says how much is data. */
-enum weir_data_flags {
-	WEIR_DATA_HOLE = 1 << 0, /* no payload: `offset` jumped, these bytes were not seen */
-};
-
+/* Response bytes follow. Records come in size classes; h.len says how much is data.
+ * An offset that jumps means bytes that the tap did not see, or had no room for. */
 struct weir_rec_data {
 	struct weir_record h;
 	weir_u64 started_wall_ns;
@@ -363,7 +358,6 @@ enum weir_end_cause {
 	WEIR_END_RESPONSE, /* Content-Length reached or last chunk */
 	WEIR_END_NEXT,	   /* the next request came on the flow */
 	WEIR_END_CLOSE,	   /* the socket closed: the end of a close-delimited answer, or an abort */
-	WEIR_END_AGENT,	   /* the agent saw the end where the kernel could not */
 };
 
 struct weir_rec_end {
