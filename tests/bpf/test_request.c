@@ -478,6 +478,23 @@ static void shadow_passes_what_it_would_refuse(void **state)
 	assert_int_equal(t->inflight, 0);
 }
 
+static void with_enforcement_off_all_is_metered_and_nobody_refused(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-off");
+	struct conn c = open_conn(nobody, host), unknown = open_conn(nobody, host);
+
+	lab.config->enforce = 0;
+	t->flags |= WEIR_TENANT_LIMIT_INFLIGHT | WEIR_TENANT_SUSPENDED;
+	assert_int_equal(send_text(&c, chat("sk-off")).code, OUT_PASS);
+	assert_int_equal(send_text(&unknown, chat("sk-nobody-knows")).code, OUT_PASS);
+	is_counted(WEIR_ADMIT_SHADOW, 2);
+	assert_non_null(record(WEIR_REC_REQUEST, 1));
+	answer_ok(&c);
+	answer_ok(&unknown);
+	assert_int_equal(t->inflight, 0);
+	assert_int_equal(lab.tenants[WEIR_NO_TENANT].inflight, 0);
+}
+
 static void with_the_agent_down_the_tier_decides(void **state)
 {
 	static const char *const keys[] = { "sk-hold", "sk-open", "sk-closed" };
@@ -808,6 +825,7 @@ int main(void)
 		CLAIM(a_body_of_unknown_length_reserves_the_configured_tokens),
 		CLAIM(a_suspended_tenants_request_is_refused_for_good),
 		CLAIM(shadow_passes_what_it_would_refuse),
+		CLAIM(with_enforcement_off_all_is_metered_and_nobody_refused),
 		CLAIM(with_the_agent_down_the_tier_decides),
 		CLAIM(a_full_ring_is_as_good_as_no_agent),
 		CLAIM(each_request_of_a_connection_is_judged),
