@@ -127,24 +127,35 @@ def test_limits_hold_while_the_agent_is_dead(lab):
 def test_slots_are_freed_while_the_agent_is_dead(lab):
     document = policy.document({"two": {"concurrency": 2}}, {"acme": ("two", "sk-acme")})
     lab.start_agent(document)
-    sdk = Sdk(lab, "sk-acme")
     lab.kill_agent()
 
+    def stream(**how):
+        sock = lab.connect()
+        answer = send(sock, "POST", CHAT, "sk-acme",
+                      chat_body(2, stream=True, include_usage=True, **how))
+        if answer.status != 200:
+            sock.close()
+        return sock, answer
+
     def wave():
-        calls = [sdk.start(tokens=2, stream=True, include_usage=True, hold=1) for _ in range(10)]
-        for call in calls:
-            call.first.result(10)
-        running = [c for c in calls if not c.end.done()]
+        running = [s for s in (stream(hold=1) for _ in range(10)) if s[1].status == 200]
         assert len(running) == 2
         return running
 
-    for call in wave():
-        sdk.abort(call)
-        call.result()
+    def one_more():
+        sock, answer = stream()
+        with sock:
+            return answer.status == 200 and answer.body()
+
+    for sock, _ in wave():
+        sock.close()
     wait_for(lambda: lab.admin()["open"] == 0, "the server to notice")
-    running = wait_for(lambda: sdk.call(tokens=1)["ok"], "the slots") and wave()
+    wait_for(one_more, "the slots")
+    running = wave()
     lab.admin("release")
-    assert all(c.result()["ok"] for c in running)
+    for sock, answer in running:
+        with sock:
+            assert answer.body().endswith(b"[DONE]\n\n")
     lab.start_agent()
     wait_for(lambda: lab.ctl("tenant", "show", "acme")["live"]["inflight"] == 0, "the slots")
 
