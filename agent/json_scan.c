@@ -90,7 +90,7 @@ static inline __attribute__((always_inline)) void to_next_key(struct cursor *s)
 	if (*p != '"')
 		return;
 	s->p = p + 1;
-	weir_text_start(&j->text);
+	weir_string_start(&j->text);
 	j->state = KEY;
 }
 
@@ -188,8 +188,8 @@ static void nested(struct cursor *s)
 			return;
 		c = *s->p++;
 		if (c == '"') {
-			weir_text_start(&j->text);
-			if (!weir_text_skip(&j->text, &s->p, s->end))
+			weir_string_start(&j->text);
+			if (!weir_string_skip(&j->text, &s->p, s->end))
 				j->state = NESTED_STRING;
 		} else if (c == '{' || c == '[') {
 			nest(j, c == '[');
@@ -247,7 +247,7 @@ static void value(struct cursor *s, uint8_t c)
 		j->state = want & WEIR_SCAN_STRING   ? STRING
 			   : want & WEIR_SCAN_FILLED ? FILLED
 						     : SKIP_STRING;
-		weir_text_start(&j->text);
+		weir_string_start(&j->text);
 		s->p++;
 	} else if (c == '{' || c == '[') {
 		s->p++;
@@ -292,7 +292,7 @@ static inline __attribute__((always_inline)) void key(struct cursor *s)
 	const char *text;
 	size_t len;
 
-	if (!weir_text_read(&j->text, &p, s->end, &text, &len)) {
+	if (!weir_string_read(&j->text, &p, s->end, &text, &len)) {
 		s->p = p;
 		return;
 	}
@@ -313,7 +313,7 @@ static void wanted_string(struct cursor *s)
 {
 	struct weir_scan_found f = { .event = WEIR_SCAN_IS_STRING };
 
-	if (!weir_text_read(&s->j->text, &s->p, s->end, &f.text, &f.len))
+	if (!weir_string_read(&s->j->text, &s->p, s->end, &f.text, &f.len))
 		return;
 	s->s->found(s->ctx, s->j->node, &f);
 	to_next_key(s);
@@ -341,7 +341,7 @@ static void structure(struct cursor *s)
 	case NEXT_KEY:
 		s->p++;
 		if (c == '"') {
-			weir_text_start(&j->text);
+			weir_string_start(&j->text);
 			j->state = KEY;
 		} else if (c == '}' && j->state == FIRST_KEY) {
 			close_container(s, false);
@@ -389,7 +389,7 @@ void weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, 
 			j->state = SKIP_STRING;
 			/* fall through */
 		case SKIP_STRING:
-			if (weir_text_skip(&j->text, &s.p, s.end))
+			if (weir_string_skip(&j->text, &s.p, s.end))
 				to_next_key(&s);
 			break;
 		case NUMBER:
@@ -399,7 +399,7 @@ void weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, 
 			skip_scalar(&s);
 			break;
 		case NESTED_STRING:
-			if (weir_text_skip(&j->text, &s.p, s.end))
+			if (weir_string_skip(&j->text, &s.p, s.end))
 				j->state = NESTED;
 			break;
 		case NESTED:

@@ -65,7 +65,7 @@ struct weir_scan {
 	uint8_t flags;
 	uint8_t pad[2];
 	uint8_t stack[WEIR_SCAN_DEPTH];
-	struct weir_text text; /* a string or key */
+	struct weir_string text; /* a string or key */
 };
 _Static_assert(sizeof(struct weir_scan) == 104, "weir_scan");
 

@@ -2,7 +2,7 @@
 /*
  * JSON strings with escapes, or in pieces (RFC 8259 7). What is not a valid
  * escape ends what is kept, not the string: where the string closes is decided
- * by quotes and backslashes alone, here as in weir_text_skip.
+ * by quotes and backslashes alone, here as in weir_string_skip.
  */
 #include "json_text.h"
 
@@ -10,7 +10,7 @@
 
 enum escaping { PLAIN, BACKSLASH, HEX4, HEX3, HEX2, HEX1, PAIR_BACKSLASH, PAIR_U };
 
-static void keep(struct weir_text *t, const void *bytes, size_t n)
+static void keep(struct weir_string *t, const void *bytes, size_t n)
 {
 	size_t room = sizeof(t->bytes) - t->len;
 
@@ -24,7 +24,7 @@ static void keep(struct weir_text *t, const void *bytes, size_t n)
 	t->len += n;
 }
 
-static void keep_code_point(struct weir_text *t, uint32_t c)
+static void keep_code_point(struct weir_string *t, uint32_t c)
 {
 	uint8_t utf8[4];
 	size_t n = 0;
@@ -49,7 +49,7 @@ static void keep_code_point(struct weir_text *t, uint32_t c)
 }
 
 /* Four hex digits are read: a code point, or half of one. */
-static void code_unit(struct weir_text *t)
+static void code_unit(struct weir_string *t)
 {
 	uint16_t c = t->unit;
 
@@ -72,7 +72,7 @@ static void code_unit(struct weir_text *t)
 }
 
 /* One byte inside an escape; false: it is not part of it and is to be read again. */
-static bool escape(struct weir_text *t, uint8_t c)
+static bool escape(struct weir_string *t, uint8_t c)
 {
 	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
 	const char *at;
@@ -116,8 +116,8 @@ static bool escape(struct weir_text *t, uint8_t c)
 	}
 }
 
-bool weir_text_read_on(struct weir_text *t, const uint8_t **p, const uint8_t *end,
-		       const char **text, size_t *len)
+bool weir_string_read_on(struct weir_string *t, const uint8_t **p, const uint8_t *end,
+			 const char **text, size_t *len)
 {
 	while (*p < end) {
 		const uint8_t *from = *p;

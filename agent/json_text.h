@@ -15,7 +15,7 @@
 #define WEIR_TEXT_BYTES 64 /* kept of a string */
 
 /* Plain data, between the opening quote and the closing one. */
-struct weir_text {
+struct weir_string {
 	uint16_t unit;	    /* code unit being read from its hex digits */
 	uint16_t surrogate; /* high one that waits for its pair, or 0 */
 	uint8_t escaping;   /* 0: outside of an escape */
@@ -24,10 +24,10 @@ struct weir_text {
 	uint8_t pad;
 	char bytes[WEIR_TEXT_BYTES];
 };
-_Static_assert(sizeof(struct weir_text) == 72, "weir_text");
+_Static_assert(sizeof(struct weir_string) == 72, "weir_string");
 
 /* The opening quote was read. */
-static inline void weir_text_start(struct weir_text *t)
+static inline void weir_string_start(struct weir_string *t)
 {
 	t->surrogate = 0;
 	t->escaping = 0;
@@ -35,15 +35,15 @@ static inline void weir_text_start(struct weir_text *t)
 	t->len = 0;
 }
 
-/* What weir_text_read does when the string is cut or has escapes. */
-bool weir_text_read_on(struct weir_text *t, const uint8_t **p, const uint8_t *end,
-		       const char **text, size_t *len);
+/* What weir_string_read does when the string is cut or has escapes. */
+bool weir_string_read_on(struct weir_string *t, const uint8_t **p, const uint8_t *end,
+			 const char **text, size_t *len);
 
 /* On from *p, which moves. True once the closing quote is taken: *text and *len
  * are what the string held (UTF-8 unchecked), in t or in the piece itself, where
  * it may be longer than WEIR_TEXT_BYTES. With t->cut they are its start only. */
-WEIR_FIND_INLINE bool weir_text_read(struct weir_text *t, const uint8_t **p, const uint8_t *end,
-				     const char **text, size_t *len)
+WEIR_FIND_INLINE bool weir_string_read(struct weir_string *t, const uint8_t **p, const uint8_t *end,
+				       const char **text, size_t *len)
 {
 	if (!(t->len | t->cut | t->escaping)) {
 		const uint8_t *quote = weir_find(*p, end, WEIR_FIND_STRING_END);
@@ -55,11 +55,11 @@ WEIR_FIND_INLINE bool weir_text_read(struct weir_text *t, const uint8_t **p, con
 			return true;
 		}
 	}
-	return weir_text_read_on(t, p, end, text, len);
+	return weir_string_read_on(t, p, end, text, len);
 }
 
 /* On through a string that nobody wants. True once the closing quote is taken. */
-WEIR_FIND_INLINE bool weir_text_skip(struct weir_text *t, const uint8_t **p, const uint8_t *end)
+WEIR_FIND_INLINE bool weir_string_skip(struct weir_string *t, const uint8_t **p, const uint8_t *end)
 {
 	while (*p < end) {
 		if (t->escaping) { /* of \u only the u matters: hex digits close nothing */
