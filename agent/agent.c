@@ -174,8 +174,8 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 		r = wait_rows(a, err);
 	if (!r && weir_consumer_recover(a->consumer, a->writer))
 		r = weir_fail(err, ETIMEDOUT,
-			      "ring: a record in it is never finished; run "
-			      "weir-agent --detach");
+			      "ring: what the last run left in it cannot be taken out: the ledger "
+			      "takes no rows, or a record was never finished");
 	if (!r)
 		r = wait_rows(a, err);
 	if (!r)
@@ -185,14 +185,18 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	if (r)
 		return r;
 	weir_agent_make_view(a);
-	r = weir_control_start(a->cfg.control, &a->view, &a->control, err);
+	/* Before those who show its status; the writer's thread already looks at it. */
+	if (a->cfg.nats_url[0]) {
+		struct weir_publisher *p = NULL;
+
+		r = weir_publisher_start(a->cfg.nats_url, a->cfg.node, &a->view, &p, err);
+		a->view.publisher = p;
+		__atomic_store_n(&a->publisher, p, __ATOMIC_RELEASE);
+	}
+	if (!r)
+		r = weir_control_start(a->cfg.control, &a->view, &a->control, err);
 	if (!r && a->cfg.http_host[0])
 		r = weir_httpd_start(a->cfg.http_host, a->cfg.http_port, &a->view, &a->httpd, err);
-	if (!r && a->cfg.nats_url[0]) {
-		r = weir_publisher_start(a->cfg.nats_url, a->cfg.node, &a->view, &a->publisher,
-					 err);
-		a->view.publisher = a->publisher;
-	}
 	return r;
 }
 
@@ -308,7 +312,11 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	/* Off the hooks before the consumer ends: what was tapped is folded in. */
 	if (!keep && a->kernel)
 		weir_detach(a->cfg.instance, NULL);
-	weir_consumer_stop(a->consumer);
+	if (!weir_consumer_stop(a->consumer) && !keep) {
+		weir_log(WEIR_ERR, "the ledger takes no rows: maps and ring stay, with requests "
+				   "that the next start will meter");
+		keep = true;
+	}
 	if (a->publisher) {
 		struct weir_error err;
 

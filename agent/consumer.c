@@ -20,6 +20,7 @@
 #include "ring.h"
 
 #define BATCH	     512 /* records between two moves of the ring's position */
+#define STOP_WAIT    (5 * WEIR_SECOND)
 #define PRESSED_NICE (-10)
 #define POLL_NS	     1000000 /* the kernel does not wake us: a wake-up costs it more than a record */
 
@@ -32,8 +33,9 @@ struct weir_consumer {
 	struct weir_ring ring;
 	pthread_t thread;
 	bool running;
-	bool stop;			  /* atomic */
-	bool recovering;		  /* ceilings are not moved */
+	bool stop;	 /* atomic */
+	bool recovering; /* ceilings are not moved */
+	bool drained;	 /* by the thread when it ends: nothing is left in the ring */
 	struct weir_consumer_stats stats; /* written by the thread, read by others */
 };
 
@@ -260,6 +262,7 @@ static void *run(void *arg)
 {
 	struct weir_consumer *c = arg;
 	bool full, pressed = false;
+	uint64_t give_up = 0;
 
 	for (;;) {
 		/* Read before the batch: what came until then is folded before we end. */
@@ -273,7 +276,13 @@ static void *run(void *arg)
 		press(c, &pressed);
 		if (n == BATCH)
 			continue;
-		if (stop)
+		if (stop && !full) {
+			c->drained = true;
+			return NULL;
+		}
+		if (stop && !give_up)
+			give_up = weir_mono_ns() + STOP_WAIT;
+		if (stop && weir_mono_ns() > give_up)
 			return NULL;
 		nap();
 	}
@@ -299,17 +308,23 @@ void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *ou
 	out->rows = __atomic_load_n(&c->stats.rows, __ATOMIC_RELAXED);
 	out->orphans = __atomic_load_n(&c->stats.orphans, __ATOMIC_RELAXED);
 	out->ring_used = weir_ring_used(&c->ring);
-	out->open = __atomic_load_n(&c->stats.open, __ATOMIC_RELAXED) - out->rows;
+	out->open = __atomic_load_n(&c->stats.open, __ATOMIC_RELAXED);
+	/* Rows may end requests that began before this agent did. */
+	out->open = out->open > out->rows ? out->open - out->rows : 0;
 }
 
-void weir_consumer_stop(struct weir_consumer *c)
+bool weir_consumer_stop(struct weir_consumer *c)
 {
+	bool drained = true;
+
 	if (!c)
-		return;
+		return true;
 	if (c->running) {
 		__atomic_store_n(&c->stop, true, __ATOMIC_RELEASE);
 		pthread_join(c->thread, NULL);
+		drained = c->drained;
 	}
 	weir_ring_unmap(&c->ring);
 	free(c);
+	return drained;
 }

@@ -7,6 +7,7 @@
 #ifndef WEIR_CONSUMER_H
 #define WEIR_CONSUMER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "denials.h"
@@ -35,7 +36,8 @@ int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w);
 int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct weir_error *err);
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out);
 
-/* Folds what is in the ring, ends the thread, frees c. */
-void weir_consumer_stop(struct weir_consumer *c);
+/* Folds what is in the ring, ends the thread, frees c. false: there was no room for
+ * the rows for five seconds; the rest is still in the ring. NULL is fine. */
+bool weir_consumer_stop(struct weir_consumer *c);
 
 #endif

@@ -24,6 +24,7 @@ struct weir_enforce {
 	struct weir_policy *policy;
 	struct weir_terms *terms; /* by tenant number, max_tenants of them */
 	uint32_t count;		  /* highest number given out */
+	bool settled;		  /* weir_enforce_ceilings was called */
 };
 
 int weir_enforce_new(struct weir_kernel *k, struct weir_enforce **out, struct weir_error *err)
@@ -196,6 +197,8 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 	if (!numbers)
 		return weir_fail(err, ENOMEM, "out of memory");
 	r = number_tenants(e, p, l, numbers, err);
+	if (!r)
+		r = weir_check_maps(k, p, l, err);
 	if (r)
 		return r;
 
@@ -208,9 +211,11 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 		bool was_live = terms->live;
 
 		fill_terms(terms, &p->tenants[i]);
-		if (!was_live)
+		/* At start the ledger does not have yet what the last run left in queue and
+		 * ring: the kernel's own figures hold until weir_enforce_ceilings. */
+		if (!was_live && e->settled)
 			set_ceiling(e, numbers[i], l);
-		else
+		else if (was_live)
 			weir_ceiling_add(t, terms->overage_nano - overage, 0);
 		store_limits(t, numbers[i], &p->tenants[i].limits, card);
 		if (numbers[i] > e->count)
@@ -244,6 +249,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 
 void weir_enforce_ceilings(struct weir_enforce *e, struct weir_ledger *l)
 {
+	e->settled = true;
 	for (uint32_t i = 1; i <= e->count; i++)
 		if (e->terms[i].live)
 			set_ceiling(e, i, l);

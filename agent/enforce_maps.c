@@ -111,6 +111,27 @@ static int sync_sources(struct weir_kernel *k, struct wanted_source *want, size_
 	return 0;
 }
 
+int weir_check_maps(const struct weir_kernel *k, const struct weir_policy *p, struct weir_ledger *l,
+		    struct weir_error *err)
+{
+	weir_autofree struct weir_stored_key *stored = NULL;
+	size_t keys = 0, sources = 0, room = (size_t)k->max_tenants * WEIR_WAYS_PER_TENANT;
+	int r = weir_ledger_keys(l, &stored, &keys, err);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		keys += p->tenants[i].n_keys;
+		sources += p->tenants[i].n_sources;
+	}
+	if (keys > room || sources > room)
+		return weir_fail(err, ENOSPC,
+				 "%zu API keys and %zu source prefixes: \"max_tenants\" %u in "
+				 "agent.json makes room for %zu of each",
+				 keys, sources, k->max_tenants, room);
+	return 0;
+}
+
 int weir_sync_maps(struct weir_kernel *k, const struct weir_policy *p, const uint32_t *numbers,
 		   struct weir_ledger *l, struct weir_error *err)
 {

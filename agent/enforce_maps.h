@@ -10,6 +10,10 @@
 #include "ledger.h"
 #include "policy.h"
 
+/* Is there room for all of them? Asked before anything is stored. */
+int weir_check_maps(const struct weir_kernel *k, const struct weir_policy *p, struct weir_ledger *l,
+		    struct weir_error *err);
+
 /* Make the maps hold exactly the keys and prefixes of p and the keys that the
  * ledger keeps. numbers[i] is the number of p->tenants[i]. New ones come first, then
  * stale ones go: nobody who keeps a key is ever without it. */

@@ -16,6 +16,10 @@
 #include "config.h"
 #include "util.h"
 
+/* API keys and source prefixes that max_tenants makes room for. The maps have twice
+ * that: while a policy is replaced they hold the new ones and the old. */
+#define WEIR_WAYS_PER_TENANT 4
+
 #define WEIR_PIN_ROOT "/sys/fs/bpf/weir"
 
 struct weir_bpf;

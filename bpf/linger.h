@@ -57,14 +57,14 @@ weir_inline int weir_send_reply(struct __sk_buff *skb, struct weir_scratch *s,
 
 	weir_to_client(p, l->reply_seq, l->acked, WEIR_PSH | WEIR_ACK | WEIR_FIN, out);
 	if (!weir_within(&len, WEIR_REPLY_MAX))
-		return TC_ACT_SHOT;
+		goto lost;
 	out->payload_len = len;
 	out->payload_sum = weir_payload_sum(s->text.bytes, len);
 	out->partial = partial;
 	if (bpf_skb_change_tail(skb, weir_segment_len(out), 0))
 		goto lost;
 	if (!weir_within(&len, WEIR_REPLY_MAX))
-		return TC_ACT_SHOT;
+		goto lost;
 	if (bpf_skb_store_bytes(skb, weir_segment_len(out) - out->payload_len, s->text.bytes, len,
 				BPF_F_RECOMPUTE_CSUM) ||
 	    weir_store_headers(skb, out, s->headers))
