@@ -32,7 +32,7 @@ typedef int32_t weir_s32;
 typedef int64_t weir_s64;
 #endif
 
-#define WEIR_ABI_VERSION 1
+#define WEIR_ABI_VERSION 2
 
 #define WEIR_CACHE_LINE	     64
 #define WEIR_MAX_SERVICES    32 /* service number 0 means "not guarded" */
@@ -96,7 +96,33 @@ typedef int64_t weir_s64;
 	/* gauges as pairs: in use = new - gone */                                                 \
 	X(FLOW_NEW, "flow_new")                                                                    \
 	X(FLOW_GONE, "flow_gone")                                                                  \
-	X(FLOW_ADOPTED, "flow_adopted") /* open before the agent, or lost and found */
+	X(FLOW_ADOPTED, "flow_adopted") /* open before the agent, or lost and found */             \
+	/* request forms (forms.md) */                                                             \
+	X(PASS_HEAD_PART, "pass_head_part") /* of a head that goes on */                           \
+	X(PASS_REPEAT, "pass_repeat")	    /* resent: acknowledged, or the same as seen */        \
+	X(PASS_TLS, "pass_tls")		    /* connection limits only */                           \
+	X(PASS_OTHER_PROTOCOL,                                                                     \
+	  "pass_other_protocol")		   /* h2c or upgraded, and the tier allows it */   \
+	X(DENY_MALFORMED, "malformed")		   /* 400: a head servers read differently */      \
+	X(DENY_HEAD_TOO_LARGE, "head_too_large")   /* 431 */                                       \
+	X(DENY_PROTOCOL, "protocol")		   /* h2c, upgrade or CONNECT, tier refuses */     \
+	X(DENY_LENGTH_REQUIRED, "length_required") /* 411: chunked, and the body must be read */   \
+	X(DENY_INPUT_TOKENS, "max_input_tokens")                                                   \
+	X(DENY_OUTPUT_TOKENS, "max_output_tokens")                                                 \
+	X(DENY_FALLBACK, "fallback_model") /* out of credit, and the model cannot be replaced */   \
+	X(DENY_BODY, "body")		   /* JSON written so that a limit would not see it */     \
+	X(DROP_FRAGMENT, "drop_fragment")                                                          \
+	X(DROP_HEAD_ROOM, "drop_head_room")	/* too many heads in parts: sent again later */    \
+	X(DROP_CHANGED, "drop_changed")		/* resent with other bytes: flow closed */         \
+	X(DROP_BAD_CHUNK, "drop_bad_chunk")	/* request body's framing broken: closed */        \
+	X(DROP_UNJUDGED, "drop_unjudged")	/* answer to nothing judged: billed, closed */     \
+	X(DROP_UPGRADE, "drop_upgrade")		/* 101 and the tier refuses: closed */             \
+	X(REWRITE_TOKENS, "rewrite_max_tokens") /* the body's max_tokens lowered */                \
+	X(REWRITE_MODEL, "rewrite_model")	/* the body's model replaced */                    \
+	X(STRIP_OPTION, "strip_option")		/* MPTCP or fast open taken out of a SYN */        \
+	X(HEAD_EXPIRED, "head_expired")		/* a head that never ended: closed */              \
+	X(IDLE_EXPIRED, "idle_expired")		/* forwarded connection, long silent */            \
+	X(WIRE_CLOSED, "wire_closed")		/* forwarded connection, seen to close */
 
 enum weir_reason {
 #define X(id, name) WEIR_##id,
@@ -111,6 +137,33 @@ enum weir_reason {
 enum weir_dialect { WEIR_API_OPENAI, WEIR_API_ANTHROPIC, WEIR_API_PLAIN, WEIR_API_MAX };
 
 enum weir_unknown_key { WEIR_UNKNOWN_KEY_REFUSE, WEIR_UNKNOWN_KEY_DEFAULT };
+
+/*
+ * A path that costs nothing and is asked by machines without a key: `word` where
+ * `mask` has ones, then what `flags` says. Compiled by the agent from "/health*".
+ */
+enum weir_free_flags {
+	WEIR_FREE_PREFIX = 1 << 0,     /* more may follow, without "..", "//" or "%" */
+	WEIR_FREE_ANY_METHOD = 1 << 1, /* else GET and HEAD */
+};
+
+#define WEIR_FREE_PATHS	     32
+#define WEIR_FREE_PATH_BYTES 32
+
+struct weir_free_path {
+	weir_u64 word[WEIR_FREE_PATH_BYTES / 8]; /* as in memory, zeros behind the end */
+	weir_u64 mask[WEIR_FREE_PATH_BYTES / 8];
+	weir_u32 len; /* 1 to WEIR_FREE_PATH_BYTES - 1 */
+	weir_u32 flags;
+};
+
+/* Peers whose x-weir-tenant header is believed. v4 as v4-mapped; host byte order. */
+#define WEIR_TRUSTED_MAX 16
+
+struct weir_trusted {
+	weir_u64 hi, lo;
+	weir_u64 mask_hi, mask_lo;
+};
 
 struct weir_service {
 	weir_u16 port;	 /* host order */
@@ -141,11 +194,22 @@ struct weir_config {
 	weir_u8 prefix_lens[WEIR_MAX_PREFIX_LENS]; /* of v4-mapped v6, longest first: v4 /24 is 120
 						    */
 	struct weir_service services[WEIR_MAX_SERVICES];
-	weir_u64 maps_id; /* random, of this set of maps: tells state kept beside them apart */
+	weir_u64 maps_id;  /* random, of this set of maps: tells state kept beside them apart */
+	weir_u64 hash_key; /* random: of the hash by which a resent head is known again */
+	weir_u64 head_timeout_ns; /* a head that is not whole by then: the flow is closed */
+	weir_u64 idle_timeout_ns; /* a forwarded connection without a packet that long is over */
+	weir_u32 n_free_paths;
+	weir_u32 n_trusted;
+	weir_u32 free_options; /* OPTIONS is free whatever its path */
+	weir_u32 first_reader; /* readers below are the CPUs' own */
+	struct weir_free_path free_paths[WEIR_FREE_PATHS];
+	struct weir_trusted trusted[WEIR_TRUSTED_MAX];
 	weir_u8 port_service[65536];
 };
 _Static_assert(sizeof(struct weir_service) == 8, "weir_service");
-_Static_assert(sizeof(struct weir_config) == 416 + 65536, "weir_config");
+_Static_assert(sizeof(struct weir_free_path) == 72, "weir_free_path");
+_Static_assert(sizeof(struct weir_trusted) == 32, "weir_trusted");
+_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 65536, "weir_config");
 
 /* ------------------------------------------------------------------ tenants */
 
@@ -160,6 +224,7 @@ enum weir_tenant_flags {
 	WEIR_TENANT_LIMIT_CONN_RATE = 1 << 7,
 	WEIR_TENANT_LIMIT_REQUESTS = 1 << 8,
 	WEIR_TENANT_LIMIT_TOKENS = 1 << 9,
+	WEIR_TENANT_PASS_PROTOCOLS = 1 << 10, /* h2c, upgrades: passed, connection limits only */
 };
 
 enum weir_on_agent_down {
@@ -219,7 +284,7 @@ struct weir_tenant {
 	weir_u64 tokens_per_minute;
 	weir_u64 tokens_burst;
 	weir_u32 connects_per_second;
-	weir_u32 pad1;
+	weir_u32 rules; /* index into `rules`; 0: bodies are not looked at */
 	/* line 2: settlement */
 	weir_s64 ceiling_nano; /* agent; atomics, wraps */
 	weir_s64 balance_nano; /* agent; informative, for messages */
@@ -240,6 +305,33 @@ _Static_assert(__builtin_offsetof(struct weir_tenant, reserve_nano_per_input_tok
 	       "line 1");
 _Static_assert(__builtin_offsetof(struct weir_tenant, ceiling_nano) == 128, "line 2");
 _Static_assert(__builtin_offsetof(struct weir_tenant, reserved_nano) == 192, "line 3");
+
+/*
+ * `rules`: mmapable array of what bodies are held to, shared by the tenants that
+ * have the same. Entry 0 is none. Agent writes an entry before a tenant points to it.
+ */
+#define WEIR_RULES_MAX	 1024
+#define WEIR_MODEL_BYTES 64
+
+enum weir_rule_flags {
+	WEIR_RULE_REFUSE_OUTPUT = 1 << 0, /* larger max_tokens: refused; else rewritten */
+	WEIR_RULE_DEGRADE = 1 << 1,	  /* out of credit: on with fallback_model */
+};
+
+struct weir_rules {
+	weir_u32 max_input_tokens;  /* 0: no limit */
+	weir_u32 max_output_tokens; /* 0: no limit */
+	weir_u32 flags;
+	weir_u32 fallback_len;
+	char fallback_model[WEIR_MODEL_BYTES]; /* plain: no quote, backslash or control */
+};
+_Static_assert(sizeof(struct weir_rules) == 80, "weir_rules");
+
+/* `names`: a tenant's name, NUL padded, to its index (u32). Agent writes. */
+#define WEIR_TENANT_NAME_BYTES 64
+
+/* `seen`: mmapable array by service of what came to its port. Kernel, atomic or. */
+enum weir_seen { WEIR_SEEN_TLS = 1 << 0, WEIR_SEEN_H2C = 1 << 1, WEIR_SEEN_UPGRADE = 1 << 2 };
 
 /* `keys`: SHA-256 of an API key to its tenant. Agent writes. */
 struct weir_key {
@@ -300,6 +392,8 @@ _Static_assert(sizeof(struct weir_slot) == WEIR_CACHE_LINE, "weir_slot");
 enum weir_slot_flags {
 	WEIR_SLOT_HEAD_METHOD = 1 << 0, /* the answer has no body */
 	WEIR_SLOT_SHADOW = 1 << 1,
+	WEIR_SLOT_DEGRADED = 1 << 2, /* out of credit: goes to the fall-back model */
+	WEIR_SLOT_UNJUDGED = 1 << 3, /* an answer nobody was seen to ask for */
 };
 
 /* --------------------------------------------------------------- ring records */
@@ -314,6 +408,7 @@ enum weir_record_type {
 	WEIR_REC_DATA,	      /* response bytes, in order */
 	WEIR_REC_END,	      /* request over, whatever the cause */
 	WEIR_REC_DENY,	      /* a refusal; not one per packet, see weir_denial */
+	WEIR_REC_BODY,	      /* what the request's body said; only of tenants with rules */
 };
 
 struct weir_record {
@@ -344,6 +439,22 @@ struct weir_rec_request {
 	weir_u8 client[16];
 };
 _Static_assert(sizeof(struct weir_rec_request) == 152, "weir_rec_request");
+
+enum weir_body_flags {
+	WEIR_BODY_TOKENS_CUT = 1 << 0,	   /* max_tokens was lowered */
+	WEIR_BODY_MODEL_REPLACED = 1 << 1, /* by the rules' fallback_model */
+};
+
+/* Comes after the REQUEST of the same (slot, ordinal, started_wall_ns). */
+struct weir_rec_body {
+	struct weir_record h;
+	weir_u64 started_wall_ns;
+	weir_u64 max_tokens;	      /* as asked; ~0: not seen */
+	weir_u32 flags;		      /* enum weir_body_flags */
+	weir_u32 model_len;	      /* 0: not seen */
+	char model[WEIR_MODEL_BYTES]; /* as asked, cut, as in the JSON */
+};
+_Static_assert(sizeof(struct weir_rec_body) == 112, "weir_rec_body");
 
 /* Response bytes follow. Records come in size classes; h.len says how much is data.
  * An offset that jumps means bytes that the tap did not see, or had no room for. */
