@@ -209,7 +209,7 @@ int weir_attach(struct weir_kernel *k, const struct weir_agent_config *cfg,
 	for (size_t i = 0; i < cfg->n_interfaces; i++) {
 		struct weir_attachment *a = &now.at[i];
 
-		snprintf(a->name, sizeof(a->name), "%s", cfg->interfaces[i]);
+		snprintf(a->name, sizeof(a->name), "%s", cfg->interfaces[i].name);
 		a->ifindex = if_nametoindex(a->name);
 		if (!a->ifindex)
 			return weir_fail(err, ENODEV,

@@ -116,9 +116,9 @@ static int read_interfaces(const struct weir_json *at, struct weir_agent_config 
 		if (!strcmp(name, ".") || !strcmp(name, "..") || strpbrk(name, "/: \t\n\v\f\r"))
 			return weir_json_refuse(&item, err, "is not an interface name");
 		for (size_t j = 0; j < i; j++)
-			if (!strcmp(c->interfaces[j], name))
+			if (!strcmp(c->interfaces[j].name, name))
 				return weir_json_refuse(&item, err, "is listed twice");
-		put(c->interfaces[i], name);
+		put(c->interfaces[i].name, name);
 	}
 	c->n_interfaces = json_array_size(at->v);
 	return 0;

@@ -28,11 +28,16 @@ struct weir_config_service {
 	enum weir_dialect api;	    /* "openai" (default), "anthropic", "plain" */
 };
 
+struct weir_config_interface {
+	char name[IF_NAMESIZE];
+	char netns[WEIR_CONFIG_PATH]; /* absolute path of a namespace; "": the agent's own */
+};
+
 struct weir_agent_config {
 	char instance[WEIR_NAME_BYTES]; /* default "default" */
 	char node[WEIR_NAME_BYTES];	/* default: first label of the host name */
-	char interfaces[WEIR_MAX_INTERFACES][IF_NAMESIZE]; /* as written; may not exist (yet) */
-	size_t n_interfaces;				   /* at least 1 */
+	struct weir_config_interface interfaces[WEIR_MAX_INTERFACES]; /* may not exist (yet) */
+	size_t n_interfaces;					      /* at least 1 */
 	struct weir_config_service services[WEIR_CONFIG_SERVICES];
 	size_t n_services; /* at least 1; service number = index + 1 */
 	enum weir_xdp xdp;
@@ -47,6 +52,14 @@ struct weir_agent_config {
 	char nats_url[WEIR_CONFIG_PATH];  /* "" is no NATS */
 	uint64_t agent_timeout_ns;	  /* agent_timeout_ms; default 3 s */
 	bool enforce;			  /* default true; false: meter only */
+	uint64_t head_timeout_ns;	  /* head_timeout_ms; default 30 s */
+	uint64_t idle_timeout_ns; /* idle_timeout_s, of forwarded connections; default 1 h */
+	uint32_t max_split_heads; /* heads in parts at a time; default 1024, 16 to 65536 */
+	struct weir_free_path free_paths[WEIR_FREE_PATHS]; /* free_paths, compiled */
+	size_t n_free_paths;
+	bool free_options;			       /* default true */
+	struct weir_trusted trusted[WEIR_TRUSTED_MAX]; /* trusted_sources, compiled */
+	size_t n_trusted;
 };
 
 /* 0; -ENOENT and the like if it cannot be read, -EINVAL if it is wrong. *out is

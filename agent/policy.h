@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bpf/weir_abi.h"
 #include "util.h"
 
 enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
@@ -41,7 +42,13 @@ struct weir_limits {
 	uint32_t reserve_output_tokens;
 	bool drop; /* on_limit "drop" */
 	bool shadow;
-	int on_agent_down; /* enum weir_on_agent_down */
+	int on_agent_down;	    /* enum weir_on_agent_down */
+	uint32_t max_input_tokens;  /* 0: no limit */
+	uint32_t max_output_tokens; /* 0: no limit */
+	bool refuse_output;	    /* on_max_output "refuse"; default "rewrite" */
+	bool degrade;		    /* on_exhausted "degrade": needs fallback_model and credit */
+	bool pass_protocols;	    /* other_protocols "pass"; default "refuse" */
+	char fallback_model[WEIR_MODEL_BYTES]; /* "": none */
 };
 
 struct weir_source_prefix {

@@ -94,7 +94,7 @@ weir_inline void weir_gate_reset(const struct weir_packet *p, struct weir_segmen
 	out->dport_be = p->sport_be;
 	out->ack = p->seq + 1;
 	out->flags = WEIR_RST | WEIR_ACK;
-	out->v6 = p->v6;
+	weir_segment_like(out, p);
 }
 
 #endif

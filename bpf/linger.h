@@ -31,7 +31,7 @@ weir_inline void weir_to_client(const struct weir_packet *p, weir_u32 seq, weir_
 	out->payload_len = 0;
 	out->payload_sum = 0;
 	out->flags = flags;
-	out->v6 = p->v6;
+	weir_segment_like(out, p);
 	out->has_ts = p->has_ts && !(flags & WEIR_RST);
 	out->partial = 0;
 }

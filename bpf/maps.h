@@ -199,6 +199,34 @@ struct weir_refusal {
 	weir_u64 retry_ns;
 };
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WEIR_RULES_MAX);
+	__type(key, weir_u32);
+	__type(value, struct weir_rules);
+} rules SEC(".maps");
+
+struct weir_tenant_name {
+	char name[WEIR_TENANT_NAME_BYTES] __attribute__((aligned(8)));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_tenant_name);
+	__type(value, weir_u32);
+} names SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WEIR_MAX_SERVICES);
+	__type(key, weir_u32);
+	__type(value, weir_u32);
+} seen SEC(".maps");
+
 /* Working memory of the program at hand; the stack has only 512 bytes for a whole
  * chain of calls. Programs of one CPU do not nest while they use it: a packet we
  * send ourselves leaves both hooks by its mark before they touch it. */

@@ -203,7 +203,7 @@ weir_inline void weir_to_server(const struct weir_packet *p, weir_u32 seq, struc
 	out->payload_len = 0;
 	out->payload_sum = 0;
 	out->flags = WEIR_RST | WEIR_ACK;
-	out->v6 = p->v6;
+	weir_segment_like(out, p);
 	out->has_ts = 0;
 }
 

@@ -29,6 +29,12 @@ struct weir_segment {
 	weir_u8 partial;
 };
 
+/* Frame s like the packet it answers. */
+weir_inline void weir_segment_like(struct weir_segment *s, const struct weir_packet *p)
+{
+	s->v6 = p->v6;
+}
+
 weir_inline weir_u32 weir_sum16(const weir_u8 *p, int n, weir_u64 sum)
 {
 #pragma clang loop unroll(full)

@@ -23,6 +23,9 @@
 #include "request.h"
 #include "send.h"
 #include "tap.h"
+#include "adopt.h"
+#include "tc_packet.h"
+#include "xdp_reply.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -30,53 +33,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define AF_INET	  2
 #define AF_INET6  10
 
-weir_inline weir_u8 weir_service(const struct weir_config *c, weir_u16 port_be)
-{
-	weir_u32 port = weir_swap16(port_be);
-
-	weir_opaque(port); /* 6.1 forgets that a swapped half word is one */
-	return c->port_service[port & 0xffff];
-}
-
 /* -- XDP */
-
-/* Refuse a SYN from XDP: the frame becomes the RST and goes back. */
-weir_inline int weir_xdp_reset(struct xdp_md *ctx, struct weir_scratch *s,
-			       const struct weir_packet *p)
-{
-	weir_u32 want = WEIR_ETH_LEN + (p->v6 ? 40 : 20) + WEIR_TCP_LEN;
-	weir_u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct weir_segment *out = &s->out;
-	weir_u8 *h = s->headers;
-	weir_u8 mac[6];
-
-	weir_gate_reset(p, out);
-	long have = end - data;
-
-	weir_opaque(have); /* else the pointers are subtracted in 32 bits, which is refused */
-	if (bpf_xdp_adjust_tail(ctx, (int)(want - have)))
-		return XDP_DROP;
-	data = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
-	/* Headers are built with room for an option; what is cut off is not sent. */
-	if (p->v6) {
-		weir_build_v6(out, h);
-		weir_build_tcp(out, h + 40);
-		if (data + WEIR_ETH_LEN + 60 > end)
-			return XDP_DROP;
-		__builtin_memcpy(data + WEIR_ETH_LEN, h, 60);
-	} else {
-		weir_build_v4(out, h);
-		weir_build_tcp(out, h + 20);
-		if (data + WEIR_ETH_LEN + 40 > end)
-			return XDP_DROP;
-		__builtin_memcpy(data + WEIR_ETH_LEN, h, 40);
-	}
-	__builtin_memcpy(mac, data, 6);
-	__builtin_memcpy(data, data + 6, 6);
-	__builtin_memcpy(data + 6, mac, 6);
-	return XDP_TX;
-}
 
 SEC("xdp.frags")
 int weir_xdp(struct xdp_md *ctx)
@@ -114,100 +71,7 @@ int weir_xdp(struct xdp_md *ctx)
 
 /* -- TC */
 
-/* Read a TC packet of a guarded port. NULL: not for us, or made by us. */
-weir_inline struct weir_scratch *weir_tc_packet(struct __sk_buff *skb, const struct weir_config *c,
-						bool ingress, weir_u8 *service)
-{
-	weir_u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct weir_scratch *s;
-	enum weir_parse parse;
-	const weir_u8 *l4;
-	weir_u8 v6 = 0;
-
-	if (!c)
-		return NULL;
-	if (skb->mark == WEIR_MARK) {
-		skb->mark = 0;
-		return NULL;
-	}
-	parse = weir_find_tcp(data, end, &l4, &v6);
-	if (parse == WEIR_PARSE_SHORT && skb->len > (weir_u32)(end - data)) {
-		/* Headers in fragments of the skb: pull in as much as any could take. */
-		weir_u32 want = skb->len < 134 ? skb->len : 134;
-
-		if (bpf_skb_pull_data(skb, want))
-			return NULL;
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-		parse = weir_find_tcp(data, end, &l4, &v6);
-	}
-	if (parse != WEIR_PARSE_TCP) {
-		if (ingress && parse == WEIR_PARSE_FRAGMENT)
-			weir_count(WEIR_PASS_FRAGMENT);
-		if (ingress && parse == WEIR_PARSE_UNSUPPORTED)
-			weir_count(WEIR_PASS_UNSUPPORTED);
-		return NULL;
-	}
-	*service = weir_service(c, weir_load16(ingress ? l4 + 2 : l4));
-	if (!*service)
-		return NULL;
-	s = weir_scratch();
-	if (!s || !weir_read_tcp(data, end, l4, v6, skb->len, &s->packet)) {
-		weir_count(WEIR_PASS_MALFORMED);
-		return NULL;
-	}
-	weir_flow_key_of(&s->key, &s->packet, ingress);
-	return s;
-}
-
-/* A connection that is older than the agent, or that the full map forgot: taken
- * in from its next request on, if the server really has it open. */
-weir_inline struct weir_flow *weir_adopt(struct __sk_buff *skb, const struct weir_config *c,
-					 struct weir_scratch *s, weir_u8 service)
-{
-	const struct weir_packet *p = &s->packet;
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *sk;
-	struct weir_tenant *t;
-	struct weir_flow *f;
-	weir_u32 tenant, state;
-
-	if (p->v6) {
-		weir_copy16(tuple.ipv6.saddr, p->src);
-		weir_copy16(tuple.ipv6.daddr, p->dst);
-		tuple.ipv6.sport = p->sport_be;
-		tuple.ipv6.dport = p->dport_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		tuple.ipv4.saddr = weir_load32(p->src + 12);
-		tuple.ipv4.daddr = weir_load32(p->dst + 12);
-		tuple.ipv4.sport = p->sport_be;
-		tuple.ipv4.dport = p->dport_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
-	if (!sk)
-		return NULL;
-	state = sk->state;
-	bpf_sk_release(sk);
-	/* established, or half closed by the client (close wait) */
-	if (state != 1 && state != 8)
-		return NULL;
-	tenant = weir_tenant_of_source(c, p->src);
-	t = weir_tenant(tenant);
-	if (!t)
-		return NULL;
-	__sync_fetch_and_add(&t->connections, 1);
-	f = weir_flow_new(&s->key, tenant, WEIR_FLOW_OPEN, service, bpf_ktime_get_ns());
-	if (!f) {
-		__sync_fetch_and_add(&t->connections, -1);
-		return NULL;
-	}
-	weir_count(WEIR_FLOW_ADOPTED);
-	return f;
-}
-
-SEC("tc")
-int weir_ingress(struct __sk_buff *skb)
+weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 {
 	const struct weir_config *c = weir_config();
 	const struct weir_packet *p;
@@ -215,7 +79,7 @@ int weir_ingress(struct __sk_buff *skb)
 	struct weir_flow *f;
 	weir_u8 service = 0;
 
-	s = weir_tc_packet(skb, c, true, &service);
+	s = weir_tc_packet(skb, c, true, l2_len, &service);
 	if (!s)
 		return TC_ACT_UNSPEC;
 	p = &s->packet;
@@ -259,20 +123,44 @@ int weir_ingress(struct __sk_buff *skb)
 }
 
 SEC("tc")
-int weir_egress(struct __sk_buff *skb)
+int weir_ingress(struct __sk_buff *skb)
+{
+	return weir_ingress_at(skb, WEIR_ETH_LEN);
+}
+
+/* On devices without a header of their own. */
+SEC("tc")
+int weir_ingress_l3(struct __sk_buff *skb)
+{
+	return weir_ingress_at(skb, 0);
+}
+
+weir_inline int weir_egress_at(struct __sk_buff *skb, weir_u32 l2_len)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s;
 	struct weir_flow *f;
 	weir_u8 service = 0;
 
-	s = weir_tc_packet(skb, c, false, &service);
+	s = weir_tc_packet(skb, c, false, l2_len, &service);
 	if (!s)
 		return TC_ACT_UNSPEC;
 	f = bpf_map_lookup_elem(&flows, &s->key);
 	if (!f)
 		return TC_ACT_UNSPEC;
 	return weir_segment_out(skb, c, s, &s->packet, f);
+}
+
+SEC("tc")
+int weir_egress(struct __sk_buff *skb)
+{
+	return weir_egress_at(skb, WEIR_ETH_LEN);
+}
+
+SEC("tc")
+int weir_egress_l3(struct __sk_buff *skb)
+{
+	return weir_egress_at(skb, 0);
 }
 
 /* -- sockets */

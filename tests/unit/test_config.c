@@ -72,7 +72,7 @@ static void little_needs_to_be_said(void **state)
 	assert_string_equal(c.instance, "default");
 	assert_string_equal(c.node, "n");
 	assert_int_equal(c.n_interfaces, 1);
-	assert_string_equal(c.interfaces[0], "eth0");
+	assert_string_equal(c.interfaces[0].name, "eth0");
 	assert_int_equal(c.n_services, 1);
 	assert_string_equal(c.services[0].name, "port-8000");
 	assert_int_equal(c.services[0].port, 8000);
@@ -106,7 +106,7 @@ static void everything_can_be_said(void **state)
 		     " \"enforce\": false}");
 
 	assert_string_equal(c.instance, "blue");
-	assert_string_equal(c.interfaces[1], "wg0");
+	assert_string_equal(c.interfaces[1].name, "wg0");
 	assert_string_equal(c.services[1].name, "claude");
 	assert_int_equal(c.services[0].api, WEIR_API_PLAIN);
 	assert_int_equal(c.services[1].api, WEIR_API_ANTHROPIC);
