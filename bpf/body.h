@@ -39,8 +39,7 @@
 #ifndef WEIR_BODY_H
 #define WEIR_BODY_H
 
-#include "base.h"
-#include "http_head.h"
+#include "json_words.h"
 
 #define WEIR_BODY_WINDOW  1024
 #define WEIR_BODY_DEPTH	  (1U << 16) /* deeper is BAD; parsers give up at 128 to 10,000 */
@@ -76,8 +75,6 @@ enum weir_body_phase {
 	WEIR_BODY_TAIL, /* behind the object */
 	WEIR_BODY_OVER, /* `event` says how */
 };
-
-enum weir_body_name { WEIR_BODY_NO_NAME, WEIR_BODY_NAME_TOKENS, WEIR_BODY_NAME_MODEL };
 
 struct weir_body_state {
 	weir_u32 phase;	    /* enum weir_body_phase */
@@ -124,52 +121,6 @@ weir_inline void weir_body_window(struct weir_body *b, weir_u32 offset, weir_u32
 	b->offset = offset;
 }
 
-/* High bits of the bytes of w that are a quote or a backslash. The lowest is
- * right; above it there may be false ones. */
-weir_inline weir_u64 weir_body_marks(weir_u64 w)
-{
-	weir_u64 quote = w ^ (WEIR_ONES * '"'), slash = w ^ (WEIR_ONES * '\\');
-
-	return (((quote - WEIR_ONES) & ~quote) | ((slash - WEIR_ONES) & ~slash)) & WEIR_HIGHS;
-}
-
-/* As above, of the bytes that end a key or must not be in it. */
-weir_inline weir_u64 weir_body_key_marks(weir_u64 w)
-{
-	return weir_body_marks(w) | (((w - WEIR_LOWER) | w | (w + WEIR_ONES)) & WEIR_HIGHS);
-}
-
-/* Index of the lowest mark, 8 if none. */
-weir_inline weir_u32 weir_body_first(weir_u64 marks)
-{
-	if (!marks)
-		return 8;
-	marks &= -marks;
-	return ((((marks >> 7) - 1) & WEIR_ONES) * WEIR_ONES) >> 56;
-}
-
-/* Are all eight a blank, a digit, or one of + , - . ? Long arrays of numbers are. */
-weir_inline bool weir_body_figures(weir_u64 w)
-{
-	weir_u64 from_plus = w + WEIR_ONES * (0x80 - '+'), past_nine = w + WEIR_ONES * (0x7f - '9');
-	weir_u64 no_slash = (w ^ (WEIR_ONES * '/')) + ~WEIR_HIGHS;
-	weir_u64 no_blank = (w ^ WEIR_LOWER) + ~WEIR_HIGHS;
-
-	return !(w & WEIR_HIGHS) &&
-	       (((from_plus & ~past_nine & no_slash) | ~no_blank) & WEIR_HIGHS) == WEIR_HIGHS;
-}
-
-weir_inline bool weir_body_blank(weir_u32 c)
-{
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-/* What a number or a literal is made of; every letter, since Python has NaN and Infinity. */
-weir_inline bool weir_body_word(weir_u32 c)
-{
-	return c - '0' < 10 || (c | 0x20) - 'a' < 26 || c == '-' || c == '+' || c == '.';
-}
-
 weir_inline void weir_body_tell(struct weir_body_state *s, weir_u32 event)
 {
 	s->event = event;
@@ -177,61 +128,21 @@ weir_inline void weir_body_tell(struct weir_body_state *s, weir_u32 event)
 		s->phase = WEIR_BODY_OVER;
 }
 
-/* Which key is it? Folding by 32 is exact: its bytes are 20 to 7e, and of those
- * only '_' becomes 7f. */
-weir_inline weir_u32 weir_body_key_name(const struct weir_body_state *s)
-{
-	weir_u64 a = weir_load64(s->key) | WEIR_LOWER;
-	weir_u64 b = weir_load64(s->key + 8) | WEIR_LOWER;
-	weir_u64 c = weir_load64(s->key + 16) | WEIR_LOWER;
-
-	switch (s->key_len) {
-	case 5:
-		if (a << 24 == WEIR_WORD(0, 0, 0, 'm', 'o', 'd', 'e', 'l'))
-			return WEIR_BODY_NAME_MODEL;
-		break;
-	case 10:
-		if (a == WEIR_WORD('m', 'a', 'x', 0x7f, 't', 'o', 'k', 'e') &&
-		    b << 48 == WEIR_WORD(0, 0, 0, 0, 0, 0, 'n', 's'))
-			return WEIR_BODY_NAME_TOKENS;
-		break;
-	case 17:
-		if (a == WEIR_WORD('m', 'a', 'x', 0x7f, 'o', 'u', 't', 'p') &&
-		    b == WEIR_WORD('u', 't', 0x7f, 't', 'o', 'k', 'e', 'n') &&
-		    c << 56 == WEIR_WORD(0, 0, 0, 0, 0, 0, 0, 's'))
-			return WEIR_BODY_NAME_TOKENS;
-		break;
-	case 21:
-		if (a == WEIR_WORD('m', 'a', 'x', 0x7f, 'c', 'o', 'm', 'p') &&
-		    b == WEIR_WORD('l', 'e', 't', 'i', 'o', 'n', 0x7f, 't') &&
-		    c << 24 == WEIR_WORD(0, 0, 0, 'o', 'k', 'e', 'n', 's'))
-			return WEIR_BODY_NAME_TOKENS;
-		break;
-	}
-	return WEIR_BODY_NO_NAME;
-}
-
 /* A string of no interest: up to 32 bytes, or to its next quote or backslash. */
 weir_inline void weir_body_skip_step(struct weir_body *b, const weir_u8 *p, weir_u32 pos,
 				     weir_u32 left)
 {
 	struct weir_body_state *s = &b->state;
-	weir_u64 marks = weir_body_marks(weir_load64(p));
-	weir_u32 n = 0;
+	weir_u64 marks;
+	weir_u32 n;
 
-	if (!marks && left > 8) {
-		marks = weir_body_marks(weir_load64(p + 8));
-		n = 8;
-		if (!marks && left > 16) {
-			marks = weir_body_marks(weir_load64(p + 16));
-			n = 16;
-			if (!marks && left > 24) {
-				marks = weir_body_marks(weir_load64(p + 24));
-				n = 24;
-			}
-		}
+#pragma clang loop unroll(full)
+	for (n = 0; n < 32; n += 8) {
+		marks = weir_json_marks(weir_load64(p + n));
+		if (marks || n == 24 || n + 8 >= left)
+			break;
 	}
-	n += weir_body_first(marks);
+	n += weir_json_first(marks);
 	if (n >= left) {
 		b->pos = pos + left;
 		return;
@@ -251,28 +162,27 @@ weir_inline void weir_body_skip_step(struct weir_body *b, const weir_u8 *p, weir
 	weir_u32 next = weir_load32(b->bytes + at);
 
 	left -= n;
+	b->pos = pos + n + 1;
 	if ((next & 0xff) == '\\') {
 		if (left == 1)
 			s->phase = WEIR_BODY_ESCAPED;
-		b->pos = pos + n + (left == 1 ? 1 : 2);
+		else
+			b->pos = pos + n + 2;
 		return;
 	}
-	b->pos = pos + n + 1;
+	next >>= 8;
 	if (s->depth > 1) {
-		weir_u32 mark = next >> 8 & 0xff;
+		weir_u32 mark = next & 0xff;
 
-		/* On to the next string at once, the most common case: "," and ":" */
-		if (left > 3 && (mark == ',' || mark == ':')) {
-			if ((next >> 16 & 0xff) == '"') {
-				b->pos = pos + n + 3;
-				return;
-			}
-			if (next >> 16 == (' ' | '"' << 8)) {
-				b->pos = pos + n + 4;
-				return;
-			}
-		}
+		/* On to the next string at once, the most common case. */
 		s->phase = WEIR_BODY_DEEP_AFTER;
+		if (left < 4 || (mark != ',' && mark != ':'))
+			return;
+		next >>= 8;
+		if ((next & 0xff) == '"' || next == (' ' | '"' << 8)) {
+			s->phase = WEIR_BODY_STRING;
+			b->pos = pos + n + ((next & 0xff) == '"' ? 3 : 4);
+		}
 		return;
 	}
 	s->phase = WEIR_BODY_AFTER;
@@ -291,7 +201,7 @@ weir_inline void weir_body_key_step(struct weir_body *b, const weir_u8 *p, weir_
 {
 	struct weir_body_state *s = &b->state;
 	weir_u64 word = weir_load64(p);
-	weir_u32 n = weir_body_first(weir_body_key_marks(word));
+	weir_u32 n = weir_json_first(weir_json_key_marks(word));
 	bool over = n < left && n < 8;
 	weir_u32 key_len = s->key_len;
 
@@ -304,12 +214,12 @@ weir_inline void weir_body_key_step(struct weir_body *b, const weir_u8 *p, weir_
 	b->pos = pos + n;
 	if (!over)
 		return;
-	if ((word >> (n * 8 & 63) & 0xff) != '"') {
+	if ((word >> n * 8 & 0xff) != '"') {
 		weir_body_tell(s, WEIR_BODY_BAD);
 		return;
 	}
 	b->pos = pos + n + 1;
-	s->name = weir_body_key_name(s);
+	s->name = weir_json_key_name(s->key, s->key_len);
 	s->phase = WEIR_BODY_COLON;
 }
 
@@ -320,26 +230,26 @@ weir_inline void weir_body_model_step(struct weir_body *b, const weir_u8 *p, wei
 	struct weir_body_state *s = &b->state;
 	weir_u64 word = weir_load64(p);
 	weir_u32 model_len = s->model_len, n;
-	bool escaped = s->phase == WEIR_BODY_MODEL_ESCAPED, over;
+	bool over = false;
 
-	if (escaped) {
+	if (s->phase == WEIR_BODY_MODEL_ESCAPED) {
 		n = 1;
-		over = false;
 		s->phase = WEIR_BODY_MODEL_TEXT;
 	} else {
-		n = weir_body_first(weir_body_marks(word));
-		over = n < left && n < 8;
-		if (n > left)
+		n = weir_json_first(weir_json_marks(word));
+		if (n >= left) {
 			n = left;
-		if (over && (word >> (n * 8 & 63) & 0xff) == '\\') {
-			over = false;
-			n++;
-			s->phase = WEIR_BODY_MODEL_ESCAPED;
+		} else if (n < 8) {
+			over = (word >> (n * 8) & 0xff) == '"';
+			if (!over) {
+				n++;
+				s->phase = WEIR_BODY_MODEL_ESCAPED;
+			}
 		}
 	}
 	/* Nothing of what follows the name may be left behind it: it leaves the kernel. */
 	if (n < 8)
-		word &= (1ULL << (n * 8 & 63)) - 1;
+		word &= (1ULL << n * 8) - 1;
 	weir_opaque(model_len);
 	if (model_len < WEIR_MODEL_BYTES) {
 		weir_store64(s->model + model_len, word);
@@ -372,7 +282,7 @@ weir_inline void weir_body_value(struct weir_body *b, weir_u32 pos, weir_u32 c)
 	} else if (c == '{' || c == '[') {
 		s->depth = 2;
 		s->phase = WEIR_BODY_DEEP;
-	} else if (weir_body_word(c)) {
+	} else if (weir_json_word(c)) {
 		s->phase = WEIR_BODY_WORD;
 		/* Below 0, null, true and false are the server's business. */
 		if (s->name == WEIR_BODY_NAME_TOKENS && c != '-' && c != 'n' && c != 't' &&
@@ -389,18 +299,12 @@ weir_inline void weir_body_value(struct weir_body *b, weir_u32 pos, weir_u32 c)
 
 weir_inline void weir_body_figure(struct weir_body_state *s, weir_u32 c)
 {
-	weir_u64 digit = c - '0', number = s->number;
+	weir_u64 digit = c - '0', number = s->number * 10 + digit;
 
-	if (c - '0' >= 10) {
+	if (digit > 9)
 		s->plain = 0;
-		s->number = ~0ULL;
-		return;
-	}
-	/* ~0 is both too large and not plain: stays. */
-	if (number > (~0ULL - 9) / 10)
-		s->number = ~0ULL;
-	else
-		s->number = number * 10 + digit;
+	/* Not plain is ~0 as well, and stays. */
+	s->number = digit > 9 || s->number > ~0ULL / 10 || number < digit ? ~0ULL : number;
 }
 
 /* Inside a value, outside strings. */
@@ -410,9 +314,10 @@ weir_inline void weir_body_deep(struct weir_body *b, weir_u32 pos, weir_u32 left
 	weir_u32 c = word & 0xff, last;
 
 	if (c == '"') {
-		if (s->phase != WEIR_BODY_DEEP)
+		if (s->phase == WEIR_BODY_DEEP)
+			s->phase = WEIR_BODY_STRING;
+		else
 			weir_body_tell(s, WEIR_BODY_BAD);
-		s->phase = s->phase == WEIR_BODY_DEEP ? WEIR_BODY_STRING : WEIR_BODY_OVER;
 	} else if (c == '{' || c == '[') {
 		if (s->depth >= WEIR_BODY_DEPTH)
 			weir_body_tell(s, WEIR_BODY_BAD);
@@ -424,9 +329,9 @@ weir_inline void weir_body_deep(struct weir_body *b, weir_u32 pos, weir_u32 left
 		s->phase = s->depth > 1 ? WEIR_BODY_DEEP_AFTER : WEIR_BODY_AFTER;
 	} else if (c == ',' || c == ':') {
 		s->phase = WEIR_BODY_DEEP;
-	} else if (weir_body_word(c)) {
+	} else if (weir_json_word(c)) {
 		s->phase = WEIR_BODY_DEEP_AFTER;
-		if (left < 8 || !weir_body_figures(word))
+		if (left < 8 || !weir_json_figures(word))
 			return;
 		/* Only the last that is no blank counts. */
 		last = word >> 56;
@@ -448,10 +353,10 @@ weir_inline void weir_body_between(struct weir_body *b, const weir_u8 *p, weir_u
 	struct weir_body_state *s = &b->state;
 	weir_u32 phase = s->phase;
 	weir_u64 word = weir_load64(p);
-	weir_u32 c = word & 0xff;
+	weir_u32 c = word & 0xff, n;
 
 	if (phase == WEIR_BODY_NUMBER || phase == WEIR_BODY_WORD) {
-		if (weir_body_word(c)) {
+		if (weir_json_word(c)) {
 			b->pos = pos + 1;
 			if (phase == WEIR_BODY_NUMBER)
 				weir_body_figure(s, c);
@@ -466,9 +371,11 @@ weir_inline void weir_body_between(struct weir_body *b, const weir_u8 *p, weir_u
 		return;
 	}
 	b->pos = pos + 1;
-	if (weir_body_blank(c)) {
-		if (left >= 8 && word == WEIR_LOWER)
-			b->pos = pos + 8;
+	if (weir_json_blank(c)) {
+		if ((word >> 8 & 0xff) == ' ') {
+			n = 1 + weir_json_spaces(word >> 8);
+			b->pos = pos + (n < left ? n : left);
+		}
 		return;
 	}
 	switch (phase) {
