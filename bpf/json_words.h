@@ -23,7 +23,7 @@ weir_inline weir_u64 weir_json_marks(weir_u64 w)
 /* As above, of the bytes that end a key or must not be in it. */
 weir_inline weir_u64 weir_json_key_marks(weir_u64 w)
 {
-	return weir_json_marks(w) | (((w - WEIR_LOWER) | w | (w + WEIR_ONES)) & WEIR_HIGHS);
+	return weir_json_marks(w) | (((w - WEIR_LOWER) | (w + WEIR_ONES)) & WEIR_HIGHS);
 }
 
 /* Index of the lowest mark, 8 if none. */

@@ -45,7 +45,9 @@ static void event(struct reader *r)
 			say(r, "%llu ", (unsigned long long)s->number);
 		else
 			say(r, s->quoted ? "quoted " : "odd ");
-		if (!s->plain)
+		if (s->plain)
+			assert_false(s->quoted);
+		else
 			assert_true(s->number == ~0ULL);
 		break;
 	case WEIR_BODY_MODEL:
@@ -168,8 +170,15 @@ static void only_whole_names_of_the_outer_object_count(void **state)
 	reads("{\"max_output_token\":1,\"max_completion_token\":2,\"max_output_tokensx\":3,"
 	      "\"max_completion_tokenss\":4,\"max_completion_tokens_max_completion_tokens\":5}",
 	      "END ");
-	/* ? is / and - is \r but for the bit that tells the cases apart */
-	reads("{\"max?tokens\":1,\"max_tokens?\":2}", "END ");
+	reads("{\"moder\":\"x\",\"nodel\":\"x\",\"max_tokent\":1,\"max_tolens\":1,\"nax_tokens\":"
+	      "1}",
+	      "END ");
+	reads("{\"max_output_tokent\":1,\"max_output_tolens\":1,\"max_outqut_tokens\":1,"
+	      "\"max_completion_tokent\":1,\"max_completiom_tokens\":1,\"max_comqletion_tokens\":"
+	      "1}",
+	      "END ");
+	/* bit 20, which tells the cases of letters apart, makes _ of nothing but _ and 7f */
+	reads("{\"max?tokens\":1,\"max_tokens?\":2,\"mAx\x3etokens\":3}", "END ");
 	reads("{\"a\":\"max_tokens\",\"b\":\"model\",\"c\":[\"max_tokens\",9],\"d\":9}", "END ");
 	reads("{\"prompt\":\"\\\"max_tokens\\\":9, \\\\\",\"max_tokens\":3}", "T@46+1=3 END ");
 }
@@ -250,7 +259,8 @@ static void a_quoted_limit_is_told(void **state)
 {
 	reads("{\"max_tokens\":\"100000\"}", "T@15+6=quoted END ");
 	reads("{\"max_tokens\":\"\\u0031\\\"\",\"a\":\"b\"}", "T@15+8=quoted END ");
-	reads("{\"max_tokens\":\"\"}", "T@15+0=quoted END ");
+	reads("{\"max_tokens\":\"\",\"max_tokens\":3,\"max_tokens\":\"4\"}",
+	      "T@15+0=quoted T@30+1=3 T@46+1=quoted END ");
 }
 
 static void a_model_is_told_as_it_stands_and_cut(void **state)
@@ -340,6 +350,7 @@ static void what_is_no_object_is_left_alone(void **state)
 	reads(" \r\n\t  ", "");
 	reads_bytes("\0", 1, "BAD ");
 	reads("\v{}", "BAD ");
+	reads("\x7f{}", "BAD ");
 	reads("\x1f\x8b\x08", "BAD "); /* gzip */
 	/* An object may stand behind a comment, or the prefix that Gson skips. */
 	reads("/**/{\"max_tokens\":1}", "BAD ");
@@ -403,6 +414,9 @@ static void a_quote_inside_a_word_is_bad(void **state)
 	reads("{\"a\":[[]\"y\"]}", "BAD ");
 	reads("{\"a\":[{} \n\"y\"]}", "BAD ");
 	reads("{\"a\":[1,\n \"y\"],\"b\":[12, 45, 7, \"z\", 12345,      \"z\"]}", "END ");
+	reads("{\"a\":[1234567,\"z\",123456, \"z\",12345,6  ,\"z\"]}", "END ");
+	reads("{\"a\":[\"z\",12345678\"z\"]}", "BAD ");
+	reads("{\"a\":[\"z\",1234567 \"z\"]}", "BAD ");
 	reads("{\"a\":{\"b\":\"c\",\"d\": \"e\", \"f\" :\"g\"}}", "END ");
 }
 
