@@ -469,6 +469,7 @@ enum weir_end_cause {
 	WEIR_END_RESPONSE, /* Content-Length reached or last chunk */
 	WEIR_END_NEXT,	   /* the next request came on the flow */
 	WEIR_END_CLOSE,	   /* the socket closed: the end of a close-delimited answer, or an abort */
+	WEIR_END_REFUSED,  /* its body was refused: no answer, nothing to bill */
 };
 
 struct weir_rec_end {
