@@ -41,12 +41,24 @@ BAD = {
         "a": {"tier": "open", "sources": ["10.1.0.0/16"]},
         "b": {"tier": "open", "sources": ["10.1.0.0/16"]}}), "10.1.0.0/16"),
     "host bits": (changed("tenants/acme/sources", ["10.1.0.1/16"]), "10.1.0.1/16"),
+    "no tokens at all": (changed("tiers/slow/max_output_tokens", 0), "max_output_tokens"),
+    "unknown protocol rule": (changed("tiers/slow/other_protocols", "tunnel"), "tunnel"),
+    "degrade to nothing": (changed("tiers/slow", {"credit": "hard", "on_exhausted": "degrade"}),
+                           "fallback_model"),
+    "degrade without credit": (changed("tiers/slow", {
+        "on_exhausted": "degrade", "fallback_model": "small"}), "credit"),
+    "model that breaks JSON": (changed("tiers/slow/fallback_model", 'a"b'), "fallback_model"),
     "not a hash": (changed("tenants/acme/keys", ["sk-plain"]), "keys"),
     "duplicate key": (json.dumps(GOOD).replace('"open": {}', '"open": {}, "open": {}'), "open"),
     "not JSON": (json.dumps(GOOD)[:-1], FILE),
     "empty": ("", FILE),
     "an array": ("[]", FILE),
 }
+
+# What bodies are held to; `tenant show` says the same words.
+FORMS = {"max_input_tokens": 32768, "max_output_tokens": 4096, "on_max_output": "refuse",
+         "credit": "hard", "on_exhausted": "degrade", "fallback_model": "small",
+         "other_protocols": "pass"}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +100,19 @@ def test_good_policy_takes_effect_at_once(lab):
     assert Sdk(lab, "sk-zeta").call(tokens=1)["error"]["status"] == 401
 
 
+def test_limits_of_bodies_and_protocols_are_shown(lab):
+    lab.start_agent(json.loads(changed("tiers/slow", FORMS)))
+    shown = lab.ctl("tenant", "show", "acme")["limits"]
+    assert {name: shown[name] for name in FORMS} == FORMS
+    plain = lab.ctl("tenant", "show", "zeta")["limits"]
+    assert plain["max_output_tokens"] is None and plain["fallback_model"] is None
+    assert (plain["on_max_output"], plain["on_exhausted"], plain["other_protocols"]) == (
+        "rewrite", "reject", "refuse")
+    assert lab.ctl("policy", "show")["tiers"]["slow"] == FORMS
+    text = lab.weirctl("tenant", "show", "acme").stdout
+    assert "max output tokens" in text and "fallback model" in text and "degrade" in text
+
+
 def test_bad_policy_at_start_is_one_line_and_no_start(lab):
     from weirlab import LabError
     with pytest.raises(LabError, match="reqests"):
@@ -105,9 +130,12 @@ def test_default_policies_fit_their_schema_and_are_taken(lab):
     assert files
     for path in files:
         validator.validate(json.loads(path.read_text()))
-    for text, _word in (BAD["unknown field"], BAD["wrong type"], BAD["not a hash"]):
-        assert not validator.is_valid(json.loads(text))
+    for name in ("unknown field", "wrong type", "not a hash", "no tokens at all",
+                 "unknown protocol rule", "degrade to nothing", "degrade without credit",
+                 "model that breaks JSON"):
+        assert not validator.is_valid(json.loads(BAD[name][0])), name
     assert validator.is_valid(GOOD)
+    assert validator.is_valid(json.loads(changed("tiers/slow", FORMS)))
     whole = {}
     for path in files:
         for name, value in json.loads(path.read_text()).items():
