@@ -33,10 +33,12 @@ struct weir_kernel {
 	struct weir_config *config;
 	struct weir_tenant *tenants;
 	struct weir_slot *slots;
+	struct weir_rules *rules; /* WEIR_RULES_MAX */
+	uint32_t *seen;		  /* by service, WEIR_MAX_SERVICES; bits of enum weir_seen */
 	uint32_t max_tenants;
 	uint32_t max_flows;
 
-	int ring_fd, keys_fd, sources_fd, denials_fd, counters_fd, replies_fd;
+	int ring_fd, keys_fd, sources_fd, names_fd, denials_fd, counters_fd, replies_fd;
 	size_t ring_bytes;
 	int cpus; /* possible, for per-CPU values */
 };
