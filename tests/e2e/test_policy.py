@@ -6,6 +6,7 @@ import json
 import jsonschema
 import pytest
 from weirlab import ROOT, policy
+from weirlab.lab import run
 from weirlab.clients import Sdk
 
 TIERS = {"slow": {"requests": {"per_minute": 60, "burst": 2}}, "open": {}}
@@ -111,6 +112,54 @@ def test_limits_of_bodies_and_protocols_are_shown(lab):
     assert lab.ctl("policy", "show")["tiers"]["slow"] == FORMS
     text = lab.weirctl("tenant", "show", "acme").stdout
     assert "max output tokens" in text and "fallback model" in text and "degrade" in text
+
+
+def dump(lab, name):
+    """A pinned map, key and value as the kernel's types say they are."""
+    done = run("bpftool", "-j", "map", "dump", "pinned", lab.pins / "maps" / name)
+    return [item["formatted"] for item in json.loads(done.stdout)]
+
+
+def test_names_rules_and_forms_in_the_kernel_follow_policy_and_restart(lab):
+    same = policy.document({"slow": FORMS, "open": {}}, {
+        "acme": ("slow", "sk-acme"), "twin": ("slow", "sk-twin"), "zeta": ("open", "sk-zeta")})
+
+    def names():
+        return {item["key"]["name"]: item["value"] for item in dump(lab, "names")}
+
+    def rules():
+        index = {number: name for name, number in names().items()}
+        return {index[t["key"]]: t["value"]["rules"] for t in dump(lab, "tenants")
+                if t["key"] in index}
+
+    lab.start_agent(same)
+    before, held = names(), rules()
+    assert set(before) == {"acme", "twin", "zeta"}
+    assert held["acme"] == held["twin"] != 0 and held["zeta"] == 0
+    entry = dump(lab, "rules")[held["acme"]]["value"]
+    assert entry == {"max_input_tokens": 32768, "max_output_tokens": 4096, "flags": 3,
+                     "fallback_len": 5, "fallback_model": "small"}
+    settings = dump(lab, "settings")[0]["value"]
+    assert settings["n_free_paths"] == 10 and settings["n_trusted"] == 0
+    assert settings["hash_key"] and settings["hash_key"] != settings["maps_id"]
+
+    # The agent dies; policy and agent.json change before the next one starts.
+    lab.kill_agent()
+    other = copy.deepcopy(same)
+    del other["tenants"]["twin"]
+    other["tenants"]["added"] = {"tier": "slow", "overrides": {"max_output_tokens": 1}}
+    lab.start_agent(other, free_paths=["/up"], trusted_sources=["10.9.0.0/16"],
+                    head_timeout_ms=2000)
+    after, now = names(), rules()
+    assert set(after) == {"acme", "zeta", "added"}
+    assert after["acme"] == before["acme"] and now["acme"] == held["acme"]
+    assert now["added"] not in (0, now["acme"])
+    again = dump(lab, "settings")[0]["value"]
+    assert again["hash_key"] == settings["hash_key"]
+    assert again["n_free_paths"] == 1 and again["free_paths"][0]["len"] == 3
+    assert again["n_trusted"] == 1 and again["trusted"][0]["lo"] == 0xffff0a090000
+    assert again["head_timeout_ns"] == 2 * 10**9
+    assert dump(lab, "rules")[now["acme"]]["value"] == entry
 
 
 def test_bad_policy_at_start_is_one_line_and_no_start(lab):
