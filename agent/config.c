@@ -100,6 +100,18 @@ static int default_node(const struct weir_json *at, char node[static WEIR_NAME_B
 	return 0;
 }
 
+void weir_interface_label(const struct weir_config_interface *f,
+			  char out[static WEIR_INTERFACE_LABEL])
+{
+	const char *netns = f->netns;
+	size_t named = sizeof(NETNS_NAMED) - 1;
+
+	if (!strncmp(netns, NETNS_NAMED, named) && !strchr(netns + named, '/'))
+		netns += named;
+	_Static_assert(WEIR_INTERFACE_LABEL == IF_NAMESIZE - 1 + 1 + 63 + 1, "what is cut at 63");
+	snprintf(out, WEIR_INTERFACE_LABEL, "%s%s%.63s", f->name, netns[0] ? "@" : "", netns);
+}
+
 /* "pod1" is what ip-netns(8) calls it; anything else is a path. */
 static int read_netns(const struct weir_json *at, char out[static WEIR_CONFIG_PATH],
 		      struct weir_error *err)

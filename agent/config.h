@@ -33,6 +33,12 @@ struct weir_config_interface {
 	char netns[WEIR_CONFIG_PATH]; /* absolute path of a namespace; "": the agent's own */
 };
 
+/* How an interface is called in status and messages: "eth0", and in another namespace
+ * "eth0@pod1", or with the path where ip-netns(8) has no name for it; cut to fit. */
+#define WEIR_INTERFACE_LABEL 80
+void weir_interface_label(const struct weir_config_interface *f,
+			  char out[static WEIR_INTERFACE_LABEL]);
+
 struct weir_agent_config {
 	char instance[WEIR_NAME_BYTES]; /* default "default" */
 	char node[WEIR_NAME_BYTES];	/* default: first label of the host name */

@@ -128,6 +128,7 @@ static void everything_can_be_said(void **state)
 
 static void an_interface_may_be_in_another_namespace(void **state)
 {
+	char label[WEIR_INTERFACE_LABEL];
 	struct weir_agent_config c =
 		load("{\"node\": \"n\", \"interfaces\": [\"eth0\", {\"name\": \"eth0\", "
 		     "\"netns\": \"pod1\"}, {\"name\": \"eth0\", \"netns\": \"/proc/7/ns/net\"},"
@@ -141,6 +142,15 @@ static void an_interface_may_be_in_another_namespace(void **state)
 	assert_string_equal(c.interfaces[2].netns, "/proc/7/ns/net");
 	assert_string_equal(c.interfaces[3].name, "eth1");
 	assert_string_equal(c.interfaces[3].netns, "");
+	weir_interface_label(&c.interfaces[0], label);
+	assert_string_equal(label, "eth0");
+	weir_interface_label(&c.interfaces[1], label);
+	assert_string_equal(label, "eth0@pod1");
+	weir_interface_label(&c.interfaces[2], label);
+	assert_string_equal(label, "eth0@/proc/7/ns/net");
+	memset(c.interfaces[2].netns + 1, 'x', sizeof(c.interfaces[2].netns) - 2);
+	weir_interface_label(&c.interfaces[2], label);
+	assert_int_equal(strlen(label), strlen("eth0@") + 63);
 }
 
 /* As the kernel does: the words where the mask has ones, then what may follow. */
