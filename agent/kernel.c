@@ -262,9 +262,10 @@ static int random_u64(uint64_t *out, struct weir_error *err)
 }
 
 /* What a set of maps keeps for as long as it lives. */
-static int finish_fresh(struct weir_kernel *k, struct weir_error *err)
+static int finish_fresh(struct weir_kernel *k, const struct weir_agent_config *cfg,
+			struct weir_error *err)
 {
-	int r = fill_stack(k->skel->maps.free_slots, 0, k->max_flows, err);
+	int r = fill_stack(k->skel->maps.free_slots, 0, cfg->max_flows, err);
 
 	if (!r)
 		r = random_u64(&k->config->maps_id, err);
@@ -357,7 +358,7 @@ int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **o
 	/* abi_version is stored last of all: without it the maps were never finished. */
 	if (!k->config->abi_version) {
 		k->fresh = true;
-		r = finish_fresh(k, err);
+		r = finish_fresh(k, cfg, err);
 		if (r)
 			goto fail;
 		__atomic_store_n(&k->config->abi_version, WEIR_ABI_VERSION, __ATOMIC_RELEASE);

@@ -27,11 +27,17 @@ static void of_counters(struct weir_status *s)
 	if (s->ring_lost)
 		warn(s, "ring: %" PRIu64 " records did not fit; raise \"ring_bytes\"",
 		     s->ring_lost);
-	if (n[WEIR_DENY_MAP_FULL] || n[WEIR_PASS_UNTRACKED])
+	/* pass_untracked is no sign of it: late packets of closed connections are in it too. */
+	if (s->flows_max && s->flows_used >= s->flows_max - s->flows_max / 10)
 		warn(s,
-		     "connections: for want of room %" PRIu64 " were refused and %" PRIu64
-		     " packets passed unjudged; raise \"max_flows\"",
-		     n[WEIR_DENY_MAP_FULL], n[WEIR_PASS_UNTRACKED]);
+		     "connections: %" PRIu64 " of %" PRIu64
+		     " that can be followed; more would pass unjudged; raise \"max_flows\"",
+		     s->flows_used, s->flows_max);
+	if (n[WEIR_DENY_MAP_FULL])
+		warn(s,
+		     "kernel maps: %" PRIu64 " connections or refusals found one full; raise "
+		     "\"max_flows\" and \"max_tenants\"",
+		     n[WEIR_DENY_MAP_FULL]);
 	if (n[WEIR_DROP_HEAD_ROOM])
 		warn(s,
 		     "heads in parts: %" PRIu64 " segments were dropped for want of room, to come "

@@ -6,7 +6,7 @@ import json
 import jsonschema
 import pytest
 from weirlab import ROOT, policy
-from weirlab.lab import run
+from weirlab.lab import BUILD, run
 from weirlab.clients import Sdk
 
 TIERS = {"slow": {"requests": {"per_minute": 60, "burst": 2}}, "open": {}}
@@ -160,6 +160,27 @@ def test_names_rules_and_forms_in_the_kernel_follow_policy_and_restart(lab):
     assert again["n_trusted"] == 1 and again["trusted"][0]["lo"] == 0xffff0a090000
     assert again["head_timeout_ns"] == 2 * 10**9
     assert dump(lab, "rules")[now["acme"]]["value"] == entry
+
+
+def test_maps_of_another_abi_are_told_and_detach_cures(lab):
+    from weirlab import LabError
+    lab.write_policy(GOOD)
+    lab.write_config(nats=False)
+    lab.made_agent = True
+    settings = lab.pins / "maps" / "settings"
+    settings.parent.mkdir(parents=True)
+    # As version 1 had it: shorter, abi_version first.
+    value = ["01", "00", "00", "00"] + ["00"] * 4092
+    run("bpftool", "map", "create", settings, "type", "array", "key", 4, "value", len(value),
+        "entries", 1, "name", "settings")
+    run("bpftool", "map", "update", "pinned", settings, "key", "hex", "00", "00", "00", "00",
+        "value", "hex", *value)
+    with pytest.raises(LabError, match="are of ABI 1, this agent speaks 2; run weir-agent "
+                                       "--detach"):
+        lab.start_agent()
+    run(BUILD / "weir-agent", "--detach", "--config", lab.config_path)
+    lab.start_agent()
+    assert Sdk(lab, "sk-acme").call(tokens=1)["ok"]
 
 
 def test_bad_policy_at_start_is_one_line_and_no_start(lab):

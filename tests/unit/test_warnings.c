@@ -37,6 +37,9 @@ static void all_well_is_no_warning(void **state)
 {
 	/* what comes to pass every day */
 	status.verdicts[WEIR_FLOW_ADOPTED] = 9;
+	status.verdicts[WEIR_PASS_UNTRACKED] = 9;
+	status.flows_used = 89;
+	status.flows_max = 100;
 	status.verdicts[WEIR_TAP_UNJUDGED] = 9;
 	status.verdicts[WEIR_HEAD_EXPIRED] = 9;
 	status.verdicts[WEIR_DENY_MALFORMED] = 9;
@@ -70,20 +73,24 @@ static void what_does_not_fit_names_the_setting(void **state)
 {
 	status.ring_lost = 1;
 	status.verdicts[WEIR_DENY_MAP_FULL] = 2;
-	status.verdicts[WEIR_PASS_UNTRACKED] = 3;
+	status.flows_used = 9;
+	status.flows_max = 10;
 	status.verdicts[WEIR_DROP_HEAD_ROOM] = 4;
 	status.verdicts[WEIR_DROP_UNJUDGED] = 5;
 	add(0);
-	assert_int_equal(status.n_warnings, 4);
+	assert_int_equal(status.n_warnings, 5);
 	assert_string_equal(status.warnings[0],
 			    "ring: 1 records did not fit; raise \"ring_bytes\"");
 	assert_string_equal(status.warnings[1],
-			    "connections: for want of room 2 were refused and 3 packets passed "
-			    "unjudged; raise \"max_flows\"");
+			    "connections: 9 of 10 that can be followed; more would pass unjudged; "
+			    "raise \"max_flows\"");
 	assert_string_equal(status.warnings[2],
+			    "kernel maps: 2 connections or refusals found one full; raise "
+			    "\"max_flows\" and \"max_tenants\"");
+	assert_string_equal(status.warnings[3],
 			    "heads in parts: 4 segments were dropped for want of room, to come "
 			    "again; raise \"max_split_heads\"");
-	assert_memory_equal(status.warnings[3], "5 answers came to requests that nobody saw", 42);
+	assert_memory_equal(status.warnings[4], "5 answers came to requests that nobody saw", 42);
 }
 
 /* Longest names, every warning: whole lines, and no more than there is room for. */
@@ -92,7 +99,7 @@ static void what_does_not_fit_into_the_list_is_left_out(void **state)
 	status.n_warnings = 2; /* the wiring's own */
 	for (int i = 0; i < WEIR_REASON_MAX; i++)
 		status.verdicts[i] = UINT64_MAX;
-	status.ring_lost = UINT64_MAX;
+	status.ring_lost = status.flows_used = status.flows_max = UINT64_MAX;
 	memset(seen, 0xff, sizeof(seen));
 	add(WEIR_CONFIG_SERVICES);
 	assert_int_equal(status.n_warnings, WEIR_STATUS_WARNINGS);
@@ -102,7 +109,7 @@ static void what_does_not_fit_into_the_list_is_left_out(void **state)
 		assert_in_range(n, 20, sizeof(status.warnings[i]) - 2);
 	}
 	assert_non_null(strstr(status.warnings[3], "\"max_flows\""));
-	assert_non_null(strstr(status.warnings[6], "service llm"));
+	assert_non_null(strstr(status.warnings[7], "service llm"));
 }
 
 #define CLAIM(test) cmocka_unit_test_setup(test, begin)
