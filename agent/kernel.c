@@ -244,9 +244,14 @@ static int map_maps(struct weir_kernel *k, struct weir_error *err)
 }
 
 /* New maps: hand n numbers to the kernel, highest first, so that low ones are used
- * first. */
+ * first. An agent that was killed in the midst of this left some, which go first: a
+ * number must not be there twice. */
 static int fill_stack(struct bpf_map *map, uint32_t first, uint32_t n, struct weir_error *err)
 {
+	uint32_t left;
+
+	while (!bpf_map_lookup_and_delete_elem(bpf_map__fd(map), NULL, &left))
+		;
 	for (uint32_t i = first + n; i-- > first;)
 		if (bpf_map_update_elem(bpf_map__fd(map), NULL, &i, BPF_ANY))
 			return weir_fail(err, errno, "%s: cannot fill it: %s", bpf_map__name(map),
@@ -295,6 +300,14 @@ static void store_forms(struct weir_config *c, uint32_t cpus, const struct weir_
 		memcpy(c->trusted, cfg->trusted, sizeof(c->trusted));
 		__atomic_store_n(&c->n_trusted, cfg->n_trusted, __ATOMIC_SEQ_CST);
 	}
+}
+
+/* A number that now means another port: what came to the old one says nothing of it. */
+static void forget_seen(struct weir_kernel *k, const struct weir_agent_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_services; i++)
+		if (k->config->services[i + 1].port != cfg->services[i].port)
+			__atomic_store_n(&k->seen[i + 1].bits, 0, __ATOMIC_RELAXED);
 }
 
 static int write_replies(struct weir_kernel *k, struct weir_error *err)
@@ -354,6 +367,7 @@ int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **o
 	r = map_maps(k, err);
 	if (r)
 		goto fail;
+	forget_seen(k, cfg);
 	store_forms(k->config, (uint32_t)k->cpus, cfg);
 	/* abi_version is stored last of all: without it the maps were never finished. */
 	if (!k->config->abi_version) {

@@ -18,6 +18,7 @@ static void view_status(void *ctx, struct weir_status *s)
 {
 	struct weir_agent *a = ctx;
 	struct weir_consumer_stats c;
+	uint32_t seen[WEIR_MAX_SERVICES];
 
 	memset(s, 0, sizeof(*s));
 	memcpy(s->instance, a->cfg.instance, sizeof(s->instance));
@@ -47,7 +48,9 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->tenants_max = a->kernel->max_tenants;
 	s->inflight_parsers = c.open;
 	s->requests = c.rows;
-	weir_warnings_add(s, a->cfg.services, a->cfg.n_services, a->kernel->seen);
+	for (size_t i = 0; i < WEIR_MAX_SERVICES; i++)
+		seen[i] = __atomic_load_n(&a->kernel->seen[i].bits, __ATOMIC_RELAXED);
+	weir_warnings_add(s, a->cfg.services, a->cfg.n_services, seen);
 }
 
 static int view_tenant_live(void *ctx, uint32_t tenant, struct weir_tenant *out)

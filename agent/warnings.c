@@ -76,5 +76,5 @@ void weir_warnings_add(struct weir_status *s, const struct weir_config_service *
 {
 	of_counters(s);
 	for (size_t i = 0; i < n_services; i++)
-		of_service(s, &services[i], __atomic_load_n(&seen[i + 1], __ATOMIC_RELAXED));
+		of_service(s, &services[i], seen[i + 1]);
 }
