@@ -122,7 +122,8 @@ typedef int64_t weir_s64;
 	X(STRIP_OPTION, "strip_option")		/* MPTCP or fast open taken out of a SYN */        \
 	X(HEAD_EXPIRED, "head_expired")		/* a head that never ended: closed */              \
 	X(IDLE_EXPIRED, "idle_expired")		/* forwarded connection, long silent */            \
-	X(WIRE_CLOSED, "wire_closed")		/* forwarded connection, seen to close */
+	X(WIRE_CLOSED, "wire_closed")		/* forwarded connection, seen to close */          \
+	X(DROP_HEADERS, "drop_headers")		/* more IPv6 extension headers than are followed */
 
 enum weir_reason {
 #define X(id, name) WEIR_##id,
