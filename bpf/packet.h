@@ -5,9 +5,10 @@
  * data_end.
  *
  * It goes in two steps. weir_find_plain knows the packets nearly all are, and costs the
- * packets of other ports next to nothing; weir_find_any walks whatever else there is.
- * What they find is one word, because that is what a global function can return: each
- * hook then verifies the walk once, by itself (tc_packet.h, weir.bpf.c).
+ * packets of other ports next to nothing; weir_find_ip and weir_find_tcp walk whatever
+ * else there is. What they find is one word, because that is what a global function can
+ * take and return: the walk is then verified by itself, not once for each way to it
+ * (tc_packet.h, xdp_reply.h).
  */
 #ifndef WEIR_PACKET_H
 #define WEIR_PACKET_H
@@ -67,7 +68,7 @@ enum weir_parse {
 	WEIR_PARSE_UNSUPPORTED,	 /* a third VLAN tag */
 	WEIR_PARSE_OTHER,	 /* not TCP over IP: not ours */
 	WEIR_PARSE_SHORT,	 /* headers are not in the linear part */
-	WEIR_PARSE_LOOK,	 /* weir_find_plain only: it takes weir_find_any to say */
+	WEIR_PARSE_LOOK,	 /* weir_find_plain only: it takes weir_find_ip to say */
 };
 
 /* What was found, and where: l3 and l4 from the start of the frame. The offsets are
@@ -241,8 +242,8 @@ weir_inline weir_u32 weir_find_v6(const weir_u8 *ip, const weir_u8 *end, weir_u3
 	return WEIR_PARSE_CHAIN;
 }
 
-/* Any packet. As weir_find_plain, but never PARSE_LOOK. */
-weir_inline weir_u32 weir_find_any(const weir_u8 *data, const weir_u8 *end, weir_u32 l2_len)
+/* Any packet, first half: the IP header. PARSE_TCP is still to be proved. */
+weir_inline weir_u32 weir_find_ip(const weir_u8 *data, const weir_u8 *end, weir_u32 l2_len)
 {
 	weir_u32 l3 = l2_len;
 	weir_u16 type_be;
@@ -250,28 +251,39 @@ weir_inline weir_u32 weir_find_any(const weir_u8 *data, const weir_u8 *end, weir
 	if (!l2_len) {
 		if (data + 1 > end)
 			return WEIR_PARSE_SHORT;
-		type_be = weir_swap16(data[0] >> 4 == 6 ? 0x86dd : 0x0800);
-	} else {
-		if (data + WEIR_ETH_LEN > end)
-			return WEIR_PARSE_SHORT;
-		type_be = weir_load16(data + 12);
-#pragma clang loop unroll(full)
-		for (int tags = 0; tags < 2; tags++) {
-			if (!weir_is_vlan(type_be))
-				break;
-			if (data + l3 + WEIR_VLAN_LEN > end)
-				return WEIR_PARSE_SHORT;
-			type_be = weir_load16(data + l3 + 2);
-			l3 += WEIR_VLAN_LEN;
-		}
-		if (weir_is_vlan(type_be))
-			return WEIR_PARSE_UNSUPPORTED;
+		return weir_found(WEIR_PARSE_TCP, data[0] >> 4 == 6, 0, 0);
 	}
+	if (data + WEIR_ETH_LEN > end)
+		return WEIR_PARSE_SHORT;
+	type_be = weir_load16(data + 12);
+#pragma clang loop unroll(full)
+	for (int tags = 0; tags < 2; tags++) {
+		if (!weir_is_vlan(type_be))
+			break;
+		if (data + l3 + WEIR_VLAN_LEN > end)
+			return WEIR_PARSE_SHORT;
+		type_be = weir_load16(data + l3 + 2);
+		l3 += WEIR_VLAN_LEN;
+	}
+	if (weir_is_vlan(type_be))
+		return WEIR_PARSE_UNSUPPORTED;
 	if (type_be == weir_swap16(0x0800))
-		return weir_find_v4(data + l3, end, l3);
+		return weir_found(WEIR_PARSE_TCP, false, l3, 0);
 	if (type_be == weir_swap16(0x86dd))
-		return weir_find_v6(data + l3, end, l3);
+		return weir_found(WEIR_PARSE_TCP, true, l3, 0);
 	return WEIR_PARSE_OTHER;
+}
+
+/* Second half: as weir_find_plain, but never PARSE_LOOK. */
+weir_inline weir_u32 weir_find_tcp(const weir_u8 *data, const weir_u8 *end, weir_u32 ip)
+{
+	weir_u32 l3 = weir_found_l3(ip);
+
+	if (weir_found_parse(ip) != WEIR_PARSE_TCP)
+		return ip;
+	if (weir_found_v6(ip))
+		return weir_find_v6(data + l3, end, l3);
+	return weir_find_v4(data + l3, end, l3);
 }
 
 /* The rest of the headers; found is a PARSE_TCP of above, or any word at all. frame_len

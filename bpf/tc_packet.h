@@ -21,14 +21,20 @@ weir_inline weir_u8 weir_service(const struct weir_config *c, weir_u16 port_be)
 	return c->port_service[port & 0xffff];
 }
 
-/* weir_find_any, verified once. */
-weir_global int weir_tc_find(struct __sk_buff *skb, weir_u32 l2_len)
+weir_global int weir_tc_find_tcp(struct __sk_buff *skb, weir_u32 ip)
 {
-	return weir_find_any((void *)(long)skb->data, (void *)(long)skb->data_end,
-			     l2_len ? WEIR_ETH_LEN : 0);
+	return weir_find_tcp((void *)(long)skb->data, (void *)(long)skb->data_end, ip);
 }
 
-/* The same, with headers that lie in fragments of the skb pulled in. */
+weir_global int weir_tc_find(struct __sk_buff *skb, weir_u32 l2_len)
+{
+	weir_u32 ip = weir_find_ip((void *)(long)skb->data, (void *)(long)skb->data_end,
+				   l2_len ? WEIR_ETH_LEN : 0);
+
+	return weir_found_parse(ip) == WEIR_PARSE_TCP ? (weir_u32)weir_tc_find_tcp(skb, ip) : ip;
+}
+
+/* Any packet, with headers that lie in fragments of the skb pulled in. */
 weir_global int weir_tc_look(struct __sk_buff *skb, weir_u32 l2_len)
 {
 	weir_u32 found = weir_tc_find(skb, l2_len);
@@ -148,8 +154,8 @@ weir_inline struct weir_scratch *weir_tc_packet(struct __sk_buff *skb, const str
 		weir_count(WEIR_PASS_MALFORMED);
 		return NULL;
 	}
-	/* 10: the shortest list with timestamps. */
-	if (!s->packet.has_ts && !(s->packet.flags & (WEIR_SYN | WEIR_RST)) &&
+	/* For what is answered; 10: the shortest list with timestamps. */
+	if (ingress && !s->packet.has_ts && !(s->packet.flags & (WEIR_SYN | WEIR_RST)) &&
 	    weir_options_len(&s->packet) >= 10)
 		weir_tc_timestamps(skb, &s->packet, (struct weir_options *)s->headers);
 	weir_flow_key_of(&s->key, &s->packet, ingress);

@@ -7,10 +7,17 @@
 
 #include "gate.h"
 
-/* weir_find_any, verified once. */
+weir_global int weir_xdp_find_tcp(struct xdp_md *ctx, weir_u32 ip)
+{
+	return weir_find_tcp((void *)(long)ctx->data, (void *)(long)ctx->data_end, ip);
+}
+
 weir_global int weir_xdp_find(struct xdp_md *ctx)
 {
-	return weir_find_any((void *)(long)ctx->data, (void *)(long)ctx->data_end, WEIR_ETH_LEN);
+	weir_u32 ip =
+		weir_find_ip((void *)(long)ctx->data, (void *)(long)ctx->data_end, WEIR_ETH_LEN);
+
+	return weir_found_parse(ip) == WEIR_PARSE_TCP ? (weir_u32)weir_xdp_find_tcp(ctx, ip) : ip;
 }
 
 /* Read the packet that was found. 0: it cannot be one. */
