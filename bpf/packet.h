@@ -139,6 +139,8 @@ weir_inline weir_u32 weir_find_plain(const weir_u8 *data, const weir_u8 *end, we
 		v6 = type_be == weir_swap16(0x86dd);
 		if (!v4 && !v6)
 			return weir_is_vlan(type_be) ? WEIR_PARSE_LOOK : WEIR_PARSE_OTHER;
+		if (v6 && ip[0] >> 4 != 6)
+			return WEIR_PARSE_OTHER;
 	} else {
 		v4 = ip[0] >> 4 == 4;
 		v6 = ip[0] >> 4 == 6;
