@@ -20,11 +20,9 @@ weir_global int weir_xdp_find(struct xdp_md *ctx)
 	return weir_found_parse(ip) == WEIR_PARSE_TCP ? (weir_u32)weir_xdp_find_tcp(ctx, ip) : ip;
 }
 
-/* Read the packet that was found. 0: it cannot be one. */
-weir_global int weir_xdp_read(struct xdp_md *ctx, weir_u32 found, struct weir_packet *p)
+/* Read the packet that was found; false: it cannot be one. */
+weir_inline bool weir_xdp_read(struct xdp_md *ctx, weir_u32 found, struct weir_packet *p)
 {
-	if (!p)
-		return 0;
 	return weir_read_tcp((void *)(long)ctx->data, (void *)(long)ctx->data_end, found,
 			     bpf_xdp_get_buff_len(ctx), p);
 }
