@@ -287,9 +287,13 @@ static void timestamps_behind_other_options_are_echoed(void **state)
 	}
 }
 
-/* 1: BPF_F_TEST_SKB_CHECKSUM_COMPLETE: the run fails if the sum of the whole packet that
- * the skb remembers is wrong afterwards. */
-enum { SUM_NONE, SUM_COMPLETE, SUMS, CHECKSUM_COMPLETE_FLAG = 1 << 2 };
+/* With the flag a run fails if the sum of the whole packet that the skb remembers is
+ * wrong afterwards. */
+#ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2)
+#endif
+
+enum { SUM_NONE, SUM_COMPLETE, SUMS };
 
 static struct verdict run_syn(const struct segment *s, int sum)
 {
@@ -297,7 +301,7 @@ static struct verdict run_syn(const struct segment *s, int sum)
 	struct verdict v = {};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_out = v.frame,
 		    .data_size_out = sizeof(v.frame), .repeat = 1,
-		    .flags = sum == SUM_COMPLETE ? CHECKSUM_COMPLETE_FLAG : 0);
+		    .flags = sum == SUM_COMPLETE ? BPF_F_TEST_SKB_CHECKSUM_COMPLETE : 0);
 
 	opts.data_size_in = build_frame(s, frame);
 	if (bpf_prog_test_run_opts(bpf_program__fd(lab.skel->progs.weir_ingress), &opts)) {
