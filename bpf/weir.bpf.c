@@ -128,6 +128,11 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 	if (f->state == WEIR_FLOW_CLOSED) {
 		if (!(p->flags & WEIR_RST))
 			return weir_close_both(skb, f, f->acked, WEIR_DROP_REFUSED_FLOW);
+		if (p->seq != f->acked) {
+			weir_count(WEIR_DROP_REFUSED_FLOW);
+			return TC_ACT_SHOT;
+		}
+		weir_count(WEIR_PASS_NO_PAYLOAD);
 		weir_flow_uncount(f);
 		weir_flow_gone(&s->key, f);
 		return TC_ACT_UNSPEC;
