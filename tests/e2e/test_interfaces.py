@@ -381,6 +381,9 @@ def test_the_xdp_mode_is_the_one_asked_for_and_refuses_syns(lab, xdp):
         with pytest.raises(ConnectionRefusedError):
             lab.connect()
         assert send(sock, "POST", CHAT, "sk-acme", chat_body(1)).status == 200
+    for address in (SERVER4, SERVER6):  # and requests are judged in every mode
+        with connect(ns_path(lab.client_ns), address) as sock:
+            assert send(sock, "POST", CHAT, "sk-nobody", chat_body(1)).status == 401
 
 
 def test_an_agent_that_is_told_another_mode_changes_to_it(lab):
