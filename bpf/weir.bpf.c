@@ -20,6 +20,7 @@
 #include "maps.h"
 #include "gate.h"
 #include "linger.h"
+#include "mac_header.h"
 #include "stream.h"
 #include "send.h"
 #include "syn_options.h"
@@ -156,6 +157,7 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 SEC("tc")
 int weir_ingress(struct __sk_buff *skb)
 {
+	weir_put_header_back(skb);
 	return weir_ingress_at(skb, WEIR_ETH_LEN);
 }
 
