@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/sockios.h>
 #include <stdio.h>
@@ -36,6 +37,20 @@ static bool is_hardware(const struct weir_attachment *a)
 	return !ioctl(fd, SIOCETHTOOL, &req) && info.bus_info[0];
 }
 
+/* Why this kind of device cannot have the mode, for people; NULL: it may. */
+static const char *no_xdp_here(const struct weir_attachment *a, enum weir_xdp mode)
+{
+	if (mode == WEIR_XDP_OFF)
+		return NULL;
+	if (!a->ethernet)
+		return "have no Ethernet header";
+	/* Past 16 KiB TC could not put back the header that generic XDP hides from it
+	 * (bpf/mac_header.h). */
+	if (a->type == ARPHRD_LOOPBACK && mode == WEIR_XDP_GENERIC)
+		return "are too long for generic XDP";
+	return NULL;
+}
+
 /* A link cannot change its mode; an earlier agent may have been told another one. */
 static bool runs_in(int ifindex, uint32_t prog_id, enum weir_xdp mode)
 {
@@ -52,6 +67,7 @@ void weir_xdp_attach(const char *instance, int prog_fd, enum weir_xdp want,
 	enum weir_xdp mode = want == WEIR_XDP_AUTO ? WEIR_XDP_NATIVE : want;
 	char path[WEIR_PIN_PATH], other[WEIR_NEIGHBOUR_BYTES];
 	struct weir_error err;
+	const char *why;
 	uint32_t id;
 	int fd, r;
 
@@ -60,11 +76,11 @@ void weir_xdp_attach(const char *instance, int prog_fd, enum weir_xdp want,
 	a->warning[0] = 0;
 	if (want == WEIR_XDP_AUTO && !is_hardware(a))
 		mode = WEIR_XDP_OFF;
-	if (mode != WEIR_XDP_OFF && !a->ethernet) {
+	why = no_xdp_here(a, mode);
+	if (why) {
 		snprintf(a->warning, sizeof(a->warning),
-			 "interface %s: its frames have no Ethernet header, so XDP is off there; "
-			 "SYNs are judged at TC",
-			 a->name);
+			 "interface %s: its frames %s, so XDP is off there; SYNs are judged at TC",
+			 a->name, why);
 		mode = WEIR_XDP_OFF;
 	}
 	id = weir_pin_program(instance, WEIR_HOOK_XDP, &a->device);

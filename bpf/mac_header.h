@@ -8,6 +8,7 @@
 #ifndef WEIR_MAC_HEADER_H
 #define WEIR_MAC_HEADER_H
 
+#include "maps.h"
 #include "packet.h"
 
 #define WEIR_FROM_MAC 0 /* enum bpf_hdr_start_off */
@@ -37,9 +38,11 @@ weir_inline void weir_put_header_back(struct __sk_buff *skb)
 	if (!weir_header_is_lost(skb) ||
 	    bpf_skb_load_bytes_relative(skb, 0, header, WEIR_ETH_LEN, WEIR_FROM_MAC))
 		return;
-	/* The room is taken from where the header still lies; mac_len is set anew. */
-	if (!bpf_skb_change_head(skb, WEIR_ETH_LEN, 0))
-		bpf_skb_store_bytes(skb, 0, header, WEIR_ETH_LEN, 0);
+	/* The room is taken from where the header still lies; mac_len is set anew. Refused for
+	 * frames of more than 16 KiB that are not GSO: only loopback has them. */
+	if (bpf_skb_change_head(skb, WEIR_ETH_LEN, 0) ||
+	    bpf_skb_store_bytes(skb, 0, header, WEIR_ETH_LEN, 0))
+		weir_count(WEIR_PASS_INTERNAL);
 }
 
 #endif
