@@ -90,4 +90,4 @@ if __name__ == "__main__":
     args = parser.parse_args()
     log = os.open(args.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     uvicorn.run(app, host="0.0.0.0", port=args.port, http=args.http, lifespan="off",
-                log_level="error", access_log=False, timeout_keep_alive=60)
+                log_level="error", access_log=False, timeout_keep_alive=600)

@@ -56,7 +56,7 @@ function answer(body) {
 
 let served = 0;
 
-const server = createServer({ keepAliveTimeout: 60_000 }, async (request, response) => {
+const server = createServer({ keepAliveTimeout: 600_000 }, async (request, response) => {
   const n = ++served;
   tell(request, "head", { n, method: request.method, target: request.url,
                           headers: headersOf(request) });

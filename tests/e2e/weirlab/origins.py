@@ -6,7 +6,8 @@ import json
 import pathlib
 import socket
 
-from .lab import HERE, SERVER4, wait_for
+from .lab import HERE, SERVER4, LabError, wait_for
+from .wire import answers
 
 SERVERS = HERE.parent / "servers"
 STACKS = {"h11": 8001, "httptools": 8002, "nginx": 8003, "node": 8004}
@@ -45,6 +46,7 @@ class Origin:
         lab.await_listening(self.child, self.port, stack, stack)
         self._probe = lab.socket(where="server")
         self._probe.connect((SERVER4, self.port))
+        self._heard, self._answered = b"", 0
 
     def _argv(self):
         if self.stack == "nginx":
@@ -88,6 +90,11 @@ class Origin:
                 requests.append(Seen(line["method"], line["target"], line["headers"]))
         return requests
 
+    def peers(self, address):
+        """Connections from an address that this server parsed something on."""
+        found = {line["peer"].removeprefix("::ffff:") for line in self.lines()}
+        return [p for p in found if p.startswith(f"{address}:")]
+
     def unread(self, peer):
         """Bytes that came on this connection and that the server did not read yet."""
         address, port = peer.rsplit(":", 1)
@@ -99,22 +106,25 @@ class Origin:
                 return int(field[4].split(":")[1], 16)
         return 0
 
-    def caught_up(self, peer):
-        """Wait until what was sent is parsed. The servers are event loops: when one has read
-        all bytes, and then answers somebody else, it has parsed them."""
-        wait_for(lambda: not self.unread(peer), f"{self.stack} to read", every=0.0005)
+    def caught_up(self, peer, large=False):
+        """Wait until what was sent (and acknowledged) is parsed. The servers are event loops
+        that serve sockets in the order in which they became readable: when one answers somebody
+        who asked later, it has parsed it. Only what it does not take in one read (large) has to
+        be looked for; the kernel's table is slow to read."""
+        if large:
+            wait_for(lambda: not self.unread(peer), f"{self.stack} to read", every=0.005)
         for _ in range(2):  # nginx writes its log a turn later than it closes
             self._ask()
 
     def _ask(self):
         self._probe.sendall(b"GET /probe HTTP/1.1\r\nHost: model.test\r\n\r\n")
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self._probe.recv(65536)
-        head, _, body = head.partition(b"\r\n\r\n")
-        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-        while len(body) < int(fields[b"content-length"]):
-            body += self._probe.recv(65536)
+        self._answered += 1
+        while answers(self._heard) < 1:
+            data = self._probe.recv(65536)
+            if not data:
+                raise LabError(f"{self.stack} hung up on the probe, after {self._answered}")
+            self._heard += data
+        self._heard = b""
 
     def close(self):
         self._probe.close()

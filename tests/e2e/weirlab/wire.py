@@ -58,6 +58,7 @@ class Exchange:
     def __init__(self, sock):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock, self.received, self.ended = sock, b"", ""
+        self.large = False
         self.peer = "%s:%d" % sock.getsockname()[:2]
 
     def send(self, parts, seconds=10):
@@ -68,6 +69,7 @@ class Exchange:
                 awaited += 1
                 self._until(lambda: answers(self.received) >= awaited, "an answer", seconds)
             else:
+                self.large |= len(part) > 16384
                 try:
                     self.sock.sendall(part)
                 except (ConnectionResetError, BrokenPipeError):
@@ -102,7 +104,7 @@ class Exchange:
         last = None
         while not self.ended:
             self.take()
-            origin.caught_up(self.peer)
+            origin.caught_up(self.peer, self.large)
             seen = origin.seen(self.peer, mark)
             owed = sum(r.body is not None for r in seen)
             now = (len(self.received), len(seen), owed)
