@@ -137,7 +137,6 @@ for what, first in (("NUL in the target", "POST /v1/\0 HTTP/1.1"),
                     ("method that is no token", f"PO(ST {CHAT} HTTP/1.1")):
     refused(what, post(first=first))
 for what, first, method, target in (
-        ("method in lower case", f"post {CHAT} HTTP/1.1", "post", CHAT),
         ("absolute target", f"POST http://model.test{CHAT} HTTP/1.1", "POST",
          f"http://model.test{CHAT}"),
         ("two blanks", f"POST  {CHAT} HTTP/1.1", "POST", CHAT),
@@ -161,9 +160,13 @@ for what, line in (("TABs around a value", "X-A:\t1\t"), ("value above 7f", "X-A
 admitted("no blank after the colon", head(f"Content-Length:{len(BODY)}") + BODY)
 admitted("blanks around Content-Length", head(f"Content-Length:   {len(BODY)}  ") + BODY)
 admitted("TAB before Content-Length", head(f"Content-Length:\t{len(BODY)}") + BODY)
-admitted("TAB after Content-Length", head(f"Content-Length: {len(BODY)}\t") + BODY)
+refused("TAB after Content-Length", head(f"Content-Length: {len(BODY)}\t") + BODY)
 admitted("zeros before Content-Length", head(f"Content-Length: 000{len(BODY)}") + BODY)
-admitted("TABs around the key", post(f"Authorization:\tBearer {KEY}\t", key=""))
+admitted("TAB before the key", post(f"Authorization:\tBearer {KEY}", key=""))
+refused("TAB after the key", post(f"Authorization: Bearer {KEY}\t", key=""), reason="unknown_key",
+        status=401)
+admitted("method in lower case", get(CHAT, method="get", key=KEY), reads=[Read("get", body=b"")])
+refused("method in lower case, with a body", post(first=f"post {CHAT} HTTP/1.1"))
 admitted("names in capitals", head(f"CONTENT-LENGTH: {len(BODY)}") + BODY)
 admitted("method of 24", get(CHAT, method="A" * 24, key=KEY), reads=[Read("A" * 24, body=b"")])
 admitted("method with an odd token", get(CHAT, method="M-SEARCH", key=KEY),
@@ -206,11 +209,13 @@ refused("chunked in HTTP/1.0", chunked(first=f"POST {CHAT} HTTP/1.0") + chunks(b
 admitted("Chunked", head("Transfer-Encoding: ChunkeD") + chunks())
 admitted("chunked, with blanks", head("Transfer-Encoding:  chunked  ") + chunks())
 admitted("chunked, after a TAB", head("Transfer-Encoding:\tchunked") + chunks())
-admitted("chunked, before a TAB", head("Transfer-Encoding: chunked\t") + chunks())
+refused("chunked, before a TAB", head("Transfer-Encoding: chunked\t") + chunks())
 admitted("neither length nor chunked: no body", head(), reads=[Read(body=b"")])
 admitted("Content-Length 0", post(body=b""), reads=[Read(body=b"")])
-admitted("GET with a body", get(CHAT, key=KEY, length=2) + b"{}",
-         reads=[Read("GET", CHAT, KEY, b"{}")])
+for method in ("GET", "HEAD", "OPTIONS", "TRACE", "FOO"):  # cpp-httplib takes it for a request
+    refused(f"{method} with a body", get(CHAT, method=method, key=KEY, length=2) + b"{}")
+    refused(f"{method}, chunked", get(CHAT, "Transfer-Encoding: chunked", method=method, key=KEY) +
+            chunks(b"{}"))
 admitted("DELETE with a chunked body", get(CHAT, "Transfer-Encoding: chunked", method="DELETE",
                                            key=KEY) + chunks(b"{}"),
          reads=[Read("DELETE", CHAT, KEY, b"{}")])
@@ -258,7 +263,7 @@ refused("h2c preface", PREFACE + bytes(9), reason="protocol", status=403)
 admitted("Upgrade: h2c", post(*H2C))
 admitted("Upgrade: h2c, no body", get(CHAT, *H2C, key=KEY), reads=[Read("GET", body=b"")])
 closed("Upgrade: h2c, and a request behind", get(CHAT, *H2C, key=KEY) + SMUGGLED,
-       verdict="drop_pipelined", reads=[Read("GET", body=b"")])
+       verdict="drop_pipelined", reads=())
 HELLO = bytes.fromhex("16030100a5010000a10303") + bytes(154)
 raw("TLS hello", HELLO, verdict="pass_tls")
 raw("TLS hello, then a request", HELLO, SMUGGLED, verdict="pass_tls")
@@ -266,9 +271,9 @@ raw("TLS, a line's end, then a request", b"\x16\x03\r\n\r\n", SMUGGLED, verdict=
 for what, byte in (("NUL", b"\0"), ("blank", b" "), ("TAB", b"\t"), ("VT", b"\x0b"),
                    ("{", b"{"), ("quote", b'"'), ("ff", b"\xff"), ("NBSP", b"\xa0"),
                    ("BOM", b"\xef\xbb\xbf"), ("DEL", b"\x7f")):
-    raw(f"first byte {what}", byte + SMUGGLED, verdict="pass_malformed")
-    raw(f"first byte {what} on a line", byte + b"\r\n\r\n", SMUGGLED, verdict="pass_malformed")
-raw("CR LF, then a blank", b"\r\n " + SMUGGLED, verdict="pass_malformed")
+    refused(f"first byte {what}", byte + SMUGGLED)
+    refused(f"first byte {what} on a line", byte + b"\r\n\r\n", SMUGGLED)
+refused("CR LF, then a blank", b"\r\n " + SMUGGLED)
 
 # -------------------------------------------------------------------- free
 
@@ -279,13 +284,11 @@ free("HEAD /v1/models", get("/v1/models", method="HEAD"), method="HEAD", target=
 free("OPTIONS", get(CHAT, method="OPTIONS"), method="OPTIONS", target=CHAT)
 free("OPTIONS *", get("*", method="OPTIONS"), method="OPTIONS", target="*")
 free("GET /health, HTTP/1.0", get("/health", version="1.0"))
-free("GET /health with a body", get("/health", length=len(SMUGGLED)) + SMUGGLED, body=SMUGGLED)
-free("GET /health with a body, apart", get("/health", length=len(SMUGGLED)), SMUGGLED,
-     body=SMUGGLED)
-free("GET /health, chunked", get("/health", "Transfer-Encoding: chunked") + chunks(SMUGGLED),
-     body=SMUGGLED)
+refused("GET /health with a body", get("/health", length=len(SMUGGLED)) + SMUGGLED)
+refused("GET /health with a body, apart", get("/health", length=len(SMUGGLED)), SMUGGLED)
+refused("GET /health, chunked", get("/health", "Transfer-Encoding: chunked") + chunks(SMUGGLED))
 for first in ("POST /health", "GET /health/../v1/chat", "GET /health/..", "GET /health%2f..",
-              "GET /health//x", "GET //health", "GET /v1/models/", "GET /v1/models/../chat",
+              "GET /health//x", "GET //health", "GET /v1/models/../chat",
               "GET /v1/modelsx", "GET /", "get /health", "GET http://model.test/health",
               "GET /%68ealth", "GET /Health", "GET /./health", "GET /health" + "x" * 120,
               "GET /v1/chat/health", "PUT /v1/models", "GET /health\\..\\v1 x"):
@@ -294,12 +297,11 @@ for first in ("POST /health", "GET /health/../v1/chat", "GET /health/..", "GET /
 case("free, then one that is judged", get("/health"), ANSWER, post(),
      reads=(Read("GET", "/health", "", b"", free=True), Read()))
 closed("free, and a request behind", get("/health") + SMUGGLED, verdict="drop_pipelined",
-       reads=[Read("GET", "/health", "", b"", free=True)])
+       reads=())
 closed("OPTIONS, and a request behind", get(CHAT, method="OPTIONS") + SMUGGLED,
-       verdict="drop_pipelined", reads=[Read("OPTIONS", CHAT, "", b"", free=True)])
-case("free with a body, then a refused one", get("/health", length=3) + b"abc", ANSWER, SMUGGLED
-     .replace(OTHER.encode(), b"sk-nobody"), reads=(Read("GET", "/health", "", b"abc", free=True),),
-     counts={"unknown_key": 1}, status=401)
+       verdict="drop_pipelined", reads=())
+case("free, then a refused one", get("/health"), ANSWER, SMUGGLED.replace(OTHER.encode(), b"sk-nobody"),
+     reads=(Read("GET", "/health", "", b"", free=True),), counts={"unknown_key": 1}, status=401)
 
 # --------------------------------------------------------------- the stream
 
@@ -337,24 +339,25 @@ admitted("kept alive", post(), ANSWER, post(), ANSWER, post(), ANSWER, NEXT,
 admitted("kept alive, keys by turns", post(), ANSWER, post(key=OTHER), ANSWER, post(),
          reads=[Read(), Read(key=OTHER), Read()])
 admitted("kept alive, CR LF between", post() + b"\r\n", ANSWER, b"\r\n" + post(),
-         reads=[Read(), Read()])
+         reads=[Read(), Read()], only=("httptools", "nginx", "node"))  # h11 says 400 and closes
 admitted("kept alive, heads in parts", *cut(post(), 40, 90), ANSWER, *cut(post(), 40, 90),
          reads=[Read(), Read()])
 admitted("no length, then a request", head(), ANSWER, NEXT, reads=[Read(body=b""), READ_NEXT])
 refused("kept alive, then refused", post(), ANSWER, post("X-A : 1"), reads=[Read()])
-closed("pipelined", post() + SMUGGLED, verdict="drop_pipelined")
+# In one segment with what is behind it, the request itself does not pass either.
+closed("pipelined", post() + SMUGGLED, reads=(), verdict="drop_pipelined")
 closed("pipelined behind no body", head() + SMUGGLED, verdict="drop_pipelined",
-       reads=[Read(body=b"")])
+       reads=())
 closed("pipelined behind GET", get(CHAT, key=KEY) + SMUGGLED, verdict="drop_pipelined",
-       reads=[Read("GET", body=b"")])
+       reads=())
 closed("pipelined behind Connection: close", post("Connection: close") + SMUGGLED,
-       verdict="drop_pipelined")
+       reads=(), verdict="drop_pipelined")
 closed("pipelined behind HTTP/1.0", post(first=f"POST {CHAT} HTTP/1.0") + SMUGGLED,
-       verdict="drop_pipelined")
-closed("pipelined, CR LF between", post() + b"\r\n" + SMUGGLED, verdict="drop_pipelined")
-closed("pipelined rubbish", post() + b"\0\0\0", verdict="drop_pipelined")
+       reads=(), verdict="drop_pipelined")
+closed("pipelined, CR LF between", post() + b"\r\n" + SMUGGLED, reads=(), verdict="drop_pipelined")
+closed("pipelined rubbish", post() + b"\0\0\0", reads=(), verdict="drop_pipelined")
 closed("Content-Length too short by one", head(length=len(BODY) - 1) + BODY,
-       verdict="drop_pipelined", reads=[Read(body=BODY[:-1])])
+       verdict="drop_pipelined", reads=())
 admitted("HTTP/1.0", post(first=f"POST {CHAT} HTTP/1.0"))
 admitted("HTTP/1.0, kept alive", post("Connection: keep-alive", first=f"POST {CHAT} HTTP/1.0"))
 admitted("Expect: 100-continue", *cut(post("Expect: 100-continue"), -len(BODY)))
@@ -396,7 +399,7 @@ closed("pipelined behind trailers", chunked(body=chunks(trailers=b"X-A: 1\r\n") 
 for what, size in (("0x", b"0x5"), ("+", b"+5"), ("-", b"-5"), ("blank before", b" 5"),
                    ("nothing", b""), ("_", b"5_0"), ("g", b"g"), ("13 digits", b"0000000000005"),
                    ("17 digits", b"10000000000000005"), ("16 digits", b"ffffffffffffffff"),
-                   ("TAB", b"5\t"), ("NUL", b"5\0"), ("CR in extension", b"5;a\rb"),
+                   ("NUL", b"5\0"), ("CR in extension", b"5;a\rb"),
                    ("NUL in extension", b"5;a\0b"), ("LF in extension", b"5;a\nb"),
                    ("LF instead of CR LF", b"5\n" + b"hello"[:0]), ("CR alone", b"5\r")):
     end = b"" if what == "LF instead of CR LF" else b"" if what == "CR alone" else b"\r\n"
@@ -417,6 +420,7 @@ closed("trailer with a bare CR", chunked(), b"5\r\nhello\r\n0\r\nX-A: 1\rX\r\n\r
 closed("broken in the segment of the head", chunked(body=b"zz\r\nhello\r\n0\r\n\r\n" + SMUGGLED),
        verdict="drop_bad_chunk", reads=[Read(body=None)])
 admitted("blank after chunk size", chunked(), b"5 \r\nhello\r\n0\r\n\r\n", reads=[Read(body=b"hello")])
+admitted("TAB after chunk size", chunked(), b"5\t\r\nhello\r\n0\r\n\r\n", reads=[Read(body=b"hello")])
 admitted("blank before an extension", chunked(), b"5 ;a=b\r\nhello\r\n0\r\n\r\n",
          reads=[Read(body=b"hello")])
 

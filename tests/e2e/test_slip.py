@@ -83,7 +83,7 @@ def converse(origin, case, sock):
 def converse_all(bench, case, where):
     """With every server at once: stack -> (exchange, seen)."""
     done = {stack: bench.pool.submit(converse, origin, case, bench.lab.socket(where=where))
-            for stack, origin in bench.origins.items()}
+            for stack, origin in bench.origins.items() if stack in (case.only or STACKS)}
     return {stack: future.result() for stack, future in done.items()}
 
 
@@ -112,13 +112,13 @@ def test_server_sees_only_what_was_judged(bench, case):
     went = verdicts(bench.lab) - before
     slips = {stack: slipped(seen, case.reads) for stack, (_, seen) in done.items()}
     assert not any(slips.values()), slips
-    judged = sum(not r.free for r in case.reads) * len(STACKS)
+    judged = sum(not r.free for r in case.reads) * len(done)
     assert sum(went[v] for v in JUDGED) == judged, went
-    assert went["pass_free"] == len(case.reads) * len(STACKS) - judged, went
+    assert went["pass_free"] == len(case.reads) * len(done) - judged, went
     for verdict, times in case.counts.items():
         # A peer whose connection was closed may send again what fell, and be counted again.
-        assert (went[verdict] >= times * len(STACKS) if case.closed
-                else went[verdict] == times * len(STACKS)), went
+        assert (went[verdict] >= times * len(done) if case.closed
+                else went[verdict] == times * len(done)), went
     for stack, (exchange, _) in done.items():
         if case.status:
             assert b"HTTP/1.1 %d " % case.status in exchange.received, stack
@@ -129,16 +129,14 @@ def test_server_sees_only_what_was_judged(bench, case):
 
 def test_every_answer_that_was_served_was_metered(bench):
     """All that the cases before this one had answered, by the name in the answer."""
-    served = {r.id for origin in bench.origins.values()
-              for peer in origin.peers(CLIENT4) for r in origin.seen(peer) if r.id}
-    free = {r.id for origin in bench.origins.values() for peer in origin.peers(CLIENT4)
-            for r in origin.seen(peer) if is_free(r)}
-
-    def metered():
-        ids = {e.get("response_id") for e in events_of(bench.lab)}
-        return ids if served - free <= ids else None
-    assert served - free
-    wait_for(metered, "an event for every answer")
+    through = [r for origin in bench.origins.values()
+               for peer, requests in origin.connections().items()
+               if peer.startswith(f"{CLIENT4}:") for r in requests if r.id]
+    judged = {r.id: r for r in through if not is_free(r)}
+    assert judged
+    wait_for(lambda: not bench.lab.ctl("status")["ring"]["used"], "the ring to be read")
+    metered = {e.get("response_id") for e in events_of(bench.lab)}
+    assert not set(judged) - metered, [judged[i] for i in set(judged) - metered][:3]
 
 
 def is_free(request):
@@ -174,7 +172,9 @@ def test_refused_head_may_be_cut_anywhere(bench):
                                   bench.lab.socket())
         assert seen == [] and b"HTTP/1.1 400 " in exchange.received, at
     went = verdicts(bench.lab) - before
-    assert went["malformed"] == head_len - 1 and not went["admit_request"]
+    # node says 400 to a part that ends in "X-A ", before the rest is there: nobody's answer.
+    assert went["malformed"] + went["tap_unjudged"] == head_len - 1
+    assert not went["admit_request"]
 
 
 # ------------------------------------------- with settings of their own
@@ -222,11 +222,10 @@ def test_other_protocols_are_no_way_round(permissive, parts):
 
 
 def test_head_that_never_ends_is_closed(permissive):
-    """After head_timeout, both ends; its reader is free again."""
+    """With its first segment after head_timeout_ms, both ends."""
     lab, origin = permissive.lab, permissive.origins["h11"]
-    sock = lab.connect(port=origin.port)
-    exchange, mark = Exchange(sock), origin.mark()
+    exchange, mark = Exchange(lab.connect(port=origin.port)), origin.mark()
     exchange.send([b"POST /v1/chat/completions HTTP/1.1\r\nHost: model"])
-    wait_for(lambda: exchange.take() or exchange.ended, "the connection to be closed", 10)
+    wait_for(lambda: not exchange.send([b"x"]), "the connection to be closed", every=0.1)
     assert exchange.ended == "reset" and origin.seen(exchange.peer, mark) == []
     assert lab.ctl("status")["verdicts"]["head_expired"] == 1

@@ -74,10 +74,13 @@ class Origin:
 
     def seen(self, peer, mark=0):
         """Requests of one connection ("ip:port"), in order."""
-        requests, numbered = [], {}
+        return self.connections(mark).get(peer, [])
+
+    def connections(self, mark=0):
+        """Requests by connection."""
+        found, numbered = {}, {}
         for line in self.lines(mark):
-            if line["peer"].removeprefix("::ffff:") != peer:
-                continue
+            requests = found.setdefault(line["peer"].removeprefix("::ffff:"), [])
             if line["event"] == "body":
                 numbered[line["n"]].body, numbered[line["n"]].id = line["text"], line["id"]
             elif line["event"] == "head":
@@ -88,12 +91,7 @@ class Origin:
                                      line["text"], line["id"]))
             elif line["status"] == 499:  # parsed; its body did not come, or its client went
                 requests.append(Seen(line["method"], line["target"], line["headers"]))
-        return requests
-
-    def peers(self, address):
-        """Connections from an address that this server parsed something on."""
-        found = {line["peer"].removeprefix("::ffff:") for line in self.lines()}
-        return [p for p in found if p.startswith(f"{address}:")]
+        return found
 
     def unread(self, peer):
         """Bytes that came on this connection and that the server did not read yet."""
