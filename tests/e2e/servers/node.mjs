@@ -29,7 +29,8 @@ function usageOf(body) {
   try {
     const asked = JSON.parse(body);
     const prompt = asked.messages.map((m) => m.content).join(" ").trim().split(/\s+/).length;
-    return [asked, prompt, asked.max_tokens ?? 16];
+    const tokens = asked.max_tokens > 0 ? Number(asked.max_tokens) : 16;
+    return [asked, prompt, Math.min(Math.trunc(tokens), 100_000)];
   } catch {
     return [{}, 0, 0];
   }
