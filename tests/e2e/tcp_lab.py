@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 
 import pytest
+from checks import events_of, total_input
 from weirlab import Lab, LabError, policy, wait_for
 from weirlab.lab import PORT, SERVER4, SERVER6
 from weirlab.raw_http import Response, chat_body, head
@@ -162,6 +163,18 @@ def ask(key=ACME, tokens=2, extra=(), **how):
 
 def post(body, key=ACME):
     return head("POST", CHAT, key, len(body)) + body
+
+
+def metered(lab, n, since):
+    """The events of n answers more than since, by what the server says."""
+    events = wait_for(lambda: (e := events_of(lab))[since + n - 1:] and e, "events")[since:]
+    assert len(events) == n
+    by_id = {r["id"]: r for r in lab.served()}
+    for event in events:
+        record = by_id[event["response_id"]]
+        assert event["usage_source"] == "reported"
+        assert (total_input(event), event["output_tokens"]) == (record["prompt"],
+                                                                record["completion"])
 
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -32,7 +32,10 @@ class Aged:
         lab.guard()
         self.counted = Counted(lab)
         self.half_open = self._half_open()
-        self.late = self._half_open()
+        self.late, self.direct = self._half_open(), self._half_open()
+        lab.in_server("sysctl", "-qw", "net.ipv4.tcp_syncookies=2")  # for each SYN, no memory
+        self.cookie = self._half_open()
+        lab.in_server("sysctl", "-qw", "net.ipv4.tcp_syncookies=1")
         self.silent, self.probing = self._refused(), self._refused()
         self.began = time.monotonic()
         self.kernel_refused = self._keepalive(PORT)
@@ -269,14 +272,14 @@ def test_kernel_client_with_mptcp_is_judged(tcp):
 
 def test_half_open_connection_gives_its_place_back(aged):
     lab = aged.lab
-    aged.until(HALF_OPEN_S, lambda: aged.counted["half_open_expired"] == 2, "half-open ones")
+    aged.until(HALF_OPEN_S, lambda: aged.counted["half_open_expired"] == 4, "half-open ones")
     assert lab.live("acme")["connections"] == 1  # the kernel client's
 
 
 def test_handshake_that_is_completed_late_is_judged_nevertheless(aged):
     """The SYN-ACK was lost so often that the place was given back."""
     lab = aged.lab
-    aged.until(HALF_OPEN_S, lambda: aged.counted["half_open_expired"] == 2, "half-open ones")
+    aged.until(HALF_OPEN_S, lambda: aged.counted["half_open_expired"] == 4, "half-open ones")
     counted, conn = Counted(lab), aged.late
     assert lab.server_states(conn) == ["SYN-RECV"]
     conn.ack()
@@ -288,6 +291,21 @@ def test_handshake_that_is_completed_late_is_judged_nevertheless(aged):
     refusal(conn)
     conn.close()
     counted.expect(credit=1)
+
+
+@pytest.mark.parametrize("kept", (True, False), ids=("queued", "SYN cookie"))
+def test_late_handshake_completed_by_a_request(aged, kept):
+    """No ACK by itself comes before it, so the server has no connection yet when it is read."""
+    lab, conn = aged.lab, aged.direct if kept else aged.cookie
+    aged.until(HALF_OPEN_S, lambda: aged.counted["half_open_expired"] == 4, "half-open ones")
+    assert lab.server_states(conn) == (["SYN-RECV"] if kept else [])
+    counted = Counted(lab)
+    conn.sendall(ask(BROKE))
+    refusal(conn)
+    conn.close()
+    counted.expect(credit=1)
+    assert not lab.served(BROKE)
+    lab.server_forgot(conn)
 
 
 def test_keepalive_of_the_clients_kernel_is_answered(aged):
