@@ -255,13 +255,12 @@ def test_old_syn_in_time_wait_holds_nothing(tcp):
     assert whole(conn)["usage"] and conn.recv(1) == b""
     conn.close()
     wait_for(lambda: tcp.server_states(conn) == ["TIME-WAIT"], "TIME_WAIT")
-    again = tcp.wire.raw(sport=conn.sport, isn=conn.snd_una - 100_000, timestamps=False)
-    again.syn()
-    stale = again.next("an ACK of the old connection")
+    old = tcp.wire.raw(sport=conn.sport, isn=conn.snd_una - 100_000, timestamps=False)
+    old.syn()
+    stale = old.next("an ACK of the old connection")
     assert stale.ack == conn.snd_nxt and not stale.flags & 7
-    again.put(flags=RST, seq=stale.ack)
-    again.snd_una = again.snd_nxt = (conn.snd_nxt + 100_000) % WRAP
-    again.handshake()
+    old.put(flags=RST, seq=stale.ack)
+    again = tcp.wire.connect(sport=conn.sport, isn=conn.snd_nxt + 100_000)
     assert tcp.live("acme")["connections"] == 1
     assert answered(again)["usage"]
     again.close()

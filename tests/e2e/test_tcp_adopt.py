@@ -3,11 +3,11 @@
 judged from their next request on, counted, released, and none of them harmed."""
 import pytest
 from checks import events_of
-from tcp_lab import (ACME, ANSWER, BOTH_FAMILIES, BROKE, BY_HAND, Counted, answered, ask,
-                     kernel_connect, post, refusal, settled, take, unguarded, was_reset, whole)
+from tcp_lab import (ACME, ANSWER, BOTH_FAMILIES, BROKE, Counted, answered, ask, kernel_connect,
+                     post, refusal, settled, take, unguarded, whole)
 from weirlab import wait_for
-from weirlab.raw_http import Response, send, chat_body
-from weirlab.rawtcp import ACK, FIN, listen
+from weirlab.raw_http import Response
+from weirlab.rawtcp import ACK, FIN
 
 __all__ = ["unguarded"]  # fixture
 

@@ -3,7 +3,6 @@
 client always reads its answer, the server always ends up without the connection,
 and nothing is held afterwards."""
 import socket
-import struct
 
 import pytest
 from tcp_lab import (ACME, ANSWER, BOTH_FAMILIES, BROKE, Counted, answered, ask,
