@@ -155,6 +155,16 @@ def settled(lab):
     assert held == (0, 0, 0), f"connections, in flight, flows: {held}"
 
 
+def closed(lab, conn):
+    """After Weir closed both ends: nothing is held but the entry that answers for the connection,
+    and the port can be used again."""
+    wait_for(lambda: lab.held()[:2] == (0, 0), "gauges", 3)
+    again = lab.wire.connect(conn.family, sport=conn.sport, isn=conn.snd_nxt + 100_000)
+    assert answered(again)["usage"]
+    again.close()
+    settled(lab)
+
+
 def ask(key=ACME, tokens=2, extra=(), **how):
     """A request, whole."""
     body = json.dumps(chat_body(tokens, **how)).encode()

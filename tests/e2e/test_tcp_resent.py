@@ -5,8 +5,8 @@ that shows one request and then puts another in its place is cut off (forms.md,
 stream rule 5)."""
 import pytest
 from checks import events_of
-from tcp_lab import (ANSWER, CHAT, OTHER, Counted, ask, metered, post, settled, shared, take, tcp,
-                     was_reset, whole)
+from tcp_lab import (ANSWER, CHAT, OTHER, Counted, ask, closed, metered, post, settled, shared,
+                     take, tcp, was_reset, whole)
 from weirlab.raw_http import head
 from weirlab.rawtcp import SACK, WRAP
 
@@ -93,7 +93,7 @@ def test_other_request_in_its_place_never_reaches_the_server(tcp, how, other):
         tcp.server_forgot(conn)
     verdict = "drop_pipelined" if other == "longer by a request" else "drop_changed"
     counted.expect(admit_request=1, **{verdict: 1})
-    settled(tcp)
+    closed(tcp, conn)
 
 
 # -------------------------------------------------------------- heads in parts
@@ -145,7 +145,7 @@ def test_part_of_a_head_resent_with_other_bytes_is_cut_off(tcp, complete):
         conn.put(other[:cut], seq=at)
         cut_off(tcp, conn, server)
     counted.expect(pass_head_part=1, drop_changed=1, admit_request=int(complete))
-    settled(tcp)
+    closed(tcp, conn)
 
 
 def test_acknowledged_part_of_a_head_may_come_again_as_anything(tcp):
@@ -227,7 +227,7 @@ def test_chunks_resent_with_other_framing_are_cut_off(tcp):
         conn.put(other, seq=at)
         cut_off(tcp, conn, server, CHUNKED_HEAD)
     counted.expect(admit_request=1, drop_changed=1)
-    settled(tcp)
+    closed(tcp, conn)
 
 
 def test_head_that_was_refused_is_never_let_in_afterwards(tcp):
