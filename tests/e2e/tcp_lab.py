@@ -156,11 +156,15 @@ def settled(lab):
 
 
 def closed(lab, conn):
-    """After Weir closed both ends: nothing is held but the entry that answers for the connection,
-    and the port can be used again."""
+    """After Weir closed both ends of a connection served by hand: nothing is held but the entry
+    that answers for it, and the client's port can be used again."""
     wait_for(lambda: lab.held()[:2] == (0, 0), "gauges", 3)
-    again = lab.wire.connect(conn.family, sport=conn.sport, isn=conn.snd_nxt + 100_000)
-    assert answered(again)["usage"]
+    again, server = lab.connect_by_hand(conn.family, sport=conn.sport, isn=conn.snd_nxt + 100_000)
+    with server:
+        again.send(post(b"{}"))
+        take(server, len(post(b"{}")))
+        server.sendall(ANSWER)
+        whole(again)
     again.close()
     settled(lab)
 
