@@ -131,7 +131,7 @@ static UNUSED void diff_check_frame(const struct m_conn *c, const struct m_packe
 				    bool from_client, const uint8_t *sent, size_t n,
 				    struct verdict *v, const struct expect *e)
 {
-	bool to_client = from_client; /* what is sent back */
+	bool to_client = from_client || e->closes; /* what is sent back */
 	const char *wrong;
 	struct segment s;
 
@@ -179,7 +179,7 @@ static UNUSED void diff_check_wire(const struct m_conn *c, const struct m_packet
 	struct segment s;
 	bool any;
 
-	if (e->code != OUT_REDIRECT)
+	if (e->code != OUT_REDIRECT && !e->wire)
 		return;
 	any = on_the_wire(&s);
 	if (any != e->wire)

@@ -277,6 +277,12 @@ static UNUSED void put_request_line(struct text *t, const char *eol)
 		target = PICK(odd_targets);
 	if (odd && chance(40))
 		version = PICK(odd_versions);
+	if (!target) {
+		/* Free, were it not for its end. */
+		put(t, "GET /health%0*u%s HTTP/1.1%s", 100 + (int)rnd(30), 0,
+		    chance(50) ? "/../../v1/chat" : "", eol);
+		return;
+	}
 	if (odd && chance(5))
 		put(t, "%s%s", target, eol);
 	else

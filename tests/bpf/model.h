@@ -29,7 +29,8 @@ enum {
 	M_TENANTS = 16,
 	M_KEYS = 24,
 	M_SOURCES = 8,
-	M_CHUNK_STARTS = 512,
+	M_KEPT = 8,
+	M_BLANK_BEHIND = 4,
 	M_RECORDS = 8,
 	M_UNCOUNTED = WEIR_REASON_MAX,
 };
@@ -110,6 +111,7 @@ enum m_body { M_NO_BODY, M_LENGTH, M_CHUNKED };
 struct m_head {
 	enum { HEAD_MORE, HEAD_WHOLE, HEAD_WRONG, HEAD_PREFACE } state;
 	uint32_t reason; /* of HEAD_WRONG */
+	uint32_t later;	 /* why it will be refused when it is whole, or 0 */
 	size_t len;	 /* with its empty line; of HEAD_WRONG: up to the mistake */
 	char method[32];
 	char target[256]; /* cut */
@@ -144,9 +146,10 @@ struct m_chunk {
 	uint64_t left;
 };
 
-struct m_start {
-	int64_t at;
-	struct m_chunk chunk;
+/* A segment that was read as part of a head or of chunk framing. */
+struct m_kept {
+	int64_t a, b;
+	uint8_t bytes[FRAME_MAX];
 };
 
 /* The request at hand: its head, and how its body goes. */
@@ -158,11 +161,8 @@ struct m_request {
 	bool parts; /* its head came in more than one segment */
 	enum m_body body;
 	uint8_t head[M_HEAD_MAX + 4096];
-	uint8_t chunks[65536]; /* the chunked body's bytes, from body_at */
-	int64_t have;	       /* chunks are followed to here */
+	int64_t have; /* chunks are followed to here */
 	struct m_chunk chunk;
-	struct m_start starts[M_CHUNK_STARTS];
-	int n_starts;
 };
 
 enum m_answer { A_IDLE, A_HEAD, A_LENGTH, A_CHUNKS, A_CLOSE, A_STRAY };
@@ -184,6 +184,9 @@ struct m_conn {
 	int64_t next; /* where the next head begins, its skipped CR and LF behind */
 	uint8_t part[M_HEAD_MAX + 4096];
 	int64_t part_len; /* of the head at `next` */
+	struct m_kept kept[M_KEPT];
+	uint32_t n_kept;
+	int64_t data_at; /* of the chunk at hand */
 	/* the request in flight */
 	uint32_t slot_state, slot_tenant, slot_wallet, slot_flags, ordinal;
 	int64_t slot_reserved;
@@ -191,6 +194,7 @@ struct m_conn {
 	uint32_t sent; /* next sequence number that was not seen */
 	bool tapped;
 	enum m_answer answer;
+	bool upgraded;
 	uint8_t ahead[8192];
 	size_t ahead_len;
 	struct m_chunk achunk;
@@ -217,6 +221,11 @@ static struct model {
 	uint32_t n_sources;
 	uint32_t default_tenant;
 	bool refuse_unknown, enforce;
+	struct m_path {
+		const char *text;
+		bool prefix, any_method;
+	} free_paths[8];
+	uint32_t n_free_paths;
 	uint8_t trusted[16];
 	uint64_t denials[M_TENANTS][WEIR_REASON_MAX];
 	/* The programs let the packet pass as part of a head. A head that is wrong and
@@ -226,6 +235,11 @@ static struct model {
 	 * that at once, or leave it to the socket's close. */
 	bool wrote_end;
 } model;
+
+static UNUSED bool has_feature(uint32_t feature)
+{
+	return model.features & feature;
+}
 
 static UNUSED void m_count(struct expect *e, uint32_t reason)
 {

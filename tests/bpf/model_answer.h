@@ -51,6 +51,7 @@ static UNUSED bool m_answer_byte(struct m_conn *c, uint8_t byte, struct expect *
 			c->answer = A_CLOSE;
 		} else if (status == 101) {
 			c->answer = A_CLOSE;
+			c->upgraded = has_feature(F_PROTOCOL);
 		} else if (status < 200) {
 			c->answer = A_HEAD;
 		} else {
@@ -70,35 +71,57 @@ static UNUSED bool m_answer_byte(struct m_conn *c, uint8_t byte, struct expect *
 	}
 }
 
-/* An answer on a connection where nothing is asked. */
-static UNUSED void m_unjudged(struct m_conn *c, const struct m_packet *p, const uint8_t *b,
+/* Bytes of the server on a connection where nothing is asked. false: they pass. */
+static UNUSED bool m_unjudged(struct m_conn *c, const struct m_packet *p, const uint8_t *b,
 			      size_t n, struct expect *e)
 {
+	bool answer = !memcmp(b, "HTTP/1.", n < 7 ? n : 7);
 	int status = 0;
-	bool head = n >= 12 && !memcmp(b, "HTTP/1.", 7) && b[8] == ' ';
 	struct m_record *r;
 
-	if (!(model.features & F_UNJUDGED)) {
-		m_pass(e, WEIR_TAP_UNJUDGED);
-		return;
-	}
-	if (head)
+	if (n >= 12 && answer)
 		status = (b[9] - '0') * 100 + (b[10] - '0') * 10 + b[11] - '0';
-	if (c->answer == A_STRAY || status >= 400 || (status >= 100 && status < 200)) {
-		if (status >= 400)
-			c->answer = A_STRAY;
-		m_pass(e, WEIR_TAP_UNJUDGED);
-		return;
+	m_count(e, WEIR_TAP_UNJUDGED);
+	if (!has_feature(F_UNJUDGED) || c->answer == A_STRAY || c->raw || !answer ||
+	    (status >= 100 && status < 200))
+		return false;
+	if (status >= 400 || m_lenient(c->tenant)) {
+		c->answer = A_STRAY;
+		return false;
 	}
 	c->ordinal++;
 	for (int end = 0; end < 2; end++) {
+		if (end) {
+			m_count(e, WEIR_TAP_SHIPPED);
+			r = m_record(e, WEIR_REC_DATA);
+			r->ordinal = c->ordinal;
+			r->data = b;
+			r->len = n;
+		}
 		r = m_record(e, end ? WEIR_REC_END : WEIR_REC_REQUEST);
 		r->tenant = c->tenant;
 		r->wallet = model.tenants[c->tenant].t.wallet;
 		r->ordinal = c->ordinal;
 		r->flags = WEIR_SLOT_UNJUDGED;
 	}
-	m_close_both(c, p, WEIR_DROP_UNJUDGED, p->ack, e);
+	m_close_from_server(c, p, WEIR_DROP_UNJUDGED, e);
+	return true;
+}
+
+/* The server has switched to another protocol. true: that closes both ends. */
+static UNUSED bool m_upgrade(struct m_conn *c, const struct m_packet *p, struct expect *e)
+{
+	c->upgraded = false;
+	if (m_lenient(c->slot_tenant) ||
+	    (model.tenants[c->slot_tenant].t.flags & WEIR_TENANT_PASS_PROTOCOLS)) {
+		m_count(e, WEIR_PASS_OTHER_PROTOCOL);
+		c->raw = WEIR_PASS_OTHER_PROTOCOL;
+		c->raw_at = -1;
+		return false;
+	}
+	m_request_end(c, WEIR_END_CLOSE, e);
+	m_close_from_server(c, p, WEIR_DROP_UPGRADE, e);
+	return true;
 }
 
 /* The server accepts a SYN: the connection is new, whatever it was before. */
@@ -172,10 +195,12 @@ static UNUSED void m_server(struct m_conn *c, const struct m_packet *p, struct e
 		n = p->len - skip;
 		c->sent = p->seq + p->len;
 		if (c->slot_state == WEIR_SLOT_IDLE) {
-			m_unjudged(c, p, p->bytes + skip, n, e);
-			return;
+			if (m_unjudged(c, p, p->bytes + skip, n, e))
+				return;
+			skip = p->len;
+			n = 0;
 		}
-		if (c->slot_state == WEIR_SLOT_OPEN) {
+		if (c->slot_state == WEIR_SLOT_OPEN && n) {
 			m_count(e, WEIR_TAP_SHIPPED);
 			r = m_record(e, WEIR_REC_DATA);
 			r->ordinal = c->ordinal;
@@ -184,11 +209,20 @@ static UNUSED void m_server(struct m_conn *c, const struct m_packet *p, struct e
 			r->len = n;
 		}
 		c->abytes += n;
-		for (size_t i = skip; i < p->len; i++)
-			if (m_answer_byte(c, p->bytes[i], e)) {
-				m_request_end(c, WEIR_END_RESPONSE, e);
+		for (size_t i = skip; i < p->len; i++) {
+			if (c->upgraded)
 				break;
-			}
+			if (!m_answer_byte(c, p->bytes[i], e))
+				continue;
+			m_request_end(c, WEIR_END_RESPONSE, e);
+			/* What is behind its end nobody asked for. */
+			if (i + 1 < p->len && has_feature(F_UNJUDGED) &&
+			    m_unjudged(c, p, p->bytes + i + 1, p->len - i - 1, e))
+				return;
+			break;
+		}
+		if (c->upgraded && m_upgrade(c, p, e))
+			return;
 	}
 	if ((p->flags & TCP_FIN) && c->sent == p->seq + p->len)
 		m_request_end(c, WEIR_END_CLOSE, e);

@@ -20,11 +20,19 @@ struct m_seen {
 	char keys[3][300];
 };
 
+/* The line cannot be read on from: refused with these bytes. */
 static UNUSED bool m_wrong(struct m_head *h, uint32_t reason)
 {
 	h->state = HEAD_WRONG;
 	h->reason = reason;
 	return false;
+}
+
+/* A form that is refused once the head is whole. */
+static UNUSED bool m_later(struct m_head *h, uint32_t reason)
+{
+	h->later = reason;
+	return true;
 }
 
 static UNUSED bool m_request_line(struct m_head *h, const char *s, size_t n)
@@ -34,17 +42,16 @@ static UNUSED bool m_request_line(struct m_head *h, const char *s, size_t n)
 	while (m < n && m_token(s[m]))
 		m++;
 	if (!m || m > 24 || m == n || s[m] != ' ')
-		return m_wrong(h, WEIR_DENY_MALFORMED);
+		return m_later(h, WEIR_DENY_MALFORMED);
 	for (v = n; v > m && s[v - 1] != ' ';)
 		v--;
 	/* v: behind the last blank */
 	if (n == 14 && !memcmp(s, "PRI * HTTP/2.0", 14)) {
-		h->state = HEAD_PREFACE;
-		return false;
+		return m_later(h, WEIR_DENY_PROTOCOL);
 	}
 	if (v <= m + 2 || n - v != 8 || memcmp(s + v, "HTTP/1.", 7) ||
 	    (s[v + 7] != '0' && s[v + 7] != '1'))
-		return m_wrong(h, WEIR_DENY_MALFORMED);
+		return m_later(h, WEIR_DENY_MALFORMED);
 	memcpy(h->method, s, m);
 	h->http10 = s[v + 7] == '0';
 	h->target_len = v - 1 - (m + 1);
@@ -66,9 +73,12 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 
 	if (s[0] == ' ' || s[0] == '\t')
 		return m_wrong(h, WEIR_DENY_MALFORMED);
-	while (colon < n && s[colon] != ':')
+	while (colon < n && s[colon] != ':') {
+		if (s[colon] == ' ')
+			return m_wrong(h, WEIR_DENY_MALFORMED);
 		colon++;
-	if (!colon || colon == n || s[colon - 1] == ' ' || s[colon - 1] == '\t')
+	}
+	if (!colon || colon == n)
 		return m_wrong(h, WEIR_DENY_MALFORMED);
 	if (colon < sizeof(name))
 		memcpy(name, s, colon);
@@ -81,25 +91,25 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 	n -= at;
 	if (!strcasecmp(name, "content-length")) {
 		if (seen->content_length++ || !n || n > 18)
-			return m_wrong(h, WEIR_DENY_MALFORMED);
+			return m_later(h, WEIR_DENY_MALFORMED);
 		h->body_bytes = 0;
 		for (size_t i = 0; i < n; i++) {
 			if (s[i] < '0' || s[i] > '9')
-				return m_wrong(h, WEIR_DENY_MALFORMED);
+				return m_later(h, WEIR_DENY_MALFORMED);
 			h->body_bytes = h->body_bytes * 10 + (s[i] - '0');
 		}
 		if (h->body_bytes > 1 << 30)
-			return m_wrong(h, WEIR_DENY_MALFORMED);
+			return m_later(h, WEIR_DENY_MALFORMED);
 		h->body = M_LENGTH;
 	} else if (!strcasecmp(name, "transfer-encoding")) {
 		if (seen->transfer_encoding++ || n != 7 || strncasecmp(s, "chunked", 7) ||
 		    h->http10)
-			return m_wrong(h, WEIR_DENY_MALFORMED);
+			return m_later(h, WEIR_DENY_MALFORMED);
 		h->body = M_CHUNKED;
 		h->body_bytes = ~0ULL;
 	} else if (!strcasecmp(name, "authorization")) {
 		if (seen->authorization++)
-			return m_wrong(h, WEIR_DENY_MALFORMED);
+			return m_later(h, WEIR_DENY_MALFORMED);
 		if (n > 7 && !strncasecmp(s, "bearer ", 7)) {
 			at = 7;
 			while (at < n && s[at] == ' ')
@@ -108,15 +118,15 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 		}
 	} else if (!strcasecmp(name, "x-api-key")) {
 		if (seen->x_api_key++)
-			return m_wrong(h, WEIR_DENY_MALFORMED);
+			return m_later(h, WEIR_DENY_MALFORMED);
 		m_copy_text(seen->keys[1], sizeof(seen->keys[1]), s, n);
 	} else if (!strcasecmp(name, "api-key")) {
 		if (seen->api_key++)
-			return m_wrong(h, WEIR_DENY_MALFORMED);
+			return m_later(h, WEIR_DENY_MALFORMED);
 		m_copy_text(seen->keys[2], sizeof(seen->keys[2]), s, n);
 	} else if (!strcasecmp(name, "x-weir-tenant")) {
 		if (seen->tenant++)
-			return m_wrong(h, WEIR_DENY_MALFORMED);
+			return m_later(h, WEIR_DENY_MALFORMED);
 		m_copy_text(h->named, sizeof(h->named), s, n);
 		h->has_name = true;
 	} else if (!strcasecmp(name, "upgrade")) {
@@ -124,7 +134,7 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 			h->upgrade = true;
 	}
 	if (seen->content_length && seen->transfer_encoding)
-		return m_wrong(h, WEIR_DENY_MALFORMED);
+		return m_later(h, WEIR_DENY_MALFORMED);
 	return true;
 }
 
@@ -132,11 +142,14 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 {
 	struct m_seen seen = {};
-	size_t line = 0, lines = 0;
+	size_t line = 0, lines = 0, first = 0;
 	bool colon = false;
 
 	memset(h, 0, sizeof(*h));
-	for (size_t i = 0; i < n; i++) {
+	while (first < n && (p[first] == '\r' || p[first] == '\n'))
+		first++;
+	line = first;
+	for (size_t i = first; i < n; i++) {
 		size_t end = i;
 
 		h->len = i + 1;
@@ -144,7 +157,7 @@ static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 			m_wrong(h, WEIR_DENY_HEAD_TOO_LARGE);
 			return;
 		}
-		if (i && p[i - 1] == '\r' && p[i] != '\n') {
+		if (i > first && p[i - 1] == '\r' && p[i] != '\n') {
 			m_wrong(h, WEIR_DENY_MALFORMED);
 			return;
 		}
@@ -160,7 +173,10 @@ static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 		if (end > line && p[end - 1] == '\r')
 			end--;
 		if (lines && end == line) {
-			h->state = HEAD_WHOLE;
+			h->state = h->later == WEIR_DENY_PROTOCOL ? HEAD_PREFACE
+				   : h->later			  ? HEAD_WRONG
+								  : HEAD_WHOLE;
+			h->reason = h->later;
 			for (int k = 0; k < 3 && !h->has_key; k++)
 				if (seen.keys[k][0]) {
 					h->has_key = true;
@@ -197,13 +213,13 @@ static UNUSED void m_chunk_byte(struct m_chunk *k, uint8_t c)
 		} else if (!k->digits) {
 			k->at = CH_BAD;
 		} else {
-			k->at = c == ';' ? CH_EXT : c == '\r' ? CH_SIZE_LF : CH_BAD;
+			k->at = c && strchr("; \t", c) ? CH_EXT : c == '\r' ? CH_SIZE_LF : CH_BAD;
 		}
 		break;
 	case CH_EXT:
 		if (c == '\r')
 			k->at = CH_SIZE_LF;
-		else if (c < 0x20)
+		else if (c < 0x20 && c != '\t')
 			k->at = CH_BAD;
 		break;
 	case CH_SIZE_LF:
@@ -225,12 +241,12 @@ static UNUSED void m_chunk_byte(struct m_chunk *k, uint8_t c)
 		if (c == '\r')
 			k->at = CH_LAST_LF;
 		else
-			k->at = c < 0x20 ? CH_BAD : CH_TRAILER;
+			k->at = c < 0x20 && c != '\t' ? CH_BAD : CH_TRAILER;
 		break;
 	case CH_TRAILER:
 		if (c == '\r')
 			k->at = CH_TRAILER_LF;
-		else if (c < 0x20)
+		else if (c < 0x20 && c != '\t')
 			k->at = CH_BAD;
 		break;
 	case CH_TRAILER_LF:

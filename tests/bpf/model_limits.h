@@ -45,7 +45,8 @@ static UNUSED uint32_t m_whose(const struct m_conn *c, const struct m_head *h, u
 				*tenant = i;
 				return 0;
 			}
-		return WEIR_DENY_UNKNOWN_KEY;
+		if (model.refuse_unknown)
+			return WEIR_DENY_UNKNOWN_KEY;
 	}
 	return *tenant ? 0 : WEIR_DENY_NO_TENANT;
 }

@@ -95,6 +95,15 @@ static UNUSED void m_close_both(struct m_conn *c, const struct m_packet *p, uint
 		m_request_end(c, WEIR_END_CLOSE, e);
 }
 
+/* The same on a packet of the server's, which becomes the client's RST. */
+static UNUSED void m_close_from_server(struct m_conn *c, const struct m_packet *p, uint32_t reason,
+				       struct expect *e)
+{
+	m_close_both(c, p, reason, p->ack, e);
+	e->wire_from = p->ack;
+	e->code = OUT_PASS;
+}
+
 /* A packet of a refused connection's client. */
 static UNUSED void m_linger(struct m_conn *c, const struct m_packet *p, struct expect *e)
 {

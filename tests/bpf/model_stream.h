@@ -49,20 +49,26 @@ static UNUSED void m_syn(struct m_conn *c, struct expect *e)
 
 static UNUSED bool m_free(const struct m_head *h)
 {
-	static const char *const paths[] = { "/health", "/metrics", "/v1/models", "/version",
-					     "/ping" };
-	size_t n = strcspn(h->target, "? ");
+	bool get = !strcmp(h->method, "GET") || !strcmp(h->method, "HEAD");
+	size_t n = strcspn(h->target, "?");
 
 	if (!strcmp(h->method, "OPTIONS"))
 		return true;
-	if (strcmp(h->method, "GET") && strcmp(h->method, "HEAD"))
+	if (memchr(h->target, ' ', h->target_len))
 		return false;
-	if (n >= 128 || memchr(h->target, '%', n) || memmem(h->target, n, "..", 2) ||
-	    memmem(h->target, n, "//", 2) || memchr(h->target, ' ', h->target_len))
-		return false;
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		if (!strncmp(h->target, paths[i], strlen(paths[i])))
+	for (uint32_t i = 0; i < model.n_free_paths; i++) {
+		const struct m_path *f = &model.free_paths[i];
+		size_t len = strlen(f->text);
+
+		if (!get && !f->any_method)
+			continue;
+		if (strncmp(h->target, f->text, len) || (!f->prefix && n != len))
+			continue;
+		if (!f->prefix ||
+		    (n < 128 && !memchr(h->target, '%', n) && !memmem(h->target, n, "..", 2) &&
+		     !memmem(h->target, n, "//", 2)))
 			return true;
+	}
 	return false;
 }
 
@@ -134,10 +140,10 @@ static UNUSED bool m_judge(struct m_conn *c, const struct m_packet *p, const str
 	r.reason = reason;
 	t = &model.tenants[tenant];
 	wallet = &model.tenants[t->t.wallet];
-	if (!reason)
-		reason = m_move(c, tenant, &r);
 	if (!reason && foreign && !(t->t.flags & WEIR_TENANT_PASS_PROTOCOLS))
 		reason = r.reason = WEIR_DENY_PROTOCOL;
+	if (!reason)
+		reason = m_move(c, tenant, &r);
 	if (!reason) {
 		reserve = m_reservation(t, h->body == M_CHUNKED ? ~0ULL : h->body_bytes);
 		reason = m_admit_request(t, wallet, reserve, &r);
@@ -158,30 +164,52 @@ static UNUSED bool m_judge(struct m_conn *c, const struct m_packet *p, const str
 	return true;
 }
 
-/* Follow a chunked body through n bytes. 0, or the reason to close both ends. */
+/* Should these bytes come again they must be the same. */
+static UNUSED void m_keep(struct m_conn *c, int64_t at, const uint8_t *b, size_t n)
+{
+	struct m_kept *k = &c->kept[c->n_kept++ % M_KEPT];
+
+	k->a = at;
+	k->b = at + n;
+	memcpy(k->bytes, b, n);
+}
+
+/* Have n bytes more than CR LF behind a body? */
+static UNUSED bool m_more_behind(const uint8_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((b[i] != '\r' && b[i] != '\n') || i >= M_BLANK_BEHIND)
+			return true;
+	return false;
+}
+
+/* Follow a chunked body through n bytes, of which the first comes next. 0, or the reason to
+ * close both ends. */
 static UNUSED uint32_t m_follow(struct m_conn *c, const uint8_t *p, size_t n)
 {
 	struct m_request *rq = &c->rq;
+	int64_t from = rq->have;
+	bool framing = false;
 
-	if (rq->n_starts < M_CHUNK_STARTS)
-		rq->starts[rq->n_starts++] = (struct m_start){ rq->have, rq->chunk };
 	for (size_t i = 0; i < n; i++) {
-		if (rq->ended) {
-			if (p[i] != '\r' && p[i] != '\n')
-				return WEIR_DROP_PIPELINED;
-			c->next++;
-			continue;
-		}
-		if (rq->have - rq->body_at < (int64_t)sizeof(rq->chunks))
-			rq->chunks[rq->have - rq->body_at] = p[i];
+		framing |= rq->chunk.at != CH_DATA;
 		rq->have++;
 		m_chunk_byte(&rq->chunk, p[i]);
 		if (rq->chunk.at == CH_BAD)
 			return WEIR_DROP_BAD_CHUNK;
-		if (rq->chunk.at == CH_DONE) {
-			rq->ended = true;
-			rq->end = c->next = rq->have;
-		}
+		if (rq->chunk.at != CH_DONE)
+			continue;
+		if (m_more_behind(p + i + 1, n - i - 1))
+			return WEIR_DROP_PIPELINED;
+		rq->ended = true;
+		rq->have += n - i - 1;
+		rq->end = c->next = rq->have;
+		break;
+	}
+	/* The chunk's last byte is framing: what is behind it is. */
+	if (framing || rq->chunk.at != CH_DATA) {
+		m_keep(c, from, p, n);
+		c->data_at = rq->have;
 	}
 	return 0;
 }
@@ -196,77 +224,77 @@ static UNUSED bool m_is_whole(const uint8_t *p, size_t n)
 	return n > M_HEAD_MAX;
 }
 
-/* Bytes from stream offset at on, n of them, where a head begins or goes on. */
-static UNUSED void m_new_head(struct m_conn *c, const struct m_packet *p, int64_t at,
-			      const uint8_t *b, size_t n, struct expect *e)
+/* A head of a form that is refused, or the h2c preface. */
+static UNUSED void m_wrong_head(struct m_conn *c, const struct m_packet *p, const struct m_head *h,
+				uint32_t due, struct expect *e)
 {
-	struct m_head h;
-	uint32_t due = c->first_seq + at, reason;
-	bool parts = c->part_len, other;
-	size_t before = c->part_len, rest;
+	struct m_refusal r = { .reason = h->reason, .tenant = c->tenant };
+	bool passes = h->state == HEAD_PREFACE &&
+		      (model.tenants[r.tenant].t.flags & WEIR_TENANT_PASS_PROTOCOLS);
 
-	while (!c->part_len && n && (*b == '\r' || *b == '\n')) {
-		b++;
-		n--;
-		at++;
-		c->next++;
+	if (c->slot_state != WEIR_SLOT_IDLE)
+		m_request_end(c, WEIR_END_NEXT, e);
+	if (!passes && !m_lenient(r.tenant)) {
+		m_refuse(c, p, &r, WEIR_API_MAX, due, e);
+		return;
 	}
-	if (!n) {
+	if (!passes)
+		m_note_denial(e, &r);
+	m_pass(e, passes ? WEIR_PASS_OTHER_PROTOCOL : WEIR_ADMIT_SHADOW);
+	c->raw = WEIR_PASS_MALFORMED;
+	c->raw_at = c->next;
+	c->part_len = 0;
+	c->rq.any = false;
+}
+
+/* n bytes from where a head begins or goes on. */
+static UNUSED void m_new_head(struct m_conn *c, const struct m_packet *p, const uint8_t *b,
+			      size_t n, struct expect *e)
+{
+	struct m_request *rq = &c->rq;
+	bool parts = c->part_len;
+	size_t before = c->part_len, blank = 0, room = sizeof(c->part) - before;
+	int64_t from = c->next + before;
+	uint32_t due = c->first_seq + from, reason;
+	struct m_head h;
+
+	while (!parts && blank < n && (b[blank] == '\r' || b[blank] == '\n'))
+		blank++;
+	if (blank == n) {
+		c->next += n;
 		m_pass(e, WEIR_PASS_BODY);
 		return;
 	}
-	if (!parts)
-		due = c->first_seq + at;
-	if (!parts && !m_token(*b)) {
-		c->raw = n > 1 && b[0] == 0x16 && b[1] == 3 ? WEIR_PASS_TLS : WEIR_PASS_MALFORMED;
-		c->raw_at = at;
+	if (!parts && !m_token(b[blank])) {
+		bool tls = b[blank] == 0x16 && (n == blank + 1 || b[blank + 1] == 3);
+
+		c->raw = tls ? WEIR_PASS_TLS : WEIR_PASS_MALFORMED;
+		c->raw_at = c->next;
+		rq->any = false;
 		m_pass(e, c->raw);
 		return;
 	}
-	rest = n < sizeof(c->part) - before ? n : sizeof(c->part) - before;
-	memcpy(c->part + before, b, rest);
-	m_read_head(c->part, before + rest, &h);
-	if (h.state == HEAD_WRONG && model.passed_part && !m_is_whole(c->part, before + rest))
+	memcpy(c->part + before, b, n < room ? n : room);
+	m_read_head(c->part, before + (n < room ? n : room), &h);
+	if (h.state == HEAD_WRONG && model.passed_part && !m_is_whole(c->part, before + n))
 		h.state = HEAD_MORE;
 	if (h.state == HEAD_MORE) {
 		c->part_len = before + n;
+		m_keep(c, from, b, n);
 		m_pass(e, WEIR_PASS_HEAD_PART);
 		return;
 	}
 	if (h.state == HEAD_WRONG || h.state == HEAD_PREFACE) {
-		struct m_refusal r = { .reason = h.reason, .tenant = c->tenant };
-
-		if (c->slot_state != WEIR_SLOT_IDLE)
-			m_request_end(c, WEIR_END_NEXT, e);
-		if (h.state == HEAD_PREFACE) {
-			r.reason = WEIR_DENY_PROTOCOL;
-			r.tenant = m_tenant_of_source(c->client);
-			if (model.tenants[r.tenant].t.flags & WEIR_TENANT_PASS_PROTOCOLS) {
-				c->raw = WEIR_PASS_OTHER_PROTOCOL;
-				c->raw_at = at;
-				m_pass(e, c->raw);
-				return;
-			}
-		}
-		if (m_lenient(r.tenant)) {
-			c->raw = WEIR_PASS_MALFORMED;
-			c->raw_at = at;
-			m_note_denial(e, &r);
-			m_pass(e, WEIR_ADMIT_SHADOW);
-			return;
-		}
-		m_refuse(c, p, &r, c->dialect, due, e);
+		m_wrong_head(c, p, &h, due, e);
 		return;
 	}
-	/* Whole: h.len bytes from c->next on; what is left of this segment is body. */
-	rest = h.len - before;
-	b += rest;
-	n -= rest;
-	other = false;
-	if (h.body != M_CHUNKED)
-		for (size_t i = h.body_bytes; i < n; i++)
-			other |= b[i] != '\r' && b[i] != '\n';
-	if (other) {
+	/* Whole: what is left of this segment is body. */
+	if (parts)
+		m_keep(c, from, b, h.len - before);
+	b += h.len - before;
+	n -= h.len - before;
+	if (h.body != M_CHUNKED && n > h.body_bytes &&
+	    m_more_behind(b + h.body_bytes, n - h.body_bytes)) {
 		m_close_both(c, p, WEIR_DROP_PIPELINED, due, e);
 		return;
 	}
@@ -274,87 +302,76 @@ static UNUSED void m_new_head(struct m_conn *c, const struct m_packet *p, int64_
 		m_request_end(c, WEIR_END_NEXT, e);
 	if (!m_judge(c, p, &h, due, e))
 		return;
-	memcpy(c->rq.head, c->part, h.len);
-	c->rq.any = true;
-	c->rq.at = c->next;
-	c->rq.parts = parts;
-	c->rq.body = h.body;
-	c->rq.body_at = c->next + h.len;
-	c->rq.ended = h.body != M_CHUNKED;
+	memcpy(rq->head, c->part, h.len);
+	rq->any = true;
+	rq->at = c->next;
+	rq->parts = parts;
+	rq->body = h.body;
+	rq->body_at = c->next + h.len;
+	rq->ended = h.body != M_CHUNKED;
 	c->part_len = 0;
 	if (h.body != M_CHUNKED) {
-		c->rq.end = c->next = c->rq.body_at + h.body_bytes;
+		rq->end = c->next = rq->body_at + h.body_bytes;
 		if (n > h.body_bytes)
 			c->next += n - h.body_bytes;
 		return;
 	}
-	memset(&c->rq.chunk, 0, sizeof(c->rq.chunk));
-	c->rq.have = c->next = c->rq.body_at;
-	c->rq.n_starts = 0;
-	reason = m_follow(c, b, n);
-	if (c->rq.n_starts)
-		c->rq.starts[0].at = -1; /* the segment began at the head */
+	memset(&rq->chunk, 0, sizeof(rq->chunk));
+	rq->have = c->next = c->data_at = rq->body_at;
+	reason = n ? m_follow(c, b, n) : 0;
 	if (reason)
 		m_close_both(c, p, reason, due, e);
 }
 
-/* Is what is sent again from `from` to `to` what it was? b: the byte at `from`. */
-static UNUSED bool m_same(const struct m_conn *c, int64_t seg, int64_t from, int64_t to,
-			  const uint8_t *b)
+/* Are the bytes from a to b such as were kept, part by part? */
+static UNUSED bool m_as_kept(const struct m_conn *c, int64_t a, int64_t b, const uint8_t *bytes)
 {
-	const struct m_request *rq = &c->rq;
-	int64_t next_head = c->next;
+	for (int step = 0; a < b && step <= M_KEPT; step++) {
+		const struct m_kept *k = NULL;
 
-	for (int64_t i = from; i < to; i++) {
-		uint8_t now = b[i - from];
-
-		if (i >= next_head && c->part_len) {
-			if (c->part[i - next_head] != now)
-				return false;
-		} else if (rq->any && i >= rq->at && i < rq->body_at) {
-			if (rq->head[i - rq->at] != now)
-				return false;
-			if (!rq->parts && (seg > rq->at || to < rq->body_at))
-				return false;
-		} else if (rq->any && i >= rq->body_at && rq->body == M_CHUNKED && i < rq->have) {
-			if (rq->chunks[i - rq->body_at] != now)
-				return false;
-		}
+		for (int i = 0; i < M_KEPT; i++)
+			if (c->kept[i].b > a && c->kept[i].a == a)
+				k = &c->kept[i];
+		if (!k || k->b > b || memcmp(k->bytes, bytes, k->b - a))
+			return false;
+		bytes += k->b - a;
+		a = k->b;
 	}
-	return true;
+	return a >= b;
 }
 
-/* In a chunked body: wholly in data that is known, or from a segment's start. */
-static UNUSED bool m_chunk_again(const struct m_conn *c, int64_t a, int64_t b, const uint8_t *p)
+/* Is what is sent again from a to b as it was? Bytes up to c->acked do not matter. */
+static UNUSED bool m_same(const struct m_conn *c, const struct m_packet *p, int64_t a, int64_t b)
 {
 	const struct m_request *rq = &c->rq;
-	struct m_chunk was = {}, now;
-	int i;
+	int64_t from = a > c->acked ? a : c->acked, kept_to;
+	const uint8_t *bytes = p->bytes;
 
-	if (a <= rq->at)
-		a = rq->body_at;
-	for (i = 0; i < rq->n_starts; i++)
-		if (rq->starts[i].at == a)
-			break;
-	if (a == rq->body_at)
-		now = (struct m_chunk){};
-	else if (i < rq->n_starts)
-		now = rq->starts[i].chunk;
-	else
-		return false;
-	was = now;
-	for (int64_t at = a; at < b && at < rq->have; at++) {
-		m_chunk_byte(&was, rq->chunks[at - rq->body_at]);
-		m_chunk_byte(&now, p[at]);
+	if (rq->any && !rq->parts && from < rq->body_at && b > rq->at) {
+		/* A head that came whole comes whole. */
+		if (a > rq->at || b < rq->body_at ||
+		    memcmp(p->bytes + (rq->at - a), rq->head, rq->body_at - rq->at))
+			return false;
+		from = rq->body_at;
+		bytes += from - a;
+		a = from;
 	}
-	return !memcmp(&was, &now, sizeof(now));
+	/* To where it was kept; behind is body that nobody has to read. */
+	kept_to = c->part_len			     ? c->next + c->part_len
+		  : rq->any && rq->body == M_CHUNKED ? c->data_at
+		  : rq->any && rq->parts	     ? rq->body_at
+						     : 0;
+	if (kept_to > b)
+		kept_to = b;
+	return from >= kept_to || m_as_kept(c, a, kept_to, bytes);
 }
 
 /* A packet from the client. */
 static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct expect *e)
 {
 	struct m_request *rq = &c->rq;
-	int64_t a = (int32_t)(p->seq - c->first_seq), b = a + p->len, seen, from;
+	int64_t a = (int32_t)(p->seq - c->first_seq), b = a + p->len, seen, to;
+	bool chunks = rq->any && rq->body == M_CHUNKED && !rq->ended;
 	uint32_t due, reason;
 
 	if (c->state == M_GONE) {
@@ -372,63 +389,47 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		m_pass(e, WEIR_PASS_NO_PAYLOAD);
 		return;
 	}
-	if (c->raw && !(a <= c->raw_at && c->acked <= c->raw_at && b > c->raw_at)) {
-		m_pass(e, c->raw);
-		return;
-	}
-	c->raw = 0;
-	if (b <= c->acked) {
-		m_pass(e, WEIR_PASS_REPEAT);
-		return;
-	}
-	/* Followed so far. In data of known length every offset is as good. */
-	seen = c->next + c->part_len;
-	if (rq->any && rq->body == M_CHUNKED && !rq->ended) {
-		if (rq->chunk.at == CH_DATA && c->acked > rq->have) {
-			rq->chunk.left -= c->acked - rq->have;
-			if (!rq->chunk.left)
-				rq->chunk.at = CH_DATA_CR;
-			rq->have = c->acked;
+	if (c->raw) {
+		/* What decided it, once more, before the server has it? */
+		if (a > c->raw_at || b <= c->raw_at || c->acked > c->raw_at) {
+			m_pass(e, WEIR_PASS_BODY);
+			return;
 		}
-		seen = rq->have;
+		c->raw = 0;
+		c->next = c->raw_at;
+		c->part_len = 0;
 	}
-	from = a > c->acked ? a : c->acked;
-	due = c->first_seq + (seen > from ? seen : from);
-	/* Wholly in a body of known length. */
-	if (rq->any && rq->body != M_CHUNKED && a >= rq->body_at && b <= rq->end) {
-		m_pass(e, WEIR_PASS_BODY);
-		return;
-	}
-	if (a > seen && rq->any && rq->body != M_CHUNKED && a < rq->end)
-		seen = a; /* begins in the body, ends behind it */
-	if (rq->any && rq->body == M_CHUNKED && !rq->ended && rq->chunk.at == CH_DATA && a > seen &&
-	    b <= seen + (int64_t)rq->chunk.left) {
-		m_pass(e, WEIR_PASS_BODY);
-		return;
-	}
+	seen = chunks ? rq->have : c->next + c->part_len;
+	due = c->first_seq + seen;
 	if (a > seen) {
+		/* In the data of the chunk at hand, short of its end, it is data whatever
+		 * is missing before it. */
+		if (chunks && rq->chunk.at == CH_DATA && b < seen + (int64_t)rq->chunk.left) {
+			rq->chunk.left -= b - seen;
+			rq->have = b;
+			m_pass(e, WEIR_PASS_BODY);
+			return;
+		}
 		m_drop(e, WEIR_DROP_OUT_OF_ORDER);
 		return;
 	}
-	/* What was there before must be the same. */
-	if (from < seen && from < b) {
-		int64_t to = b < seen ? b : seen;
-
-		if (!m_same(c, a, from, to, p->bytes + (from - a)) ||
-		    (rq->any && rq->body == M_CHUNKED && to > rq->body_at && from < rq->have &&
-		     !m_chunk_again(c, a, to, p->bytes - a))) {
-			m_close_both(c, p, WEIR_DROP_CHANGED, due, e);
-			return;
-		}
-	}
-	if (b <= seen) {
-		bool body = rq->any && rq->body != M_CHUNKED && a >= rq->body_at;
-
-		m_pass(e, body ? WEIR_PASS_BODY : WEIR_PASS_REPEAT);
+	to = b < seen ? b : seen;
+	if (a < seen && to > c->acked && !m_same(c, p, a, to)) {
+		m_close_both(c, p, WEIR_DROP_CHANGED, due, e);
 		return;
 	}
-	/* New bytes, from `seen` on. */
-	if (rq->any && rq->body == M_CHUNKED && !rq->ended) {
+	if (b <= seen) {
+		/* Bytes of a body that nobody reads, or such as were read? */
+		int64_t from = a > c->acked ? a : c->acked;
+		int64_t read_to = c->part_len		  ? seen
+				  : !rq->any		  ? 0
+				  : rq->body == M_CHUNKED ? c->data_at
+							  : rq->body_at;
+
+		m_pass(e, b <= c->acked || from < read_to ? WEIR_PASS_REPEAT : WEIR_PASS_BODY);
+		return;
+	}
+	if (chunks) {
 		m_pass(e, WEIR_PASS_BODY);
 		reason = m_follow(c, p->bytes + (seen - a), b - seen);
 		if (reason) {
@@ -437,27 +438,23 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		}
 		return;
 	}
-	from = c->next + c->part_len;
-	if (from < seen)
-		from = seen;
 	if (c->slot_state != WEIR_SLOT_IDLE && c->answer != A_CLOSE) {
-		int64_t at = from;
-
-		while (at < b && (p->bytes[at - a] == '\r' || p->bytes[at - a] == '\n'))
-			at++;
-		if (at < b) {
-			m_close_both(c, p, WEIR_DROP_PIPELINED, due, e);
-			return;
-		}
+		for (int64_t at = seen; at < b; at++)
+			if (p->bytes[at - a] != '\r' && p->bytes[at - a] != '\n') {
+				m_close_both(c, p, WEIR_DROP_PIPELINED, due, e);
+				return;
+			}
 		c->next = b;
 		m_pass(e, WEIR_PASS_BODY);
 		return;
 	}
-	if (!c->part_len && c->acked < a) {
+	for (to = seen; to < b && (p->bytes[to - a] == '\r' || p->bytes[to - a] == '\n');)
+		to++;
+	if (to < b && !c->part_len && c->acked < a) {
 		m_drop(e, WEIR_DROP_OUT_OF_ORDER);
 		return;
 	}
-	m_new_head(c, p, from, p->bytes + (from - a), b - from, e);
+	m_new_head(c, p, p->bytes + (seen - a), b - seen, e);
 }
 
 #endif

@@ -18,8 +18,25 @@ static const char *const clients[] = { "198.51.100.10", "198.51.100.70", "2001:d
 
 /* -- tenants */
 
+/* As the agent compiles them. */
+static void add_free_path(const struct m_path *p)
+{
+	struct weir_free_path *f = &lab.config->free_paths[lab.config->n_free_paths++];
+
+	model.free_paths[model.n_free_paths++] = *p;
+	f->len = strlen(p->text);
+	f->flags = (p->prefix ? WEIR_FREE_PREFIX : 0) | (p->any_method ? WEIR_FREE_ANY_METHOD : 0);
+	memcpy(f->word, p->text, f->len);
+	memset(f->mask, 0xff, f->len);
+}
+
 static void set_up(void)
 {
+	static const struct m_path paths[] = {
+		{ "/health", true, false },    { "/metrics", true, false },
+		{ "/v1/models", true, false }, { "/version", true, false },
+		{ "/ping", true, false },      { "/exact", false, true },
+	};
 	static const struct {
 		const char *prefix;
 		uint32_t len, tenant;
@@ -28,6 +45,7 @@ static void set_up(void)
 			{ "2001:db8:1::", 48, 3 },
 			{ "203.0.113.9", 32, 4 } };
 	uint64_t packets = SHORT_RUN;
+	char name[WEIR_TENANT_NAME_BYTES];
 	bool v6;
 
 	lab_reset(NULL);
@@ -39,6 +57,11 @@ static void set_up(void)
 		struct m_key *k = &model.keys[model.n_keys++];
 
 		snprintf(model.tenants[i].name, sizeof(model.tenants[i].name), "tenant-%u", i);
+		memset(name, 0, sizeof(name));
+		snprintf(name, sizeof(name), "tenant-%u", i);
+		assert_int_equal(
+			bpf_map_update_elem(bpf_map__fd(lab.skel->maps.names), name, &i, BPF_ANY),
+			0);
 		snprintf(k->text, sizeof(k->text), "sk-%0*u", 1 + (int)(i * i * 3), i);
 		k->tenant = i;
 		add_key(k->text, i, 0);
@@ -58,6 +81,15 @@ static void set_up(void)
 		s->tenant = sources[i].tenant;
 		add_source(sources[i].prefix, sources[i].len, sources[i].tenant);
 	}
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		add_free_path(&paths[i]);
+	lab.config->free_options = 1;
+	lab.config->head_timeout_ns = lab.config->idle_timeout_ns = 100000 * SECOND;
+	/* 203.0.113.9, as v4-mapped */
+	lab.config->trusted[0] =
+		(struct weir_trusted){ .lo = 0xffffcb007109, .mask_hi = ~0ULL, .mask_lo = ~0ULL };
+	lab.config->n_trusted = 1;
+	address("203.0.113.9", model.trusted, &v6);
 	diff_counts(diff.counts);
 	diff.seed = getenv("WEIR_DIFF_SEED") ? strtoull(getenv("WEIR_DIFF_SEED"), NULL, 0) : 1;
 	if (getenv("WEIR_DIFF_PACKETS"))
@@ -389,8 +421,19 @@ static void server_turn(struct peer *p)
 		if (p->received < p->made && !chance(10))
 			return;
 		p->answer_to = m->ordinal;
-		put_answer(&t, m->slot_flags & WEIR_SLOT_HEAD_METHOD, &p->answer_head,
-			   &p->answer_closes);
+		if (has(F_PROTOCOL) && chance(2)) {
+			put(&t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nfree words");
+			p->answer_head = t.len - 10;
+			p->answer_closes = true;
+		} else {
+			put_answer(&t, m->slot_flags & WEIR_SLOT_HEAD_METHOD, &p->answer_head,
+				   &p->answer_closes);
+		}
+		if (has(F_UNJUDGED) && chance(1) && !p->answer_closes) {
+			bool closes;
+
+			put_answer(&t, false, &len, &closes);
+		}
 		p->answer_len = t.len;
 		p->answered = p->last_len = 0;
 	}
