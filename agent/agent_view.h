@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "bpf/weir_abi.h"
+#include "config.h"
 #include "ledger.h"
 #include "policy.h"
 #include "util.h"
@@ -27,12 +28,12 @@ struct weir_denials;   /* denials.h */
 
 #define WEIR_STATUS_INTERFACES 16
 #define WEIR_STATUS_NEIGHBOURS 8
-#define WEIR_STATUS_WARNINGS   16
+#define WEIR_STATUS_WARNINGS   48
 
 struct weir_status_interface {
-	char name[16];
-	char xdp_mode[16]; /* "native", "generic", "off" */
-	char tc_mode[16];  /* "tcx", "clsact", "off" */
+	char name[WEIR_INTERFACE_LABEL]; /* "eth0"; in another namespace "eth0@pod1" */
+	char xdp_mode[16];		 /* "native", "generic", "off" */
+	char tc_mode[16];		 /* "tcx", "clsact", "off" */
 	size_t n_neighbours;
 	char neighbours[WEIR_STATUS_NEIGHBOURS][48]; /* programs of others on our hooks, by name */
 };

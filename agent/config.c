@@ -11,9 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config_read.h"
 #include "json.h"
 
-#define NS_PER_MS 1000000
+#define NS_PER_MS   1000000
+#define NETNS_NAMED "/run/netns/" /* where ip-netns(8) keeps its own */
 
 static const char *const xdp_names[] = { "auto", "native", "generic", "off", NULL };
 static const char *const api_names[] = { "openai", "anthropic", "plain", NULL };
@@ -59,8 +61,8 @@ static int read_path(const struct weir_json *at, const char *field, char *out, s
 	return 0;
 }
 
-static int read_u32(const struct weir_json *at, const char *field, int64_t min, int64_t max,
-		    uint32_t *out, struct weir_error *err)
+int config_u32(const struct weir_json *at, const char *field, int64_t min, int64_t max,
+	       uint32_t *out, struct weir_error *err)
 {
 	struct weir_json child;
 	int64_t v;
@@ -98,30 +100,83 @@ static int default_node(const struct weir_json *at, char node[static WEIR_NAME_B
 	return 0;
 }
 
+void weir_interface_label(const struct weir_config_interface *f,
+			  char out[static WEIR_INTERFACE_LABEL])
+{
+	const char *netns = f->netns;
+	size_t named = sizeof(NETNS_NAMED) - 1;
+
+	if (!strncmp(netns, NETNS_NAMED, named) && !strchr(netns + named, '/'))
+		netns += named;
+	_Static_assert(WEIR_INTERFACE_LABEL == IF_NAMESIZE - 1 + 1 + 63 + 1, "what is cut at 63");
+	snprintf(out, WEIR_INTERFACE_LABEL, "%s%s%.63s", f->name, netns[0] ? "@" : "", netns);
+}
+
+/* "pod1" is what ip-netns(8) calls it; anything else is a path. */
+static int read_netns(const struct weir_json *at, char out[static WEIR_CONFIG_PATH],
+		      struct weir_error *err)
+{
+	const char *text;
+	size_t named = sizeof(NETNS_NAMED) - 1;
+	int r = weir_json_string(at, WEIR_CONFIG_PATH - 1 - named, &text, err);
+
+	if (r)
+		return r;
+	if (text[0] == '/') {
+		put(out, text);
+		return 0;
+	}
+	if (strchr(text, '/') || !strcmp(text, ".") || !strcmp(text, ".."))
+		return weir_json_refuse(at, err,
+					"is neither an absolute path nor a name in " NETNS_NAMED);
+	memcpy(out, NETNS_NAMED, named);
+	put(out + named, text);
+	return 0;
+}
+
+static int read_interface(const struct weir_json *at, struct weir_agent_config *c,
+			  struct weir_error *err)
+{
+	static const char *const fields[] = { "name", "netns", NULL };
+	struct weir_config_interface *f = &c->interfaces[c->n_interfaces];
+	struct weir_json where = *at, child;
+	const char *name;
+	int r = 0;
+
+	if (json_is_object(at->v)) {
+		r = weir_json_object(at, fields, err);
+		if (!r && !weir_json_get(at, "name", &where))
+			return weir_json_fail(at, err, "has no \"name\"");
+		if (!r && weir_json_get(at, "netns", &child))
+			r = read_netns(&child, f->netns, err);
+	}
+	if (!r)
+		r = weir_json_string(&where, IF_NAMESIZE - 1, &name, err);
+	if (r)
+		return r;
+	/* the kernel's own rule (dev_valid_name), a ':' being an alias */
+	if (!strcmp(name, ".") || !strcmp(name, "..") || strpbrk(name, "/: \t\n\v\f\r"))
+		return weir_json_refuse(&where, err, "is not an interface name");
+	for (size_t i = 0; i < c->n_interfaces; i++)
+		if (!strcmp(c->interfaces[i].name, name) &&
+		    !strcmp(c->interfaces[i].netns, f->netns))
+			return weir_json_refuse(&where, err, "is listed twice");
+	put(f->name, name);
+	c->n_interfaces++;
+	return 0;
+}
+
 static int read_interfaces(const struct weir_json *at, struct weir_agent_config *c,
 			   struct weir_error *err)
 {
 	struct weir_json item;
-	const char *name;
 	int r = weir_json_array(at, 1, WEIR_MAX_INTERFACES, err);
 
-	if (r)
-		return r;
-	for (size_t i = 0; i < json_array_size(at->v); i++) {
+	for (size_t i = 0; !r && i < json_array_size(at->v); i++) {
 		item = weir_json_element(at, i);
-		r = weir_json_string(&item, IF_NAMESIZE - 1, &name, err);
-		if (r)
-			return r;
-		/* the kernel's own rule (dev_valid_name), a ':' being an alias */
-		if (!strcmp(name, ".") || !strcmp(name, "..") || strpbrk(name, "/: \t\n\v\f\r"))
-			return weir_json_refuse(&item, err, "is not an interface name");
-		for (size_t j = 0; j < i; j++)
-			if (!strcmp(c->interfaces[j].name, name))
-				return weir_json_refuse(&item, err, "is listed twice");
-		put(c->interfaces[i].name, name);
+		r = read_interface(&item, c, err);
 	}
-	c->n_interfaces = json_array_size(at->v);
-	return 0;
+	return r;
 }
 
 static int read_service(const struct weir_json *at, struct weir_agent_config *c,
@@ -137,7 +192,7 @@ static int read_service(const struct weir_json *at, struct weir_agent_config *c,
 	if (!r && !weir_json_get(at, "port", &child))
 		return weir_json_fail(at, err, "has no \"port\"");
 	if (!r)
-		r = read_u32(at, "port", 1, 65535, &port, err);
+		r = config_u32(at, "port", 1, 65535, &port, err);
 	if (r)
 		return r;
 	snprintf(s->name, sizeof(s->name), "port-%u", port);
@@ -245,7 +300,7 @@ static int read_ring(const struct weir_json *at, struct weir_agent_config *c,
 		     struct weir_error *err)
 {
 	struct weir_json child;
-	int r = read_u32(at, "ring_bytes", 1 << 16, 1 << 30, &c->ring_bytes, err);
+	int r = config_u32(at, "ring_bytes", 1 << 16, 1 << 30, &c->ring_bytes, err);
 
 	/* the kernel wants it so (ringbuf_map_alloc) */
 	if (!r && (c->ring_bytes & (c->ring_bytes - 1)) && weir_json_get(at, "ring_bytes", &child))
@@ -274,13 +329,13 @@ static int read_rest(const struct weir_json *at, struct weir_agent_config *c,
 	if (!r)
 		r = read_ring(at, c, err);
 	if (!r)
-		r = read_u32(at, "max_tenants", 2, 1 << 22, &c->max_tenants, err);
+		r = config_u32(at, "max_tenants", 2, 1 << 22, &c->max_tenants, err);
 	if (!r)
-		r = read_u32(at, "max_flows", 64, 1 << 24, &c->max_flows, err);
+		r = config_u32(at, "max_flows", 64, 1 << 24, &c->max_flows, err);
 	if (!r && weir_json_get(at, "nats", &child))
 		r = read_nats(&child, c, err);
 	if (!r) /* the heartbeat comes every 100 ms: below 1 s a busy host looks dead */
-		r = read_u32(at, "agent_timeout_ms", 1000, 600000, &timeout_ms, err);
+		r = config_u32(at, "agent_timeout_ms", 1000, 600000, &timeout_ms, err);
 	if (!r && weir_json_get(at, "enforce", &child))
 		r = weir_json_bool(&child, &c->enforce, err);
 	c->xdp = (enum weir_xdp)xdp;
@@ -291,9 +346,28 @@ static int read_rest(const struct weir_json *at, struct weir_agent_config *c,
 int weir_agent_config_load(const char *path, struct weir_agent_config *out, struct weir_error *err)
 {
 	static const char *const fields[] = {
-		"instance", "node",    "interfaces",	   "services",	 "xdp",		"state_dir",
-		"control",  "http",    "policies",	   "ring_bytes", "max_tenants", "max_flows",
-		"nats",	    "enforce", "agent_timeout_ms", NULL,
+		"instance",
+		"node",
+		"interfaces",
+		"services",
+		"xdp",
+		"state_dir",
+		"control",
+		"http",
+		"policies",
+		"ring_bytes",
+		"max_tenants",
+		"max_flows",
+		"nats",
+		"enforce",
+		"agent_timeout_ms",
+		"free_paths",
+		"free_options",
+		"trusted_sources",
+		"head_timeout_ms",
+		"idle_timeout_s",
+		"max_split_heads",
+		NULL,
 	};
 	struct weir_agent_config c = {
 		.instance = "default",
@@ -331,6 +405,8 @@ int weir_agent_config_load(const char *path, struct weir_agent_config *out, stru
 		r = read_services(&child, &c, err);
 	if (!r)
 		r = read_rest(&root, &c, err);
+	if (!r)
+		r = config_read_forms(&root, &c, err);
 	if (!r)
 		*out = c;
 	return r;

@@ -33,6 +33,12 @@ struct weir_config_interface {
 	char netns[WEIR_CONFIG_PATH]; /* absolute path of a namespace; "": the agent's own */
 };
 
+/* How an interface is called in status and messages: "eth0", and in another namespace
+ * "eth0@pod1", or with the path where ip-netns(8) has no name for it; cut to fit. */
+#define WEIR_INTERFACE_LABEL 80
+void weir_interface_label(const struct weir_config_interface *f,
+			  char out[static WEIR_INTERFACE_LABEL]);
+
 struct weir_agent_config {
 	char instance[WEIR_NAME_BYTES]; /* default "default" */
 	char node[WEIR_NAME_BYTES];	/* default: first label of the host name */
@@ -55,7 +61,7 @@ struct weir_agent_config {
 	uint64_t head_timeout_ns;	  /* head_timeout_ms; default 30 s */
 	uint64_t idle_timeout_ns; /* idle_timeout_s, of forwarded connections; default 1 h */
 	uint32_t max_split_heads; /* heads in parts at a time; default 1024, 16 to 65536 */
-	struct weir_free_path free_paths[WEIR_FREE_PATHS]; /* free_paths, compiled */
+	struct weir_free_path free_paths[WEIR_FREE_PATHS]; /* compiled; defaults: config_forms.c */
 	size_t n_free_paths;
 	bool free_options;			       /* default true */
 	struct weir_trusted trusted[WEIR_TRUSTED_MAX]; /* trusted_sources, compiled */

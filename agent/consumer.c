@@ -37,6 +37,7 @@ struct weir_consumer {
 	bool recovering; /* ceilings are not moved */
 	bool drained;	 /* by the thread when it ends: nothing is left in the ring */
 	struct weir_consumer_stats stats; /* written by the thread, read by others */
+	uint64_t ended;			  /* requests; likewise */
 };
 
 int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,
@@ -82,6 +83,7 @@ static void fold_request(struct weir_consumer *c, const struct weir_rec_request 
 	memcpy(o->method, rec->method, sizeof(o->method));
 	memcpy(o->path, rec->path, sizeof(o->path));
 	memcpy(o->client, rec->client, sizeof(o->client));
+	weir_body_init(&o->body);
 	weir_response_init(&o->response, rec->flags & WEIR_SLOT_HEAD_METHOD);
 	weir_state_flip(c->state, rec->h.slot);
 	count(&c->stats.open);
@@ -113,6 +115,24 @@ static void fold_data(struct weir_consumer *c, const struct weir_rec_data *rec, 
 	o->offset = rec->offset + rec->h.len;
 	if (!o->ttft_us && o->response.seen.body_started)
 		o->ttft_us = (rec->h.time_ns - o->started_ns) / 1000;
+	weir_state_flip(c->state, rec->h.slot);
+}
+
+static void fold_body(struct weir_consumer *c, const struct weir_rec_body *rec, uint64_t end)
+{
+	const struct weir_open *now = weir_state_open_of(c->state, rec->h.slot);
+	struct weir_open *o;
+
+	if (now->next_pos >= end)
+		return;
+	if (!is_of(now, &rec->h, rec->started_wall_ns)) {
+		count(&c->stats.orphans);
+		return;
+	}
+	o = weir_state_spare(c->state, rec->h.slot);
+	*o = *now;
+	o->next_pos = end;
+	weir_body_fold(&o->body, rec);
 	weir_state_flip(c->state, rec->h.slot);
 }
 
@@ -153,10 +173,12 @@ static int fold_end(struct weir_consumer *c, const struct weir_rec_end *rec, uin
 		o = NULL;
 	}
 	weir_finish(o, rec, terms, p->cards, p->n_cards, c->kernel->config->instance_boot, &row);
-	if (!weir_state_put_row(c->state, &row))
-		return -EAGAIN;
+	if (weir_finish_leaves_row(&row)) {
+		if (!weir_state_put_row(c->state, &row))
+			return -EAGAIN;
+		count(&c->stats.rows);
+	}
 	settle(c, &row, terms, end);
-	count(&c->stats.rows);
 	return 0;
 }
 
@@ -174,8 +196,17 @@ static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t
 		if (len >= sizeof(struct weir_rec_data))
 			fold_data(c, (const void *)rec, len, end);
 		return 0;
+	case WEIR_REC_BODY:
+		if (len >= sizeof(struct weir_rec_body))
+			fold_body(c, (const void *)rec, end);
+		return 0;
 	case WEIR_REC_END:
-		return len >= sizeof(struct weir_rec_end) ? fold_end(c, (const void *)rec, end) : 0;
+		if (len < sizeof(struct weir_rec_end))
+			return 0;
+		if (fold_end(c, (const void *)rec, end))
+			return -EAGAIN;
+		count(&c->ended);
+		return 0;
 	case WEIR_REC_DENY:
 		if (len >= sizeof(struct weir_rec_deny))
 			weir_denials_note(c->denials, (const void *)rec);
@@ -304,13 +335,16 @@ int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct w
 
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out)
 {
+	uint64_t ended;
+
 	out->records = __atomic_load_n(&c->stats.records, __ATOMIC_RELAXED);
 	out->rows = __atomic_load_n(&c->stats.rows, __ATOMIC_RELAXED);
 	out->orphans = __atomic_load_n(&c->stats.orphans, __ATOMIC_RELAXED);
 	out->ring_used = weir_ring_used(&c->ring);
 	out->open = __atomic_load_n(&c->stats.open, __ATOMIC_RELAXED);
-	/* Rows may end requests that began before this agent did. */
-	out->open = out->open > out->rows ? out->open - out->rows : 0;
+	ended = __atomic_load_n(&c->ended, __ATOMIC_RELAXED);
+	/* Of those that ended, some began before this agent did. */
+	out->open = out->open > ended ? out->open - ended : 0;
 }
 
 bool weir_consumer_stop(struct weir_consumer *c)

@@ -19,6 +19,12 @@ static json_t *limit_json(int64_t n)
 	return n < 0 ? json_null() : json_integer(n);
 }
 
+/* Of one request; 0 is none. */
+static json_t *tokens_json(uint32_t n)
+{
+	return n ? json_integer(n) : json_null();
+}
+
 static json_t *rate_json(const struct weir_rate *r)
 {
 	static const struct {
@@ -50,15 +56,21 @@ static json_t *limits_json(const struct weir_limits *l)
 
 	if (json_is_object(tokens))
 		json_object_set_new(tokens, "cached_weight", weight_json(l->cached_weight_ppm));
-	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:s,s:s,s:b}", "connections",
-			 limit_json(l->connections), "connect_rate", rate_json(&l->connect_rate),
-			 "concurrency", limit_json(l->concurrency), "requests",
-			 rate_json(&l->requests), "tokens", tokens, "credit", credit[l->credit],
-			 "overage_limit", weir_json_money(l->overage_nano), "reserve_input_tokens",
-			 weir_json_count(l->reserve_input_tokens), "reserve_output_tokens",
-			 weir_json_count(l->reserve_output_tokens), "on_limit",
-			 l->drop ? "drop" : "reject", "on_agent_down", down[l->on_agent_down],
-			 "shadow", (int)l->shadow);
+	return json_pack(
+		"{s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:s,s:s,s:o,s:s,s:s,s:b}",
+		"connections", limit_json(l->connections), "connect_rate",
+		rate_json(&l->connect_rate), "concurrency", limit_json(l->concurrency), "requests",
+		rate_json(&l->requests), "tokens", tokens, "credit", credit[l->credit],
+		"overage_limit", weir_json_money(l->overage_nano), "max_input_tokens",
+		tokens_json(l->max_input_tokens), "max_output_tokens",
+		tokens_json(l->max_output_tokens), "on_max_output",
+		l->refuse_output ? "refuse" : "rewrite", "reserve_input_tokens",
+		weir_json_count(l->reserve_input_tokens), "reserve_output_tokens",
+		weir_json_count(l->reserve_output_tokens), "on_limit", l->drop ? "drop" : "reject",
+		"on_exhausted", l->degrade ? "degrade" : "reject", "fallback_model",
+		weir_json_text(l->fallback_model[0] ? l->fallback_model : NULL), "other_protocols",
+		l->pass_protocols ? "pass" : "refuse", "on_agent_down", down[l->on_agent_down],
+		"shadow", (int)l->shadow);
 }
 
 static bool suspended(const struct weir_agent_view *v, uint32_t index)

@@ -13,6 +13,7 @@
 
 #include "account.h"
 #include "enforce_maps.h"
+#include "enforce_rules.h"
 #include "money.h"
 #include "price.h"
 
@@ -22,6 +23,7 @@ struct weir_enforce {
 	struct weir_kernel *kernel;
 	pthread_rwlock_t lock;
 	struct weir_policy *policy;
+	struct weir_rules_table *rules;
 	struct weir_terms *terms; /* by tenant number, max_tenants of them */
 	uint32_t count;		  /* highest number given out */
 	bool settled;		  /* weir_enforce_ceilings was called */
@@ -35,7 +37,8 @@ int weir_enforce_new(struct weir_kernel *k, struct weir_enforce **out, struct we
 		return weir_fail(err, ENOMEM, "out of memory");
 	e->kernel = k;
 	e->terms = calloc(k->max_tenants, sizeof(*e->terms));
-	if (!e->terms) {
+	if (!e->terms || weir_rules_new(k, weir_mono_ns(), &e->rules, err)) {
+		free(e->terms);
 		free(e);
 		return weir_fail(err, ENOMEM, "out of memory");
 	}
@@ -50,6 +53,7 @@ void weir_enforce_free(struct weir_enforce *e)
 		return;
 	weir_policy_unref(e->policy);
 	pthread_rwlock_destroy(&e->lock);
+	weir_rules_free(e->rules);
 	free(e->terms);
 	free(e);
 }
@@ -100,6 +104,8 @@ static void store_limits(struct weir_tenant *t, uint32_t index, const struct wei
 		flags |= WEIR_TENANT_LIMIT_REQUESTS;
 	if (l->tokens.count)
 		flags |= WEIR_TENANT_LIMIT_TOKENS;
+	if (l->pass_protocols)
+		flags |= WEIR_TENANT_PASS_PROTOCOLS;
 
 	t->wallet = index;
 	t->parent = WEIR_NO_TENANT;
@@ -190,15 +196,19 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 		       struct weir_error *err)
 {
 	weir_autofree uint32_t *numbers = calloc(p->n_tenants + 1, sizeof(*numbers));
+	weir_autofree uint32_t *entries = calloc(p->n_tenants + 1, sizeof(*entries));
 	struct weir_kernel *k = e->kernel;
 	const struct weir_card *card = weir_card_at(p->cards, p->n_cards, weir_wall_ns());
+	uint64_t now_ns = weir_mono_ns();
 	int r;
 
-	if (!numbers)
+	if (!numbers || !entries)
 		return weir_fail(err, ENOMEM, "out of memory");
 	r = number_tenants(e, p, l, numbers, err);
 	if (!r)
 		r = weir_check_maps(k, p, l, err);
+	if (!r) /* last: it writes, though only what nobody points to */
+		r = weir_rules_place(e->rules, p, now_ns, entries, err);
 	if (r)
 		return r;
 
@@ -217,6 +227,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 			set_ceiling(e, numbers[i], l);
 		else if (was_live)
 			weir_ceiling_add(t, terms->overage_nano - overage, 0);
+		weir_rules_point(e->rules, t, entries[i], now_ns);
 		store_limits(t, numbers[i], &p->tenants[i].limits, card);
 		if (numbers[i] > e->count)
 			e->count = numbers[i];
@@ -239,6 +250,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 				continue;
 			e->terms[i].live = false;
 			__atomic_store_n(&k->tenants[i].flags, 0, __ATOMIC_RELEASE);
+			weir_rules_point(e->rules, &k->tenants[i], 0, now_ns);
 		}
 		weir_policy_unref(e->policy);
 		e->policy = weir_policy_ref(p);

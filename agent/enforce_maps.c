@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(WEIR_TENANT_NAME_BYTES == WEIR_NAME_BYTES, "a tenant's name is a key of `names`");
+
 struct wanted_key {
 	struct weir_key key;
 	struct weir_key_value value;
@@ -111,6 +113,40 @@ static int sync_sources(struct weir_kernel *k, struct wanted_source *want, size_
 	return 0;
 }
 
+/* Make the map hold the names of p and no other. A name that stays keeps its number. */
+static int sync_names(struct weir_kernel *k, const struct weir_policy *p, const uint32_t *numbers,
+		      struct weir_error *err)
+{
+	char at[WEIR_TENANT_NAME_BYTES], next[WEIR_TENANT_NAME_BYTES];
+	char stale[64][WEIR_TENANT_NAME_BYTES];
+	size_t n_stale;
+	bool first;
+
+	/* Who left first: the map has room for every tenant there can be, not for more. */
+	do {
+		first = true;
+		n_stale = 0;
+		while (n_stale < 64 &&
+		       !bpf_map_get_next_key(k->names_fd, first ? NULL : at, next)) {
+			first = false;
+			memcpy(at, next, sizeof(at));
+			if (!weir_policy_tenant(p, next))
+				memcpy(stale[n_stale++], next, sizeof(next));
+		}
+		for (size_t i = 0; i < n_stale; i++)
+			bpf_map_delete_elem(k->names_fd, stale[i]);
+	} while (n_stale == 64);
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		char name[WEIR_TENANT_NAME_BYTES] = "";
+
+		memcpy(name, p->tenants[i].name, strnlen(p->tenants[i].name, sizeof(name) - 1));
+		if (bpf_map_update_elem(k->names_fd, name, &numbers[i], BPF_ANY))
+			return weir_fail(err, errno, "name map: no room for \"%s\": %s", name,
+					 strerror(errno));
+	}
+	return 0;
+}
+
 int weir_check_maps(const struct weir_kernel *k, const struct weir_policy *p, struct weir_ledger *l,
 		    struct weir_error *err)
 {
@@ -173,5 +209,7 @@ int weir_sync_maps(struct weir_kernel *k, const struct weir_policy *p, const uin
 		}
 	}
 	r = sync_keys(k, keys, n_keys, err);
-	return r ? r : sync_sources(k, sources, n_sources, err);
+	if (!r)
+		r = sync_sources(k, sources, n_sources, err);
+	return r ? r : sync_names(k, p, numbers, err);
 }

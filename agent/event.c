@@ -190,7 +190,14 @@ static void put_request(struct weir_out *o, const char *service, const struct we
 		weir_out_cstr(o, "service", service);
 	if (type)
 		weir_out_cstr(o, "request_type", type);
+	put_text(o, "model_requested", r->model_requested, sizeof(r->model_requested));
 	put_text(o, "model", r->model, sizeof(r->model));
+	if (r->flags & WEIR_ROW_DEGRADED)
+		weir_out_bool(o, "degraded", true);
+	if (r->flags & WEIR_ROW_TOKENS_CUT && r->max_tokens_requested != WEIR_UNKNOWN)
+		weir_out_int(o, "max_tokens_requested", r->max_tokens_requested);
+	if (r->flags & WEIR_ROW_UNJUDGED)
+		weir_out_bool(o, "unjudged", true);
 	weir_out_bool(o, "stream", r->flags & WEIR_ROW_STREAM);
 	if (r->status)
 		weir_out_u64(o, "status", r->status);

@@ -22,13 +22,29 @@ void weir_request_id(uint64_t started_wall_ns, uint32_t boot, uint32_t slot, uin
 
 /* Nobody said how many: output from what the stream carried, input from the body's
  * length. Marked so by usage_source. */
-static void estimate(const struct weir_open *open, const struct weir_response_seen *seen,
+static void estimate(const struct weir_response_seen *seen, uint64_t body_bytes,
 		     struct weir_usage *u)
 {
 	if (u->output == WEIR_UNKNOWN && seen->chunks)
 		u->output = seen->chunks;
-	if (u->input == WEIR_UNKNOWN && open->body_bytes != UINT64_MAX)
-		u->input = open->body_bytes / BYTES_PER_TOKEN;
+	if (u->input == WEIR_UNKNOWN && body_bytes != UINT64_MAX)
+		u->input = body_bytes / BYTES_PER_TOKEN;
+}
+
+/* What was asked for, and which model answered: the one the answer names. One that
+ * names none came from what was asked for, unless that was replaced: then nobody
+ * said, and it is priced like any model that no card knows. */
+static void put_body(const struct weir_body *body, const struct weir_response_seen *seen,
+		     struct weir_row *row)
+{
+	if (body->flags & WEIR_BODY_MODEL_REPLACED)
+		row->flags |= WEIR_ROW_DEGRADED;
+	if (body->flags & WEIR_BODY_TOKENS_CUT)
+		row->flags |= WEIR_ROW_TOKENS_CUT;
+	row->max_tokens_requested = body->max_tokens;
+	memcpy(row->model_requested, body->model, sizeof(row->model_requested));
+	if (seen->model[0] || !(row->flags & WEIR_ROW_DEGRADED))
+		memcpy(row->model, seen->model[0] ? seen->model : body->model, sizeof(row->model));
 }
 
 static void price(struct weir_row *row, struct weir_card *const *cards, size_t n_cards)
@@ -76,10 +92,15 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 	row->reserved_nano = end->reserved_nano;
 	row->response_bytes = end->response_bytes;
 	row->request_bytes = UINT64_MAX;
+	row->max_tokens_requested = WEIR_UNKNOWN;
 	row->usage = (struct weir_usage){ WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN,
 					  WEIR_UNKNOWN };
 	if (end->flags & WEIR_SLOT_SHADOW)
 		row->flags |= WEIR_ROW_SHADOW;
+	if (end->flags & WEIR_SLOT_DEGRADED)
+		row->flags |= WEIR_ROW_DEGRADED;
+	if (end->flags & WEIR_SLOT_UNJUDGED)
+		row->flags |= WEIR_ROW_UNJUDGED;
 	if (end->lost_bytes)
 		row->flags |= WEIR_ROW_LOST_BYTES;
 	if (terms->credit != WEIR_CREDIT_NONE)
@@ -97,7 +118,8 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 		weir_response_skip(&response, end->response_bytes - open->offset);
 	row->status = seen->status;
 	row->ttft_us = open->ttft_us;
-	row->request_bytes = open->body_bytes;
+	if (!(row->flags & WEIR_ROW_UNJUDGED)) /* of that one no request was seen */
+		row->request_bytes = open->body_bytes;
 	row->usage = seen->usage;
 	row->usage_source = weir_response_source(&response);
 	if (seen->stream)
@@ -105,7 +127,7 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 	memcpy(row->client, open->client, sizeof(row->client));
 	copy_word(row->method, sizeof(row->method), open->method, sizeof(open->method));
 	copy_word(row->path, sizeof(row->path), open->path, sizeof(open->path));
-	memcpy(row->model, seen->model, sizeof(row->model));
+	put_body(&open->body, seen, row);
 	memcpy(row->response_id, seen->response_id, sizeof(row->response_id));
 	memcpy(row->finish_reason, seen->finish_reason, sizeof(row->finish_reason));
 	if (seen->status < 200 || seen->status >= 400)
@@ -113,9 +135,14 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 	row->flags |= WEIR_ROW_BILLABLE;
 	if (row->usage_source == WEIR_USAGE_ESTIMATED ||
 	    (row->usage_source == WEIR_USAGE_PARTIAL && !seen->has_usage && seen->chunks))
-		estimate(open, seen, &row->usage);
+		estimate(seen, row->request_bytes, &row->usage);
 	if (row->usage_source != WEIR_USAGE_NONE)
 		price(row, cards, n_cards);
+}
+
+bool weir_finish_leaves_row(const struct weir_row *row)
+{
+	return row->end_cause != WEIR_END_REFUSED || row->flags & WEIR_ROW_BILLABLE;
 }
 
 static uint64_t known(int64_t n)

@@ -22,6 +22,14 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 		 const struct weir_terms *terms, struct weir_card *const *cards, size_t n_cards,
 		 uint32_t boot, struct weir_row *out);
 
+/*
+ * Is it a request to record? Not one whose body was refused in its middle: like any
+ * refusal it used nothing up, is told by its DENY record, and is only settled, which
+ * its ring position makes happen once. Unless the server was answering already:
+ * then a bad tail must not make what came before it free.
+ */
+bool weir_finish_leaves_row(const struct weir_row *row);
+
 /* Tokens that count against tokens per minute. */
 uint64_t weir_counted_tokens(const struct weir_usage *u, uint32_t cached_weight_ppm);
 

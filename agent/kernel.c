@@ -133,6 +133,35 @@ static int check_size(struct bpf_map *map, uint32_t want, const char *field, con
 	return r;
 }
 
+/* What is pinned must be of our layout before libbpf is to take it over: its own word
+ * for maps of another size is "parameter mismatch". abi_version is first in every ABI. */
+static int check_abi(const char *settings, const char *instance, struct weir_error *err)
+{
+	weir_autoclose int fd = bpf_obj_get(settings);
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info), zero = 0, abi = 0;
+	weir_autofree void *value = NULL;
+
+	if (fd < 0)
+		return 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) || !info.value_size)
+		return weir_fail(err, errno, "%s: cannot be read: %s", settings, strerror(errno));
+	value = calloc(1, info.value_size);
+	if (!value)
+		return weir_fail(err, ENOMEM, "out of memory");
+	if (bpf_map_lookup_elem(fd, &zero, value))
+		return weir_fail(err, errno, "%s: cannot be read: %s", settings, strerror(errno));
+	memcpy(&abi, value, sizeof(abi));
+	/* 0: whoever made them did not come to the end of it. */
+	if (info.value_size == sizeof(struct weir_config) && (!abi || abi == WEIR_ABI_VERSION))
+		return 0;
+	return weir_fail(err, EPROTO,
+			 "instance \"%s\": its kernel maps are of ABI %u, this agent speaks %u; "
+			 "run weir-agent --detach (counts in the kernel are lost, the ledger is "
+			 "not)",
+			 instance, abi, WEIR_ABI_VERSION);
+}
+
 static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 		     struct weir_error *err)
 {
@@ -162,6 +191,7 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 		{ s->maps.free_slots, cfg->max_flows, "max_flows" },
 		{ s->maps.keys, cfg->max_tenants * 2 * WEIR_WAYS_PER_TENANT, "max_tenants" },
 		{ s->maps.sources, cfg->max_tenants * 2 * WEIR_WAYS_PER_TENANT, "max_tenants" },
+		{ s->maps.names, cfg->max_tenants, "max_tenants" },
 		{ s->maps.denials, cfg->max_tenants * 4, "max_tenants" },
 		{ s->maps.ring, cfg->ring_bytes, "ring_bytes" },
 	};
@@ -197,29 +227,87 @@ static int map_maps(struct weir_kernel *k, struct weir_error *err)
 	k->tenants = map_memory(bpf_map__fd(s->maps.tenants),
 				(size_t)k->max_tenants * sizeof(*k->tenants));
 	k->slots = map_memory(bpf_map__fd(s->maps.slots), (size_t)k->max_flows * sizeof(*k->slots));
-	if (k->config == MAP_FAILED || k->tenants == MAP_FAILED || k->slots == MAP_FAILED)
+	k->rules = map_memory(bpf_map__fd(s->maps.rules), WEIR_RULES_MAX * sizeof(*k->rules));
+	k->seen = map_memory(bpf_map__fd(s->maps.seen), WEIR_MAX_SERVICES * sizeof(*k->seen));
+	if (k->config == MAP_FAILED || k->tenants == MAP_FAILED || k->slots == MAP_FAILED ||
+	    k->rules == MAP_FAILED || k->seen == MAP_FAILED)
 		return weir_fail(err, errno, "kernel maps: cannot map them into memory: %s",
 				 strerror(errno));
 	k->ring_fd = bpf_map__fd(s->maps.ring);
 	k->keys_fd = bpf_map__fd(s->maps.keys);
 	k->sources_fd = bpf_map__fd(s->maps.sources);
+	k->names_fd = bpf_map__fd(s->maps.names);
 	k->denials_fd = bpf_map__fd(s->maps.denials);
 	k->counters_fd = bpf_map__fd(s->maps.counters);
 	k->replies_fd = bpf_map__fd(s->maps.replies);
 	return 0;
 }
 
-/* New maps: hand every slot number to the kernel, highest first, so that low ones
- * are used first. */
-static int fill_slots(struct weir_kernel *k, struct weir_error *err)
+/* New maps: hand n numbers to the kernel, highest first, so that low ones are used
+ * first. An agent that was killed in the midst of this left some, which go first: a
+ * number must not be there twice. */
+static int fill_stack(struct bpf_map *map, uint32_t first, uint32_t n, struct weir_error *err)
 {
-	int fd = bpf_map__fd(k->skel->maps.free_slots);
+	uint32_t left;
 
-	for (uint32_t i = k->max_flows; i-- > 0;)
-		if (bpf_map_update_elem(fd, NULL, &i, BPF_ANY))
-			return weir_fail(err, errno, "free_slots: cannot fill it: %s",
+	while (!bpf_map_lookup_and_delete_elem(bpf_map__fd(map), NULL, &left))
+		;
+	for (uint32_t i = first + n; i-- > first;)
+		if (bpf_map_update_elem(bpf_map__fd(map), NULL, &i, BPF_ANY))
+			return weir_fail(err, errno, "%s: cannot fill it: %s", bpf_map__name(map),
 					 strerror(errno));
 	return 0;
+}
+
+static int random_u64(uint64_t *out, struct weir_error *err)
+{
+	return getrandom(out, sizeof(*out), 0) == sizeof(*out)
+		       ? 0
+		       : weir_fail(err, errno, "no random numbers: %s", strerror(errno));
+}
+
+/* What a set of maps keeps for as long as it lives. */
+static int finish_fresh(struct weir_kernel *k, const struct weir_agent_config *cfg,
+			struct weir_error *err)
+{
+	int r = fill_stack(k->skel->maps.free_slots, 0, cfg->max_flows, err);
+
+	if (!r)
+		r = random_u64(&k->config->maps_id, err);
+	if (!r)
+		r = random_u64(&k->config->hash_key, err);
+	return r;
+}
+
+/* How requests are told apart. Programs of an earlier agent may be running on these: a
+ * list that changes is empty for a moment, which is strict, and one that does not is
+ * not touched. */
+static void store_forms(struct weir_config *c, uint32_t cpus, const struct weir_agent_config *cfg)
+{
+	c->head_timeout_ns = cfg->head_timeout_ns;
+	c->idle_timeout_ns = cfg->idle_timeout_ns;
+	c->free_options = cfg->free_options;
+	c->first_reader = cpus;
+	if (c->n_free_paths != cfg->n_free_paths ||
+	    memcmp(c->free_paths, cfg->free_paths, sizeof(c->free_paths))) {
+		__atomic_store_n(&c->n_free_paths, 0, __ATOMIC_SEQ_CST);
+		memcpy(c->free_paths, cfg->free_paths, sizeof(c->free_paths));
+		__atomic_store_n(&c->n_free_paths, cfg->n_free_paths, __ATOMIC_SEQ_CST);
+	}
+	if (c->n_trusted != cfg->n_trusted ||
+	    memcmp(c->trusted, cfg->trusted, sizeof(c->trusted))) {
+		__atomic_store_n(&c->n_trusted, 0, __ATOMIC_SEQ_CST);
+		memcpy(c->trusted, cfg->trusted, sizeof(c->trusted));
+		__atomic_store_n(&c->n_trusted, cfg->n_trusted, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* A number that now means another port: what came to the old one says nothing of it. */
+static void forget_seen(struct weir_kernel *k, const struct weir_agent_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_services; i++)
+		if (k->config->services[i + 1].port != cfg->services[i].port)
+			__atomic_store_n(&k->seen[i + 1].bits, 0, __ATOMIC_RELAXED);
 }
 
 static int write_replies(struct weir_kernel *k, struct weir_error *err)
@@ -259,6 +347,9 @@ int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **o
 		goto fail;
 	snprintf(path, sizeof(path), "%s/maps/settings", k->pin_dir);
 	k->fresh = access(path, F_OK) != 0;
+	r = check_abi(path, cfg->instance, err);
+	if (r)
+		goto fail;
 	k->skel = weir_bpf__open();
 	if (!k->skel) {
 		r = weir_fail(err, errno, "kernel programs: cannot read them: %s", libbpf_said);
@@ -276,23 +367,15 @@ int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **o
 	r = map_maps(k, err);
 	if (r)
 		goto fail;
+	forget_seen(k, cfg);
+	store_forms(k->config, (uint32_t)k->cpus, cfg);
 	/* abi_version is stored last of all: without it the maps were never finished. */
 	if (!k->config->abi_version) {
 		k->fresh = true;
-		r = fill_slots(k, err);
+		r = finish_fresh(k, cfg, err);
 		if (r)
 			goto fail;
-		if (getrandom(&k->config->maps_id, sizeof(k->config->maps_id), 0) < 0)
-			k->config->maps_id = weir_wall_ns();
 		__atomic_store_n(&k->config->abi_version, WEIR_ABI_VERSION, __ATOMIC_RELEASE);
-	} else if (k->config->abi_version != WEIR_ABI_VERSION) {
-		r = weir_fail(
-			err, EPROTO,
-			"instance \"%s\": its kernel maps are of ABI %u, this agent speaks %u; "
-			"run weir-agent --detach (counts in the kernel are lost, the ledger is "
-			"not)",
-			cfg->instance, k->config->abi_version, WEIR_ABI_VERSION);
-		goto fail;
 	}
 	r = write_replies(k, err);
 	if (r)
@@ -311,6 +394,8 @@ void weir_kernel_close(struct weir_kernel *k)
 	unmap_memory(k->config, sizeof(*k->config));
 	unmap_memory(k->tenants, (size_t)k->max_tenants * sizeof(*k->tenants));
 	unmap_memory(k->slots, (size_t)k->max_flows * sizeof(*k->slots));
+	unmap_memory(k->rules, WEIR_RULES_MAX * sizeof(*k->rules));
+	unmap_memory(k->seen, WEIR_MAX_SERVICES * sizeof(*k->seen));
 	if (k->skel)
 		weir_bpf__destroy(k->skel);
 	free(k);

@@ -24,6 +24,12 @@
 
 struct weir_bpf;
 
+/* `seen` as memory: an array's elements are 8 bytes apart, however small. */
+struct weir_seen_bits {
+	uint32_t bits; /* enum weir_seen */
+	uint32_t pad;
+};
+
 struct weir_kernel {
 	struct weir_bpf *skel;
 	char pin_dir[256];
@@ -33,10 +39,12 @@ struct weir_kernel {
 	struct weir_config *config;
 	struct weir_tenant *tenants;
 	struct weir_slot *slots;
+	struct weir_rules *rules;    /* WEIR_RULES_MAX */
+	struct weir_seen_bits *seen; /* by service, WEIR_MAX_SERVICES */
 	uint32_t max_tenants;
 	uint32_t max_flows;
 
-	int ring_fd, keys_fd, sources_fd, denials_fd, counters_fd, replies_fd;
+	int ring_fd, keys_fd, sources_fd, names_fd, denials_fd, counters_fd, replies_fd;
 	size_t ring_bytes;
 	int cpus; /* possible, for per-CPU values */
 };

@@ -3,6 +3,9 @@
  * Bodies are a version byte and then fields in fixed order: varints (LEB128),
  * signed ones zigzag, strings with a length. Counts that are unknown (-1) cost
  * one byte. Times are differences to the id's, so a usual row is 150 bytes.
+ *
+ * Versions of a usage body: 1 ends with finish_reason and the posting; 2 has
+ * model_requested and max_tokens_requested between the two.
  */
 #include "agent/ledger_encode.h"
 
@@ -10,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BODY_VERSION  1
+#define USAGE_VERSION 2
+#define GRANT_VERSION 1
 #define CHAIN_VERSION 1
 
 /* Longest body without burns: every varint at its widest and every string full. */
@@ -118,7 +122,7 @@ int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
 	if (reserve(out, FIXED_MAX + BURN_MAX * post->n_burns))
 		return -ENOMEM;
 	p = out->p + out->len;
-	*p++ = BODY_VERSION;
+	*p++ = USAGE_VERSION;
 	p = put_signed(p, since(row->started_wall_ns, id_time(&row->id)));
 	p = put_signed(p, since(row->ended_wall_ns, row->started_wall_ns));
 	p = put(p, row->ttft_us);
@@ -147,6 +151,8 @@ int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
 	p = put_str(p, row->model, sizeof(row->model));
 	p = put_str(p, row->response_id, sizeof(row->response_id));
 	p = put_str(p, row->finish_reason, sizeof(row->finish_reason));
+	p = put_str(p, row->model_requested, sizeof(row->model_requested));
+	p = put_signed(p, row->max_tokens_requested);
 	p = put_posting(p, post);
 	out->len = (size_t)(p - out->p);
 	return 0;
@@ -160,7 +166,7 @@ int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g, bool n
 	if (reserve(out, FIXED_MAX + BURN_MAX * post->n_burns))
 		return -ENOMEM;
 	p = out->p + out->len;
-	*p++ = BODY_VERSION;
+	*p++ = GRANT_VERSION;
 	p = put_signed(p, g->amount_nano);
 	p = put(p, g->source);
 	p = put(p, g->priority);
@@ -273,7 +279,7 @@ int weir_decode_usage(const struct weir_entry_head *h, const void *body, size_t 
 
 	memset(row, 0, sizeof(*row));
 	get_bytes(&c, &version, 1);
-	if (version != BODY_VERSION)
+	if (version < 1 || version > USAGE_VERSION)
 		return -EBADMSG;
 	row->id = h->id;
 	row->tenant = h->tenant;
@@ -309,6 +315,11 @@ int weir_decode_usage(const struct weir_entry_head *h, const void *body, size_t 
 	get_str(&c, row->model, sizeof(row->model));
 	get_str(&c, row->response_id, sizeof(row->response_id));
 	get_str(&c, row->finish_reason, sizeof(row->finish_reason));
+	row->max_tokens_requested = WEIR_UNKNOWN;
+	if (version >= 2) {
+		get_str(&c, row->model_requested, sizeof(row->model_requested));
+		row->max_tokens_requested = get_signed(&c);
+	}
 	return get_posting(&c, post);
 }
 
@@ -320,7 +331,7 @@ int weir_decode_grant(const struct weir_entry_head *h, const void *body, size_t 
 
 	memset(g, 0, sizeof(*g));
 	get_bytes(&c, &version, 1);
-	if (version != BODY_VERSION)
+	if (version != GRANT_VERSION)
 		return -EBADMSG;
 	g->tenant = h->tenant;
 	g->amount_nano = get_signed(&c);

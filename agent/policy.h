@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "bpf/weir_abi.h"
+#include "prefix.h"
 #include "util.h"
 
 enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
@@ -49,11 +50,6 @@ struct weir_limits {
 	bool degrade;		    /* on_exhausted "degrade": needs fallback_model and credit */
 	bool pass_protocols;	    /* other_protocols "pass"; default "refuse" */
 	char fallback_model[WEIR_MODEL_BYTES]; /* "": none */
-};
-
-struct weir_source_prefix {
-	uint8_t addr[16]; /* v4 as v4-mapped, host bits zero */
-	uint32_t len;	  /* of 128 */
 };
 
 struct weir_tenant_policy {

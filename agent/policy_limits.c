@@ -3,6 +3,7 @@
  * The fields of a tier, which are also those of a tenant's overrides: names,
  * bounds, defaults. What a limit does is the kernel's.
  */
+#include <stdint.h>
 #include <string.h>
 
 #include "bpf/weir_abi.h"
@@ -23,9 +24,8 @@ static const struct {
 	const char *field;
 	const char *neutral; /* the value that asks for nothing; NULL: null does */
 } unsupported[] = {
-	{ POLICY_IN_TIER, "max_output_tokens", NULL }, { POLICY_IN_TIER, "max_input_tokens", NULL },
-	{ POLICY_IN_TIER, "on_exhausted", "reject" },  { POLICY_IN_TIER, "fallback_model", NULL },
-	{ POLICY_IN_TENANT, "parent", NULL },	       { POLICY_IN_TENANT, "wallet", "self" },
+	{ POLICY_IN_TENANT, "parent", NULL },
+	{ POLICY_IN_TENANT, "wallet", "self" },
 	{ POLICY_IN_CARD, "name", WEIR_CARD_NAME },
 };
 
@@ -217,6 +217,100 @@ static int read_conduct(const struct weir_json *at, struct weir_limits *l, struc
 	return r;
 }
 
+/* ------------------------------------------------ what requests and bodies may be */
+
+/* A number of tokens that one request may ask for; null is none. */
+static int read_tokens_max(const struct weir_json *at, const char *field, uint32_t *out,
+			   struct weir_error *err)
+{
+	struct weir_json child;
+	int64_t v = 0;
+	int r = 0;
+
+	if (!weir_json_get(at, field, &child))
+		return 0;
+	if (!json_is_null(child.v))
+		r = weir_json_int(&child, 1, INT32_MAX, &v, err);
+	if (!r)
+		*out = (uint32_t)v;
+	return r;
+}
+
+/* The kernel writes it into JSON as it is, over the name that was asked for. */
+static int read_fallback(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	struct weir_json child;
+	const char *model = "";
+	int r = 0;
+
+	if (!weir_json_get(at, "fallback_model", &child))
+		return 0;
+	if (!json_is_null(child.v))
+		r = weir_json_string(&child, sizeof(l->fallback_model) - 1, &model, err);
+	if (r)
+		return r;
+	for (const char *c = model; *c; c++)
+		if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
+			return weir_json_refuse(
+				&child, err,
+				"is not printable ASCII without quotes and backslashes");
+	/* zeros behind its end too: rules are compared as bytes */
+	memset(l->fallback_model, 0, sizeof(l->fallback_model));
+	memcpy(l->fallback_model, model, strlen(model));
+	return 0;
+}
+
+/* After credit was read: degrading is what happens where it runs out. */
+static int read_exhausted(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	static const char *const words[] = { "reject", "degrade", NULL };
+	struct weir_json child;
+	int degrade = l->degrade;
+	int r = read_fallback(at, l, err);
+
+	if (!r)
+		r = read_choice(at, "on_exhausted", words, &degrade, err);
+	if (r)
+		return r;
+	if (!weir_json_get(at, "on_exhausted", &child)) {
+		/* It came with the tier; an override without credit has nothing to run out of. */
+		if (l->credit == WEIR_CREDIT_NONE)
+			degrade = false;
+		else if (degrade && !l->fallback_model[0] &&
+			 weir_json_get(at, "fallback_model", &child))
+			return weir_json_refuse(&child, err,
+						"leaves the tier's \"on_exhausted\" \"degrade\" "
+						"without a model");
+	} else if (degrade && !l->fallback_model[0]) {
+		return weir_json_refuse(&child, err, "needs a \"fallback_model\"");
+	} else if (degrade && l->credit == WEIR_CREDIT_NONE) {
+		return weir_json_refuse(&child, err,
+					"has no effect unless credit is \"hard\" or \"soft\"");
+	}
+	l->degrade = degrade;
+	return 0;
+}
+
+static int read_forms(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	static const char *const output_words[] = { "rewrite", "refuse", NULL };
+	static const char *const protocol_words[] = { "refuse", "pass", NULL };
+	int refuse = l->refuse_output, pass = l->pass_protocols;
+	int r = read_tokens_max(at, "max_input_tokens", &l->max_input_tokens, err);
+
+	if (!r)
+		r = read_tokens_max(at, "max_output_tokens", &l->max_output_tokens, err);
+	if (!r)
+		r = read_choice(at, "on_max_output", output_words, &refuse, err);
+	if (!r)
+		r = read_choice(at, "other_protocols", protocol_words, &pass, err);
+	if (!r)
+		r = read_exhausted(at, l, err);
+	l->refuse_output = refuse;
+	l->pass_protocols = pass;
+	return r;
+}
+
 void policy_limits_init(struct weir_limits *l)
 {
 	*l = (struct weir_limits){
@@ -245,8 +339,10 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 		"reserve_input_tokens",
 		"reserve_output_tokens",
 		"on_limit",
+		"on_max_output",
 		"on_exhausted",
 		"fallback_model",
+		"other_protocols",
 		"on_agent_down",
 		"shadow",
 		NULL,
@@ -254,8 +350,6 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 	struct weir_limits l = *out;
 	int r = weir_json_object(at, fields, err);
 
-	if (!r)
-		r = policy_supported(at, POLICY_IN_TIER, err);
 	if (!r)
 		r = read_gauge(at, "connections", &l.connections, err);
 	if (!r)
@@ -274,6 +368,8 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 		r = read_reserve(at, "reserve_output_tokens", &l.reserve_output_tokens, err);
 	if (!r)
 		r = read_conduct(at, &l, err);
+	if (!r)
+		r = read_forms(at, &l, err);
 	if (!r)
 		*out = l;
 	return r;

@@ -42,7 +42,7 @@ bool policy_place(const struct policy_files *f, enum policy_section s, const cha
  * would be taken for enforcement. The one list is in policy_limits.c: an issue that
  * builds one of them deletes its row.
  */
-enum policy_object { POLICY_IN_TIER, POLICY_IN_TENANT, POLICY_IN_CARD };
+enum policy_object { POLICY_IN_TENANT, POLICY_IN_CARD };
 int policy_supported(const struct weir_json *at, enum policy_object what, struct weir_error *err);
 
 /* Limits of a tier of no fields; then a tier's or an override's fields over them. */

@@ -3,7 +3,6 @@
  * Tenants: whose tier, which keys and source prefixes, what is different for
  * them. It makes sure that a key and a prefix have one owner.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +14,6 @@
 
 #define KEYS_MAX    10000
 #define SOURCES_MAX 10000
-#define V4_MAPPED   96 /* bits of ::ffff:0:0 */
 
 struct reader {
 	const struct policy_files *files;
@@ -84,55 +82,14 @@ static int read_keys(struct reader *rd, const struct weir_json *at, struct weir_
 	return 0;
 }
 
-/* "10.1.0.0/16" or "fd00::/8" to a v4-mapped prefix. 0, -EINVAL: not one, -EDOM: host bits. */
-static int parse_prefix(const char *text, struct weir_source_prefix *out)
-{
-	const char *slash = strchr(text, '/');
-	struct weir_source_prefix p = { 0 };
-	char addr[INET6_ADDRSTRLEN];
-	unsigned len = 0, base = 0;
-	size_t n;
-
-	if (!slash || (size_t)(slash - text) >= sizeof(addr))
-		return -EINVAL;
-	memcpy(addr, text, (size_t)(slash - text));
-	addr[slash - text] = '\0';
-	n = strspn(slash + 1, "0123456789");
-	if (n < 1 || n > 3 || slash[1 + n] || (slash[1] == '0' && n > 1))
-		return -EINVAL;
-	for (size_t i = 0; i < n; i++)
-		len = len * 10 + (unsigned)(slash[1 + i] - '0');
-	if (inet_pton(AF_INET, addr, p.addr + 12) == 1) {
-		p.addr[10] = p.addr[11] = 0xff;
-		base = V4_MAPPED;
-	} else if (inet_pton(AF_INET6, addr, p.addr) != 1) {
-		return -EINVAL;
-	}
-	if (len > 128 - base)
-		return -EINVAL;
-	p.len = base + len;
-	for (unsigned bit = p.len; bit < 128; bit++)
-		if (p.addr[bit / 8] & (0x80 >> bit % 8))
-			return -EDOM;
-	*out = p;
-	return 0;
-}
-
 static int read_source(struct reader *rd, const struct weir_json *at, const char *tenant,
 		       struct weir_source_prefix *out, struct weir_error *err)
 {
 	char addr[2 * sizeof(out->addr) + 1], spelling[sizeof(addr) + 8];
-	const char *text;
-	int r = weir_json_string(at, 64, &text, err);
+	int r = weir_json_prefix(at, out, err);
 
 	if (r)
 		return r;
-	r = parse_prefix(text, out);
-	if (r == -EDOM)
-		return weir_json_refuse(at, err, "has bits set past its prefix length");
-	if (r)
-		return weir_json_refuse(
-			at, err, "is not a prefix such as \"10.1.0.0/16\" or \"2001:db8::/32\"");
 	weir_hex(out->addr, sizeof(out->addr), addr);
 	snprintf(spelling, sizeof(spelling), "%s/%u", addr, out->len % 1000);
 	r = claim(rd, at, "source", spelling, tenant, err);

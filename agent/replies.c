@@ -23,6 +23,7 @@ static const struct {
 	/* the limit that refused */
 	{ 'l', WEIR_OP_NUMBER, WEIR_FIG_LIMIT },
 	{ 'v', WEIR_OP_NUMBER, WEIR_FIG_VALUE },
+	{ 'a', WEIR_OP_NUMBER, WEIR_FIG_ASKED },
 	{ 'L', WEIR_OP_CREDITS, WEIR_FIG_LIMIT },
 	{ 'V', WEIR_OP_CREDITS, WEIR_FIG_VALUE },
 	{ 'A', WEIR_OP_CREDITS, WEIR_FIG_ASKED },
@@ -48,6 +49,9 @@ enum kind {
 	QUOTA,	   /* 429, Anthropic 402: waiting does not help */
 	NOBODY,	   /* 401: send another key */
 	FORBIDDEN, /* 403: see below */
+	BAD,	   /* 400: send another request */
+	NO_LENGTH, /* 411: send it with Content-Length (RFC 9110 15.5.12) */
+	BIG_HEAD,  /* 431: send a shorter head (RFC 6585 5) */
 	NOT_NOW,   /* 503: not the client's doing, wait */
 };
 
@@ -55,6 +59,10 @@ enum kind {
  * Suspended is 403: the key is right, so 401 would send its owner looking for
  * another one, and waiting does not help, so 429 and 503 would make SDKs try
  * again. All of them take 403 as final (PermissionDeniedError).
+ *
+ * What a request is refused for by its form or body is final as well: the SDKs try
+ * again on 408, 409, 429 and from 500 up, so never on 400, 403, 411 and 431. Where
+ * the other kind of request would do, the message says which.
  */
 static const struct {
 	enum kind kind;
@@ -100,6 +108,35 @@ static const struct {
 				   "taken. Retry in %w." },
 	[WEIR_DENY_BUSY] = { NOT_NOW, "server_error", "service_unavailable",
 			     "Too many requests came at the same instant. Retry in %w." },
+	[WEIR_DENY_MALFORMED] = { BAD, "invalid_request_error", "malformed_request",
+				  "The head of this request is not plain HTTP/1.1: a broken line, "
+				  "a "
+				  "control character, or a header that is there twice or "
+				  "contradicts another. Send it well formed." },
+	[WEIR_DENY_HEAD_TOO_LARGE] = { BIG_HEAD, "invalid_request_error", "headers_too_large",
+				       "The head of this request is longer than 16 KiB or 256 "
+				       "lines. Send fewer or shorter headers." },
+	[WEIR_DENY_PROTOCOL] = { FORBIDDEN, "invalid_request_error", "protocol_not_allowed",
+				 "This account may not use HTTP/2 without TLS, Upgrade or CONNECT "
+				 "here. Send HTTP/1.1 requests." },
+	[WEIR_DENY_LENGTH_REQUIRED] = { NO_LENGTH, "invalid_request_error", "length_required",
+					"This account has limits that a chunked body cannot be "
+					"held to. Send the body with Content-Length." },
+	[WEIR_DENY_INPUT_TOKENS] = { BAD, "invalid_request_error", "context_length_exceeded",
+				     "Input limit exceeded: this request has about %v tokens (a "
+				     "quarter of its bytes), limit %l per request. Send less." },
+	[WEIR_DENY_OUTPUT_TOKENS] = { BAD, "invalid_request_error", "max_tokens_exceeded",
+				      "Output limit exceeded: this request asks for %a tokens, or "
+				      "for a number that is not written out, limit %l per request. "
+				      "Lower max_tokens." },
+	[WEIR_DENY_FALLBACK] = { QUOTA, "insufficient_quota", "insufficient_quota",
+				 "Credit is used up, and this request could not go to the cheaper "
+				 "model instead: its model field is missing, shorter than that "
+				 "model's name, or out of reach. Add credit, then retry." },
+	[WEIR_DENY_BODY] = { BAD, "invalid_request_error", "unreadable_body",
+			     "This account's limits cannot be read out of this JSON body: it has "
+			     "an escape in a field's name, or a byte that JSON does not have "
+			     "outside of strings. Send plain JSON." },
 	[WEIR_DENY_MAP_FULL] = { NOT_NOW, "server_error", "service_unavailable",
 				 "This node follows as many connections as it can. Retry in %w." },
 };
@@ -114,6 +151,12 @@ static const char *status_line(enum kind kind, enum weir_dialect dialect)
 		return "401 Unauthorized";
 	case FORBIDDEN:
 		return "403 Forbidden";
+	case BAD:
+		return "400 Bad Request";
+	case NO_LENGTH:
+		return "411 Length Required";
+	case BIG_HEAD:
+		return "431 Request Header Fields Too Large";
 	case NOT_NOW:
 		return "503 Service Unavailable";
 	default:
@@ -130,6 +173,10 @@ static const char *anthropic_type(enum kind kind)
 		return "authentication_error";
 	case FORBIDDEN:
 		return "permission_error";
+	case BAD: /* for 411 and 431 there is no type that the SDK knows */
+	case NO_LENGTH:
+	case BIG_HEAD:
+		return "invalid_request_error";
 	case NOT_NOW:
 		return "api_error";
 	default:

@@ -2,14 +2,16 @@
 /*
  * One finished request, as it goes from the ring consumer to the ledger. Plain
  * data without pointers: rows wait for their commit in memory that outlives the
- * agent, so a row is laid out once and only appended to (WEIR_ROW_VERSION).
+ * agent, so a row is laid out once and only appended to (WEIR_ROW_VERSION; what
+ * the first had is WEIR_ROW_BYTES_1).
  */
 #ifndef WEIR_ROW_H
 #define WEIR_ROW_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-#define WEIR_ROW_VERSION 1
+#define WEIR_ROW_VERSION 2
 #define WEIR_ID_BYTES	 16
 #define WEIR_UNKNOWN	 INT64_C(-1) /* a count nobody reported; 0 is a count */
 
@@ -42,7 +44,10 @@ enum weir_row_flags {
 	WEIR_ROW_SHADOW = 1 << 2,
 	WEIR_ROW_UNPRICED = 1 << 3, /* no card or entry covers the model */
 	WEIR_ROW_LOST_BYTES = 1 << 4,
-	WEIR_ROW_POSTED = 1 << 5, /* the wallet pays: credit is not "none" */
+	WEIR_ROW_POSTED = 1 << 5,     /* the wallet pays: credit is not "none" */
+	WEIR_ROW_DEGRADED = 1 << 6,   /* out of credit: asked of the tier's fallback_model */
+	WEIR_ROW_UNJUDGED = 1 << 7,   /* an answer that nobody was seen to ask for */
+	WEIR_ROW_TOKENS_CUT = 1 << 8, /* max_tokens was lowered */
 };
 
 struct weir_row {
@@ -69,10 +74,15 @@ struct weir_row {
 	uint8_t client[16];
 	char method[8]; /* NUL padded, as are all strings here */
 	char path[64];
-	char model[64];
+	char model[64]; /* that answered; what it was priced by */
 	char response_id[64];
 	char finish_reason[16];
+	/* since version 2 */
+	char model_requested[64];     /* "" where the body was not read */
+	int64_t max_tokens_requested; /* WEIR_UNKNOWN likewise */
 };
-_Static_assert(sizeof(struct weir_row) == 376, "weir_row");
+#define WEIR_ROW_BYTES_1 offsetof(struct weir_row, model_requested)
+_Static_assert(WEIR_ROW_BYTES_1 == 376, "weir_row, version 1");
+_Static_assert(sizeof(struct weir_row) == 448, "weir_row");
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC	0x5745495253544154ULL /* "WEIRSTAT" */
-#define VERSION 1
+#define VERSION 2
 #define QUEUE	16384 /* rows; at 100 k/s and 20 ms a group, four groups deep and then some */
 #define PAGE	4096
 
@@ -62,6 +63,67 @@ static void forget_parsers(struct weir_state *s, int fd)
 		memset(s->parsers, 0, s->bytes - at);
 }
 
+/* ------------------------------------------------------- files of older versions */
+
+static bool is_version_1(const struct header *h)
+{
+	return h->magic == MAGIC && h->version == 1 && h->row_version == 1 &&
+	       h->row_bytes == WEIR_ROW_BYTES_1 && h->queue == QUEUE && h->tail >= h->head &&
+	       h->tail - h->head <= QUEUE;
+}
+
+/* The waiting rows of one file to the start of another's queue. */
+static bool copy_rows(int from, const struct header *h, int to)
+{
+	off_t queue_at = round_up(sizeof(*h));
+	struct header new = { .version = VERSION,
+			      .row_version = WEIR_ROW_VERSION,
+			      .row_bytes = sizeof(struct weir_row),
+			      .parser_bytes = sizeof(struct parser),
+			      .queue = QUEUE,
+			      .tail = h->tail - h->head,
+			      .magic = MAGIC };
+
+	for (uint64_t i = 0; i < new.tail; i++) {
+		struct weir_row row = { .max_tokens_requested = WEIR_UNKNOWN };
+		off_t at = (off_t)((h->head + i) % QUEUE * WEIR_ROW_BYTES_1);
+
+		if (pread(from, &row, WEIR_ROW_BYTES_1, queue_at + at) !=
+			    (ssize_t)WEIR_ROW_BYTES_1 ||
+		    pwrite(to, &row, sizeof(row), queue_at + (off_t)(i * sizeof(row))) !=
+			    (ssize_t)sizeof(row))
+			return false;
+	}
+	return pwrite(to, &new, sizeof(new), 0) == (ssize_t)sizeof(new);
+}
+
+/*
+ * Rows that an older agent finished go into a new file, which then takes the old
+ * one's place: at any instant one of the two is whole. Parsers stay behind: they
+ * are of maps of an older ABI. A file that is no such thing is left as it is.
+ */
+static int upgrade(const char *path, struct weir_error *err)
+{
+	weir_autoclose int from = open(path, O_RDONLY | O_CLOEXEC), to = -1;
+	struct header h;
+	char new[4096];
+
+	if (from < 0 || read(from, &h, sizeof(h)) != sizeof(h) || !is_version_1(&h))
+		return 0;
+	if (snprintf(new, sizeof(new), "%s.new", path) >= (int)sizeof(new))
+		return weir_fail(err, ENAMETOOLONG, "%s: its name is too long", path);
+	errno = 0;
+	to = open(new, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (to < 0 || !copy_rows(from, &h, to) || rename(new, path))
+		return weir_fail(err, errno ? errno : EIO, "%s: cannot carry its rows over: %s",
+				 new, errno ? strerror(errno) : "it is cut short");
+	weir_log(WEIR_NOTE, "%s: of an older version; %llu finished requests carried over", path,
+		 (unsigned long long)(h.tail - h.head));
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ opening */
+
 int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, struct weir_state **out,
 		    struct weir_error *err)
 {
@@ -71,9 +133,13 @@ int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, stru
 	weir_autofree struct weir_state *s = calloc(1, sizeof(*s));
 	weir_autoclose int fd = -1;
 	struct stat st;
+	int r;
 
 	if (!s)
 		return weir_fail(err, ENOMEM, "out of memory");
+	r = upgrade(path, err);
+	if (r)
+		return r;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || fstat(fd, &st))
 		return weir_fail(err, errno, "%s: cannot open it: %s", path, strerror(errno));

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "request_body.h"
 #include "response.h"
 #include "row.h"
 #include "util.h"
@@ -33,6 +34,7 @@ struct weir_open {
 	char method[8];
 	char path[64];
 	uint8_t client[16];
+	struct weir_body body;
 	struct weir_response response;
 };
 
@@ -40,7 +42,8 @@ struct weir_state;
 
 /* Open or create the file. maps_id names the kernel's set of maps: when it is
  * another than last time, ring positions began anew and parsers are forgotten
- * (queued rows are kept: they are committed by id). */
+ * (queued rows are kept: they are committed by id). A file of an older version is
+ * written anew with its rows. */
 int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, struct weir_state **out,
 		    struct weir_error *err);
 void weir_state_close(struct weir_state *s); /* the file stays */

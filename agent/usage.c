@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "clean_text.h"
+
 enum node {
 	NOWHERE,
 	DOCUMENT,
@@ -248,49 +250,6 @@ static void settle(const struct weir_usage_scan *u, struct weir_response_seen *s
 			  out->reasoning != WEIR_UNKNOWN;
 }
 
-/* ------------------------------------------------------------ text */
-
-/* Length of the character at s if it is one that may stand in a log or an event
- * (UTF-8, RFC 3629; no control), else 0. */
-static size_t character(const uint8_t *s, size_t n)
-{
-	uint32_t c = s[0];
-	size_t len, i;
-
-	if (c < 0x80)
-		return c >= 0x20 && c != 0x7f;
-	len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-	if (c < 0xc2 || c > 0xf4 || len > n)
-		return 0;
-	c &= 0x7f >> len;
-	for (i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	if ((len == 3 && c < 0x800) || (len == 4 && c < 0x10000) || c > 0x10ffff ||
-	    (c >= 0xd800 && c <= 0xdfff) || c < 0xa0)
-		return 0;
-	return len;
-}
-
-/* As much as fits and is clean. An empty string says nothing and leaves what is there. */
-static void put_text(char *dst, size_t size, const char *text, size_t len)
-{
-	size_t used = 0, step;
-
-	if (!len || (len < size && !memcmp(dst, text, len) && !dst[len]))
-		return; /* the same in every event of a stream */
-	if (len > size - 1)
-		len = size - 1;
-	while (used < len && (step = character((const uint8_t *)text + used, len - used)))
-		used += step;
-	if (!used)
-		return;
-	memcpy(dst, text, used);
-	memset(dst + used, 0, size - used);
-}
-
 /* ------------------------------------------------------------ what was found */
 
 struct context {
@@ -327,13 +286,15 @@ static void found(void *ctx, uint8_t node, const struct weir_scan_found *f)
 		document_end(c->u, c->seen);
 		break;
 	case MODEL:
-		put_text(c->seen->model, sizeof(c->seen->model), f->text, f->len);
+		weir_clean_text(c->seen->model, sizeof(c->seen->model), f->text, f->len);
 		break;
 	case ID:
-		put_text(c->seen->response_id, sizeof(c->seen->response_id), f->text, f->len);
+		weir_clean_text(c->seen->response_id, sizeof(c->seen->response_id), f->text,
+				f->len);
 		break;
 	case FINISH:
-		put_text(c->seen->finish_reason, sizeof(c->seen->finish_reason), f->text, f->len);
+		weir_clean_text(c->seen->finish_reason, sizeof(c->seen->finish_reason), f->text,
+				f->len);
 		break;
 	case TYPE:
 		if (f->len == sizeof(output_type) - 1 &&

@@ -7,16 +7,18 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "account.h"
 #include "policy.h"
+#include "reason.h"
+#include "warnings.h"
 
 static void view_status(void *ctx, struct weir_status *s)
 {
 	struct weir_agent *a = ctx;
 	struct weir_consumer_stats c;
+	uint32_t seen[WEIR_MAX_SERVICES];
 
 	memset(s, 0, sizeof(*s));
 	memcpy(s->instance, a->cfg.instance, sizeof(s->instance));
@@ -26,7 +28,12 @@ static void view_status(void *ctx, struct weir_status *s)
 	for (size_t i = 0; i < a->attached.n; i++) {
 		struct weir_attachment *at = &a->attached.at[i];
 
-		weir_attach_status(at, &s->interfaces[s->n_interfaces++]);
+		weir_attach_status(at, &s->interfaces[s->n_interfaces]);
+		/* attachments are in the order of agent.json */
+		if (i < a->cfg.n_interfaces && !strcmp(a->cfg.interfaces[i].name, at->name))
+			weir_interface_label(&a->cfg.interfaces[i],
+					     s->interfaces[s->n_interfaces].name);
+		s->n_interfaces++;
 		if (at->warning[0] && s->n_warnings < WEIR_STATUS_WARNINGS)
 			memcpy(s->warnings[s->n_warnings++], at->warning, sizeof(at->warning));
 	}
@@ -41,10 +48,9 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->tenants_max = a->kernel->max_tenants;
 	s->inflight_parsers = c.open;
 	s->requests = c.rows;
-	if (s->ring_lost && s->n_warnings < WEIR_STATUS_WARNINGS)
-		snprintf(s->warnings[s->n_warnings++], 256,
-			 "ring: %llu records did not fit; raise \"ring_bytes\"",
-			 (unsigned long long)s->ring_lost);
+	for (size_t i = 0; i < WEIR_MAX_SERVICES; i++)
+		seen[i] = __atomic_load_n(&a->kernel->seen[i].bits, __ATOMIC_RELAXED);
+	weir_warnings_add(s, a->cfg.services, a->cfg.n_services, seen);
 }
 
 static int view_tenant_live(void *ctx, uint32_t tenant, struct weir_tenant *out)
@@ -77,7 +83,10 @@ static int view_denial_counts(void *ctx, uint32_t tenant, uint64_t out[static WE
 		struct weir_denial_key key = { .tenant = tenant, .reason = i };
 		struct weir_denial d;
 
-		out[i] = bpf_map_lookup_elem(a->kernel->denials_fd, &key, &d) ? 0 : d.count;
+		out[i] = 0; /* and no system call for what is never refused with */
+		if (weir_reason_is_denial(i) &&
+		    !bpf_map_lookup_elem(a->kernel->denials_fd, &key, &d))
+			out[i] = d.count;
 	}
 	return 0;
 }

@@ -74,6 +74,14 @@ weir_inline void weir_connect_give_back(struct weir_tenant *t)
 
 /* -- requests */
 
+#define WEIR_BYTES_PER_TOKEN 4 /* of a JSON body; an estimate */
+
+/* What is not looked at. */
+enum weir_unchecked {
+	WEIR_UNCHECKED_TOKENS = 1 << 0,
+	WEIR_UNCHECKED_CREDIT = 1 << 1,
+};
+
 /* More tokens than any context holds; keeps token x price within 63 bits (the
  * agent keeps a token's price below 2^38 nano). */
 #define WEIR_RESERVE_TOKENS_MAX (1U << 24)
@@ -83,7 +91,7 @@ weir_inline weir_s64 weir_reservation(const struct weir_tenant *t, weir_u64 body
 	weir_u64 in = t->reserve_input_tokens;
 
 	if (body_bytes != WEIR_NO_LENGTH)
-		in = body_bytes / 4;
+		in = body_bytes / WEIR_BYTES_PER_TOKEN;
 	if (in > WEIR_RESERVE_TOKENS_MAX)
 		in = WEIR_RESERVE_TOKENS_MAX;
 	return (weir_s64)in * t->reserve_nano_per_input_token +
@@ -106,7 +114,7 @@ weir_inline weir_s64 weir_credit_left(const struct weir_tenant *w)
 
 /* Every limit, without taking anything. 0, or the first one in the way. */
 weir_inline weir_u32 weir_check_request(struct weir_tenant *t, struct weir_tenant *wallet,
-					bool unchecked, weir_s64 reserve, weir_u64 now_ns,
+					weir_u32 unchecked, weir_s64 reserve, weir_u64 now_ns,
 					struct weir_refusal *r)
 {
 	weir_u32 flags = t->flags;
@@ -134,9 +142,7 @@ weir_inline weir_u32 weir_check_request(struct weir_tenant *t, struct weir_tenan
 			return WEIR_DENY_REQUESTS;
 		}
 	}
-	if (unchecked)
-		return 0;
-	if (flags & WEIR_TENANT_LIMIT_TOKENS) {
+	if ((flags & WEIR_TENANT_LIMIT_TOKENS) && !(unchecked & WEIR_UNCHECKED_TOKENS)) {
 		weir_u64 wait = weir_gcra_debt_wait(weir_tokens_tat(t), now_ns, t->tokens_tau_ns);
 
 		if (wait) {
@@ -146,7 +152,8 @@ weir_inline weir_u32 weir_check_request(struct weir_tenant *t, struct weir_tenan
 			return WEIR_DENY_TOKENS;
 		}
 	}
-	if ((flags & WEIR_TENANT_CREDIT) && weir_credit_left(wallet) < reserve) {
+	if ((flags & WEIR_TENANT_CREDIT) && !(unchecked & WEIR_UNCHECKED_CREDIT) &&
+	    weir_credit_left(wallet) < reserve) {
 		r->limit = wallet->balance_nano;
 		r->value = weir_credit_left(wallet);
 		r->asked = reserve;
@@ -156,11 +163,11 @@ weir_inline weir_u32 weir_check_request(struct weir_tenant *t, struct weir_tenan
 	return 0;
 }
 
-/* Check all, then commit all. `unchecked`: credit and tokens are not looked at
- * (the agent is down and the tier says "open"). 0: admitted, in flight counted,
+/* Check all, then commit all. `unchecked`: enum weir_unchecked (the agent is down and the tier
+ * says "open"; credit is out and it says "degrade"). 0: admitted, in flight counted,
  * one request taken, *reserve nano reserved; else the reason. */
 weir_inline weir_u32 weir_admit_request(struct weir_tenant *t, struct weir_tenant *wallet,
-					bool unchecked, weir_s64 reserve, weir_u64 now_ns,
+					weir_u32 unchecked, weir_s64 reserve, weir_u64 now_ns,
 					struct weir_refusal *r)
 {
 	weir_u32 reason = WEIR_DENY_BUSY;
@@ -185,7 +192,7 @@ weir_inline weir_u32 weir_admit_request(struct weir_tenant *t, struct weir_tenan
 
 		/* Ours is in `reserved` before the ceiling is read: of two that race for
 		 * the last credit at least one sees the other. */
-		if (!unchecked && (flags & WEIR_TENANT_CREDIT) &&
+		if (!(unchecked & WEIR_UNCHECKED_CREDIT) && (flags & WEIR_TENANT_CREDIT) &&
 		    (weir_s64)((weir_u64)wallet->ceiling_nano - after) < 0) {
 			__sync_fetch_and_add(&wallet->reserved_nano, -reserve);
 			if (flags & WEIR_TENANT_LIMIT_REQUESTS)

@@ -18,6 +18,9 @@ enum weir_chunk_phase {
 	WEIR_CHUNK_TRAILER,    /* start of a trailer line; an empty one is the end */
 	WEIR_CHUNK_TRAILER_CR, /* a CR at the start of a line */
 	WEIR_CHUNK_TRAILER_LINE,
+	WEIR_CHUNK_SIZE_LF,	/* strict: an LF must follow */
+	WEIR_CHUNK_DATA_LF,	/* as above */
+	WEIR_CHUNK_TRAILER_END, /* as above, of a trailer line */
 	WEIR_CHUNK_DONE,
 	WEIR_CHUNK_BAD,
 };
@@ -86,13 +89,74 @@ weir_inline void weir_chunk_byte(struct weir_chunk *c, weir_u8 b)
 	}
 }
 
+/* The same for requests, where a framing that servers read differently would let a second
+ * request through behind this one: CR LF or nothing, no control characters. */
+weir_inline void weir_chunk_byte_strict(struct weir_chunk *c, weir_u8 b)
+{
+	weir_u32 phase = c->phase;
+
+	if (phase == WEIR_CHUNK_SIZE) {
+		weir_chunk_byte(c, b);
+		if (c->phase == WEIR_CHUNK_EXTENSION && b == '\r')
+			c->phase = WEIR_CHUNK_SIZE_LF;
+		if (b == '\n')
+			c->phase = WEIR_CHUNK_BAD;
+		return;
+	}
+	if (phase == WEIR_CHUNK_SIZE_LF) {
+		c->phase = b != '\n' ? WEIR_CHUNK_BAD
+			   : c->left ? WEIR_CHUNK_DATA
+				     : WEIR_CHUNK_TRAILER;
+		return;
+	}
+	if (phase == WEIR_CHUNK_DATA_END) {
+		c->phase = b == '\r' ? WEIR_CHUNK_DATA_LF : WEIR_CHUNK_BAD;
+		return;
+	}
+	if (phase == WEIR_CHUNK_DATA_LF) {
+		c->phase = b == '\n' ? WEIR_CHUNK_SIZE : WEIR_CHUNK_BAD;
+		return;
+	}
+	if (phase == WEIR_CHUNK_TRAILER_CR) {
+		c->phase = b == '\n' ? WEIR_CHUNK_DONE : WEIR_CHUNK_BAD;
+		return;
+	}
+	if (phase == WEIR_CHUNK_TRAILER_END) {
+		c->phase = b == '\n' ? WEIR_CHUNK_TRAILER : WEIR_CHUNK_BAD;
+		return;
+	}
+	/* an extension, or a trailer line */
+	if (b == '\r') {
+		c->phase = phase == WEIR_CHUNK_EXTENSION ? WEIR_CHUNK_SIZE_LF
+			   : phase == WEIR_CHUNK_TRAILER ? WEIR_CHUNK_TRAILER_CR
+							 : WEIR_CHUNK_TRAILER_END;
+		return;
+	}
+	if (b < 0x20 && b != '\t')
+		c->phase = WEIR_CHUNK_BAD;
+	else if (phase == WEIR_CHUNK_TRAILER)
+		c->phase = WEIR_CHUNK_TRAILER_LINE;
+}
+
+/* One byte of framing; by itself, or the verifier follows all eight in every order. */
+weir_global int weir_chunk_step(struct weir_chunk *c, weir_u32 b, weir_u32 strict)
+{
+	if (!c)
+		return 0;
+	if (strict)
+		weir_chunk_byte_strict(c, b);
+	else
+		weir_chunk_byte(c, b);
+	return 0;
+}
+
 #define WEIR_CHUNK_WINDOW 8
 
 /* Look at a window of n <= WEIR_CHUNK_WINDOW bytes with `rest` bytes at hand from
  * its start. Returns how many bytes are done with: up to rest, never 0 unless
  * the phase is DONE or BAD. */
 weir_inline weir_u32 weir_chunk_window(struct weir_chunk *c, const weir_u8 *window, weir_u32 n,
-				       weir_u32 rest)
+				       weir_u32 rest, bool strict)
 {
 	weir_u32 used = 0;
 
@@ -100,7 +164,7 @@ weir_inline weir_u32 weir_chunk_window(struct weir_chunk *c, const weir_u8 *wind
 	for (weir_u32 i = 0; i < WEIR_CHUNK_WINDOW; i++) {
 		if (i >= n || c->phase == WEIR_CHUNK_DATA || c->phase >= WEIR_CHUNK_DONE)
 			break;
-		weir_chunk_byte(c, window[i]);
+		weir_chunk_step(c, window[i], strict);
 		used++;
 	}
 	if (c->phase == WEIR_CHUNK_DATA) {

@@ -28,8 +28,8 @@ weir_inline struct weir_flow *weir_flow_new(const struct weir_flow_key *key, wei
 		.counted = 1,
 		.state = state,
 		.service = service,
-		.request_phase = WEIR_REQ_UNSURE,
-		.resp_phase = WEIR_RESP_NOBODY_OURS,
+		.request_phase = WEIR_REQ_ADOPTED,
+		.resp_phase = WEIR_RESP_NOBODY,
 	};
 	struct weir_slot *s;
 
@@ -109,12 +109,29 @@ weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 n
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 }
 
-/* Forget a connection. Only the caller whose delete succeeds returns the slot. */
-weir_inline void weir_flow_gone(const struct weir_flow_key *key, weir_u32 slot)
+/* The flow's reader, if any, is free again. */
+weir_inline void weir_reader_drop(struct weir_flow *f)
 {
+	weir_u32 index = f->reader;
+
+	if (!index)
+		return;
+	f->reader = 0;
+	bpf_map_push_elem(&free_readers, &index, BPF_ANY);
+}
+
+/* Forget a connection. Only the caller whose delete succeeds returns what it held. */
+weir_inline void weir_flow_gone(const struct weir_flow_key *key, struct weir_flow *f)
+{
+	weir_u32 slot = f->slot, reader = f->reader, resp_reader = f->resp_reader;
+
 	if (bpf_map_delete_elem(&flows, key))
 		return;
 	bpf_map_push_elem(&free_slots, &slot, BPF_ANY);
+	if (reader)
+		bpf_map_push_elem(&free_readers, &reader, BPF_ANY);
+	if (resp_reader)
+		bpf_map_push_elem(&free_readers, &resp_reader, BPF_ANY);
 	weir_count(WEIR_FLOW_GONE);
 }
 
@@ -123,12 +140,10 @@ weir_inline void weir_flow_gone(const struct weir_flow_key *key, weir_u32 slot)
 weir_inline void weir_flow_close(const struct weir_flow_key *key, struct weir_flow *f,
 				 weir_u64 now_ns)
 {
-	weir_u32 slot = f->slot;
-
 	weir_request_end(f, WEIR_END_CLOSE, now_ns);
 	weir_flow_uncount(f);
 	if (f->state != WEIR_FLOW_REFUSED)
-		weir_flow_gone(key, slot);
+		weir_flow_gone(key, f);
 }
 
 #endif

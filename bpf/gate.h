@@ -19,15 +19,22 @@ enum weir_gate_verdict {
 	WEIR_GATE_RESET,
 };
 
-weir_inline enum weir_gate_verdict weir_gate(const struct weir_config *c, struct weir_scratch *s,
-					     const struct weir_packet *p, weir_u8 service)
+/* Judge the SYN in scratch->packet. Returns enum weir_gate_verdict. */
+weir_global int weir_gate(weir_u32 service)
 {
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
 	weir_u64 now = bpf_ktime_get_ns();
-	struct weir_refusal *r = &s->refusal;
+	const struct weir_packet *p;
+	struct weir_refusal *r;
 	struct weir_flow *f;
 	struct weir_tenant *t;
 	weir_u32 reason;
 
+	if (!c || !s)
+		return WEIR_GATE_PASS;
+	p = &s->packet;
+	r = &s->refusal;
 	/* TCP fast open would carry a request past us in the handshake: the client
 	 * falls back to a plain SYN. */
 	if (p->pay_len) {
@@ -40,7 +47,7 @@ weir_inline enum weir_gate_verdict weir_gate(const struct weir_config *c, struct
 		/* The client has done with the refused connection and uses its port again. */
 		bpf_map_delete_elem(&lingers, &s->key);
 		weir_flow_uncount(f);
-		weir_flow_gone(&s->key, f->slot);
+		weir_flow_gone(&s->key, f);
 		f = NULL;
 	}
 	if (f) {
@@ -79,7 +86,8 @@ weir_inline enum weir_gate_verdict weir_gate(const struct weir_config *c, struct
 		weir_count(WEIR_PASS_UNTRACKED);
 		return WEIR_GATE_PASS;
 	}
-	f->gate_charged = !reason;
+	if (!reason)
+		f->flags |= WEIR_FLOW_GATE_CHARGED;
 	weir_count(WEIR_ADMIT_CONNECTION);
 	return WEIR_GATE_PASS;
 }

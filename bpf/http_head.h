@@ -14,8 +14,14 @@
 
 #include "base.h"
 
-#define WEIR_HEAD_MAX	4096		      /* longest head that is judged */
-#define WEIR_HEAD_SPACE (WEIR_HEAD_MAX + 320) /* readable past the end: whole keys, whole words */
+#define WEIR_HEAD_MAX	16384 /* longest head that is judged */
+#define WEIR_HEAD_LINES 256   /* most header lines */
+#define WEIR_HEAD_BLANK 64    /* most bytes of empty lines before the first */
+#define WEIR_HEAD_LOAD	2048  /* bytes taken from a packet at a time */
+#define WEIR_NAME_LOOK	18    /* bytes that tell every header we know, colon included */
+#define WEIR_HEAD_SPACE                                                                            \
+	(WEIR_HEAD_MAX + WEIR_HEAD_LOAD + 320) /* readable past the end: whole keys, whole words   \
+						*/
 
 /* Headers a verdict depends on. */
 enum weir_header {
@@ -25,29 +31,45 @@ enum weir_header {
 	WEIR_HDR_API_KEY,
 	WEIR_HDR_CONTENT_LENGTH,
 	WEIR_HDR_TRANSFER_ENCODING,
+	WEIR_HDR_UPGRADE,
+	WEIR_HDR_TENANT, /* x-weir-tenant */
 	WEIR_HDR_MAX
 };
 
 enum weir_head_phase {
-	WEIR_HEAD_NAME,	 /* pos is at the start of a line */
-	WEIR_HEAD_SEEK,	 /* looking for the line's end */
-	WEIR_HEAD_DONE,	 /* head_len is set */
-	WEIR_HEAD_SHORT, /* the bytes at hand end inside the head */
+	WEIR_HEAD_EMPTY, /* before the first line: CR and LF are skipped */
+	WEIR_HEAD_FIRST, /* in the first line */
+	WEIR_HEAD_NAME,	 /* pos is at the start of a header line */
+	WEIR_HEAD_COLON, /* in the name of a header that we do not know */
+	WEIR_HEAD_VALUE, /* looking for the line's end */
+};
+
+enum weir_head_result {
+	WEIR_HEAD_MORE, /* the bytes at hand end inside the head */
+	WEIR_HEAD_DONE, /* head_len is set */
+	WEIR_HEAD_BAD,	/* of a form that servers read differently (forms.md) */
+	WEIR_HEAD_TOO_LARGE,
 };
 
 struct weir_head {
 	weir_u32 pos;
-	weir_u32 phase;		 /* enum weir_head_phase */
-	weir_u32 len;		 /* bytes at hand */
-	weir_u32 header;	 /* enum weir_header, of the line at hand */
-	weir_u32 first_line_len; /* without its line end; 0: not known yet */
-	weir_u32 head_len;	 /* with the empty line */
+	weir_u32 phase;	 /* enum weir_head_phase */
+	weir_u32 result; /* enum weir_head_result */
+	weir_u32 stuck;	 /* 1: the next step needs more bytes */
+	weir_u32 len;	 /* bytes at hand */
+	weir_u32 lines;
+	weir_u32 header;    /* enum weir_header, of the line at hand */
+	weir_u32 line;	    /* where the value of this line starts */
+	weir_u32 start;	    /* of the first line */
+	weir_u32 first_end; /* of the first line, without its line end */
+	weir_u32 head_len;  /* with what is before the first line, and the empty line */
+	weir_u32 repeated;  /* bit per enum weir_header that came twice */
 	struct {
-		weir_u16 off; /* of the value, blanks before it included */
-		weir_u16 end;
+		weir_u16 off;  /* of the value, blanks before it included */
+		weir_u16 end;  /* without CR LF */
 	} value[WEIR_HDR_MAX]; /* end 0: header not there; the first one counts */
-	weir_u32 line;	       /* where the value of this line starts */
 	weir_u32 digits;       /* reading a number; in memory for the same reason */
+	weir_u32 pad;
 	weir_u64 number;
 	weir_u8 bytes[WEIR_HEAD_SPACE] __attribute__((aligned(8)));
 };
@@ -61,16 +83,28 @@ struct weir_head {
 	((weir_u64)(a) | (weir_u64)(b) << 8 | (weir_u64)(c) << 16 | (weir_u64)(d) << 24 |          \
 	 (weir_u64)(e) << 32 | (weir_u64)(f) << 40 | (weir_u64)(g) << 48 | (weir_u64)(h) << 56)
 
+/* Index of the lowest byte marked by its high bit, 8 if none; marks above it may be false. */
+weir_inline weir_u32 weir_word_first(weir_u64 hit)
+{
+	if (!hit)
+		return 8;
+	hit &= -hit;
+	return ((((hit >> 7) - 1) & WEIR_ONES) * WEIR_ONES) >> 56;
+}
+
 /* Index of the first byte of w that equals c, 8 if none. */
 weir_inline weir_u32 weir_word_find(weir_u64 w, weir_u8 c)
 {
 	weir_u64 x = w ^ (WEIR_ONES * c);
 	weir_u64 hit = (x - WEIR_ONES) & ~x & WEIR_HIGHS;
 
-	if (!hit)
-		return 8;
-	hit &= -hit; /* the lowest one; higher ones may be false */
-	return ((((hit >> 7) - 1) & WEIR_ONES) * WEIR_ONES) >> 56;
+	return weir_word_first(hit);
+}
+
+/* Marks each byte of w below c (<= 80); exact for the lowest. */
+weir_inline weir_u64 weir_word_below(weir_u64 w, weir_u8 c)
+{
+	return (w - WEIR_ONES * c) & ~w & WEIR_HIGHS;
 }
 
 /* Lower case for the letters of a name, by 32 where it has one. Nothing for '-'
@@ -104,6 +138,18 @@ weir_inline weir_u32 weir_head_name(const weir_u8 *p, weir_u32 *skip)
 		if (p[3] == '-' && p[7] == ':')
 			return WEIR_HDR_API_KEY;
 		break;
+	case WEIR_WORD('u', 'p', 'g', 'r', 'a', 'd', 'e', ':'):
+		*skip = 8;
+		if (p[7] == ':')
+			return WEIR_HDR_UPGRADE;
+		break;
+	case WEIR_WORD('x', '-', 'w', 'e', 'i', 'r', '-', 't'):
+		*skip = 14;
+		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 0, 0, 0);
+		if (next << 16 == WEIR_WORD(0, 0, 'e', 'n', 'a', 'n', 't', ':') && p[1] == '-' &&
+		    p[6] == '-')
+			return WEIR_HDR_TENANT;
+		break;
 	case WEIR_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-'):
 		*skip = 15;
 		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 1, 0, 0);
@@ -122,80 +168,162 @@ weir_inline weir_u32 weir_head_name(const weir_u8 *p, weir_u32 *skip)
 	return WEIR_HDR_NONE;
 }
 
-/* Ready to scan len bytes already copied to h->bytes. */
-weir_inline void weir_head_start(struct weir_head *h, weir_u32 len)
+/* Ready for the bytes of a head; of a request (blank lines may come first) or a response. */
+weir_inline void weir_head_start(struct weir_head *h, bool request)
 {
 	h->pos = 0;
-	h->phase = WEIR_HEAD_SEEK; /* the first line is no header */
-	h->len = len;
+	h->phase = request ? WEIR_HEAD_EMPTY : WEIR_HEAD_FIRST;
+	h->result = WEIR_HEAD_MORE;
+	h->stuck = 0;
+	h->len = 0;
+	h->lines = 0;
 	h->header = WEIR_HDR_NONE;
-	h->first_line_len = 0;
-	h->head_len = 0;
 	h->line = 0;
+	h->start = 0;
+	h->first_end = 0;
+	h->head_len = 0;
+	h->repeated = 0;
 	__builtin_memset(h->value, 0, sizeof(h->value));
 }
 
-/* One step: classify the start of a line, or look at eight bytes for its end. */
+/* A line has ended: its last byte is before `end`, the next line begins at `next`. */
+weir_inline void weir_head_line(struct weir_head *h, weir_u32 end, weir_u32 next)
+{
+	weir_u32 header = h->header;
+
+	h->pos = next;
+	if (h->phase == WEIR_HEAD_FIRST) {
+		h->first_end = end;
+	} else if (header != WEIR_HDR_NONE) {
+		weir_opaque(header); /* else both ends are tested in one, which 6.1 cannot follow */
+		if (header < WEIR_HDR_MAX) {
+			if (h->value[header].end) {
+				h->repeated |= 1U << header;
+			} else {
+				h->value[header].off = h->line;
+				h->value[header].end = end;
+			}
+		}
+	}
+	h->phase = WEIR_HEAD_NAME;
+}
+
+/* At the start of a header line, of which `left` bytes are at hand. */
+weir_inline void weir_head_name_step(struct weir_head *h, const weir_u8 *p, weir_u32 pos,
+				     weir_u32 left)
+{
+	weir_u32 skip;
+
+	if (p[0] == '\n' || p[0] == '\r') {
+		weir_u32 total = pos + (p[0] == '\n' ? 1 : 2);
+
+		if (p[0] == '\r' && left < 2) {
+			h->stuck = 1;
+			return;
+		}
+		h->result = WEIR_HEAD_DONE;
+		if (p[0] == '\r' && p[1] != '\n')
+			h->result = WEIR_HEAD_BAD;
+		if (total > WEIR_HEAD_MAX)
+			h->result = WEIR_HEAD_TOO_LARGE;
+		h->head_len = total;
+		return;
+	}
+	if (p[0] == ' ' || p[0] == '\t' || p[0] == ':') {
+		h->result = WEIR_HEAD_BAD;
+		return;
+	}
+	/* A name is looked at whole, or with the line's end: no name holds an LF. */
+	if (left < WEIR_NAME_LOOK && weir_word_find(weir_load64(p), '\n') >= left &&
+	    (left <= 8 || weir_word_find(weir_load64(p + 8), '\n') + 8 >= left) &&
+	    (left <= 16 || weir_word_find(weir_load64(p + 16), '\n') + 16 >= left)) {
+		h->stuck = 1;
+		return;
+	}
+	if (++h->lines > WEIR_HEAD_LINES) {
+		h->result = WEIR_HEAD_TOO_LARGE;
+		return;
+	}
+	h->header = weir_head_name(p, &skip);
+	h->line = pos + skip;
+	h->pos = pos + skip;
+	h->phase = h->header == WEIR_HDR_NONE ? WEIR_HEAD_COLON : WEIR_HEAD_VALUE;
+}
+
+/* One step: the start of a line, or eight bytes of one. */
 weir_inline void weir_head_step(struct weir_head *h)
 {
 	weir_u32 pos = *(volatile weir_u32 *)&h->pos;
-	weir_u32 at = pos;
+	weir_u32 at = pos, left = h->len - pos, phase = h->phase, n;
+	weir_u64 w, hit;
 
 	weir_opaque(at);
-	if (at >= WEIR_HEAD_MAX || at >= h->len) {
-		h->phase = WEIR_HEAD_SHORT;
+	if (at >= WEIR_HEAD_MAX + WEIR_HEAD_LOAD || at >= h->len) {
+		h->stuck = 1;
 		return;
 	}
 	const weir_u8 *p = h->bytes + at;
 
-	if (h->phase == WEIR_HEAD_NAME) {
-		weir_u32 skip;
-
-		/* An empty line ends the head; a bare LF is read as servers read it. */
-		if (p[0] == '\n' || (p[0] == '\r' && p[1] == '\n')) {
-			weir_u32 total = pos + (p[0] == '\n' ? 1 : 2);
-
-			h->phase = total <= h->len ? WEIR_HEAD_DONE : WEIR_HEAD_SHORT;
-			h->head_len = total;
+	if (phase == WEIR_HEAD_EMPTY) {
+		if (p[0] != '\r' && p[0] != '\n') {
+			h->start = pos;
+			h->phase = WEIR_HEAD_FIRST;
 			return;
 		}
-		h->header = weir_head_name(p, &skip);
-		h->line = pos + skip;
-		h->pos = pos + skip;
-		h->phase = WEIR_HEAD_SEEK;
+		h->pos = pos + 1;
+		if (pos >= WEIR_HEAD_BLANK)
+			h->result = WEIR_HEAD_BAD;
 		return;
 	}
+	if (phase == WEIR_HEAD_NAME) {
+		weir_head_name_step(h, p, pos, left);
+		return;
+	}
+	w = weir_load64(p);
+	if (phase == WEIR_HEAD_COLON) {
+		weir_u64 x = w ^ (WEIR_ONES * ':');
 
-	weir_u32 n = weir_word_find(weir_load64(p), '\n');
-
+		hit = ((x - WEIR_ONES) & ~x & WEIR_HIGHS) | weir_word_below(w, 0x21);
+	} else {
+		hit = weir_word_below(w, 0x20);
+	}
+	n = weir_word_first(hit);
+	if (n >= left) {
+		h->stuck = 1;
+		return;
+	}
 	if (n == 8) {
 		h->pos = pos + 8;
 		return;
 	}
-	weir_u32 lf = pos + n;
+	weir_u8 c = p[n & 7];
 
-	if (lf >= h->len) {
-		h->phase = WEIR_HEAD_SHORT;
+	if (phase == WEIR_HEAD_COLON) {
+		h->pos = pos + n + 1;
+		h->phase = WEIR_HEAD_VALUE;
+		if (c != ':')
+			h->result = WEIR_HEAD_BAD;
 		return;
 	}
-	if (!h->first_line_len)
-		h->first_line_len = lf ? lf : 1;
-	weir_u32 header = h->header;
-
-	if (header != WEIR_HDR_NONE) {
-		weir_opaque(header); /* else both ends are tested in one, which 6.1 cannot follow */
-		if (header < WEIR_HDR_MAX && !h->value[header].end) {
-			h->value[header].off = h->line;
-			h->value[header].end = lf;
-		}
+	if (c == '\n') {
+		weir_head_line(h, pos + n, pos + n + 1);
+	} else if (c == '\r') {
+		if (n + 1 >= left)
+			h->stuck = 1;
+		else if (p[(n & 7) + 1] == '\n')
+			weir_head_line(h, pos + n, pos + n + 2);
+		else
+			h->result = WEIR_HEAD_BAD;
+	} else if (c == '\t' && phase == WEIR_HEAD_VALUE) {
+		h->pos = pos + n + 1;
+	} else {
+		h->result = WEIR_HEAD_BAD;
 	}
-	h->pos = lf + 1;
-	h->phase = WEIR_HEAD_NAME;
 }
 
 #define WEIR_HEAD_STEPS 64
 
-/* Up to WEIR_HEAD_STEPS steps. Returns 1 when the scan is over. */
+/* Up to WEIR_HEAD_STEPS steps. Returns 1 when the scan is over, or needs more bytes. */
 weir_global int weir_head_run(struct weir_head *h)
 {
 	if (!h)
@@ -203,52 +331,81 @@ weir_global int weir_head_run(struct weir_head *h)
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WEIR_HEAD_STEPS; i++) {
 		weir_head_step(h);
-		if (*(volatile weir_u32 *)&h->phase >= WEIR_HEAD_DONE)
+		if (*(volatile weir_u32 *)&h->result != WEIR_HEAD_MORE ||
+		    *(volatile weir_u32 *)&h->stuck)
 			return 1;
 	}
 	return 0;
 }
 
-/* The whole scan: a head of WEIR_HEAD_MAX bytes takes at most one step a word
- * and one a line. Returns the phase it ended in. */
-weir_inline weir_u32 weir_head_scan(struct weir_head *h)
+/* For WEIR_HEAD_LOAD bytes: a step a word, and four a line. */
+#define WEIR_HEAD_RUNS 24
+
+/* Scan the `n` (<= WEIR_HEAD_LOAD) bytes that were added at h->bytes + h->len. Returns the
+ * result so far. */
+weir_inline weir_u32 weir_head_scan(struct weir_head *h, weir_u32 n)
 {
-	for (int i = 0; i < 16; i++)
+	h->len += n;
+	h->stuck = 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_HEAD_RUNS; i++)
 		if (weir_head_run(h))
 			break;
-	return h->phase == WEIR_HEAD_DONE ? WEIR_HEAD_DONE : WEIR_HEAD_SHORT;
+	return h->result;
 }
 
-/* Does the first line end like a request's ("… HTTP/1.x")? */
-weir_inline bool weir_head_is_request(const struct weir_head *h)
+/* What a request line says. */
+struct weir_request_line {
+	weir_u32 method_len;
+	weir_u32 target; /* offset */
+	weir_u32 target_end;
+	weir_u32 minor; /* of HTTP/1.x */
+};
+
+#define WEIR_METHOD_MAX 24
+
+/* Read the first line of a scanned head. false: it is no request line of HTTP/1.0 or 1.1. */
+weir_inline bool weir_head_request_line(const struct weir_head *h, struct weir_request_line *l)
 {
-	weir_u32 end = h->first_line_len;
+	weir_u32 start = h->start, end = h->first_end, n, v;
+	weir_u64 version;
 
-	weir_opaque(end);
-	if (end < 14 || end > WEIR_HEAD_MAX)
+	weir_opaque(start);
+	if (start > WEIR_HEAD_BLANK)
 		return false;
-	weir_u8 c = h->bytes[0];
-
-	if (c < 'A' || c > 'Z')
+	n = weir_word_find(weir_load64(h->bytes + start), ' ');
+	if (n == 8)
+		n += weir_word_find(weir_load64(h->bytes + start + 8), ' ');
+	if (n == 16)
+		n += weir_word_find(weir_load64(h->bytes + start + 16), ' ');
+	if (n == 24 && h->bytes[start + 24] != ' ')
 		return false;
-	if (h->bytes[end - 1] == '\r')
-		end--;
-	weir_opaque(end);
-	if (end < 9 || end > WEIR_HEAD_MAX)
+	if (!n || end < start + n + 1 + 1 + 9)
 		return false;
-	/* blank, then HTTP/1.x */
-	return h->bytes[end - 9] == ' ' &&
-	       (weir_load64(h->bytes + end - 8) & 0x00ffffffffffffffULL) ==
-		       WEIR_WORD('H', 'T', 'T', 'P', '/', '1', '.', 0);
+	v = end - 9; /* blank, HTTP/1.x */
+	weir_opaque(v);
+	if (v > WEIR_HEAD_MAX || h->bytes[v] != ' ')
+		return false;
+	version = weir_load64(h->bytes + v + 1);
+	if ((version & 0x00ffffffffffffffULL) != WEIR_WORD('H', 'T', 'T', 'P', '/', '1', '.', 0))
+		return false;
+	l->minor = (version >> 56) - '0';
+	l->method_len = n;
+	l->target = start + n + 1;
+	l->target_end = end - 9;
+	return l->minor <= 1;
 }
 
-/* Could these first bytes be the start of a request line? Cheap look before a copy. */
-weir_inline bool weir_head_maybe_request(weir_u64 first8)
+/* May a request begin with this byte (a token character, RFC 9110 5.6.2)? If not, no
+ * server takes what follows for a request. */
+weir_inline bool weir_token_char(weir_u8 c)
 {
-	/* A method is upper-case letters; the shortest, "GET /", has four before its slash. */
-	weir_u64 upper = first8 & 0x00000000e0e0e0ULL;
-
-	return upper == 0x404040;
+	if (c >= '0' && c <= '9')
+		return true;
+	if ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
+		return true;
+	return c == '!' || (c >= '#' && c <= '\'') || c == '*' || c == '+' || c == '-' ||
+	       c == '.' || (c >= '^' && c <= '`') || c == '|' || c == '~';
 }
 
 /* The status of a response head: 100 to 599, or 0 if it is none. */
@@ -290,7 +447,7 @@ weir_global weir_u64 weir_head_content_length(struct weir_head *h)
 			break;
 		weir_u32 c = h->bytes[p];
 
-		if (c == ' ' || c == '\t' || c == '\r') {
+		if (c == ' ' || c == '\t') {
 			/* Behind the number: "1 2" is none. */
 			if (*(volatile weir_u32 *)&h->digits)
 				*(volatile weir_u32 *)&h->digits |= WEIR_LENGTH_OVER;
@@ -307,9 +464,86 @@ weir_global weir_u64 weir_head_content_length(struct weir_head *h)
 	return digits && digits <= 18 ? *(volatile weir_u64 *)&h->number : WEIR_NO_LENGTH;
 }
 
-weir_inline bool weir_head_chunked(const struct weir_head *h)
+enum weir_coding { WEIR_CODING_NONE, WEIR_CODING_CHUNKED, WEIR_CODING_OTHER };
+
+/* First byte of a header's value that is no blank: of the first five. */
+weir_inline weir_u32 weir_head_value(const struct weir_head *h, weir_u32 at)
 {
-	return h->value[WEIR_HDR_TRANSFER_ENCODING].end != 0;
+	for (int i = 0; i < 4; i++) {
+		weir_opaque(at);
+		if (at >= WEIR_HEAD_MAX || (h->bytes[at] != ' ' && h->bytes[at] != '\t'))
+			break;
+		at++;
+	}
+	return at;
+}
+
+/* The value's end without blanks: up to four. */
+weir_inline weir_u32 weir_head_value_end(const struct weir_head *h, weir_u32 at, weir_u32 end)
+{
+	for (int i = 0; i < 4; i++) {
+		weir_u32 last = end - 1;
+
+		weir_opaque(last);
+		if (last >= WEIR_HEAD_MAX || last < at)
+			break;
+		if (h->bytes[last] != ' ' && h->bytes[last] != '\t')
+			break;
+		end--;
+	}
+	return end;
+}
+
+/* Transfer-Encoding: a request's must be "chunked" and nothing else. */
+weir_global weir_u32 weir_head_coding(const struct weir_head *h)
+{
+	if (!h)
+		return WEIR_CODING_OTHER;
+	weir_u32 at = h->value[WEIR_HDR_TRANSFER_ENCODING].off;
+	weir_u32 end = h->value[WEIR_HDR_TRANSFER_ENCODING].end;
+	weir_u64 w;
+
+	if (!end)
+		return WEIR_CODING_NONE;
+	at = weir_head_value(h, at);
+	end = weir_head_value_end(h, at, end);
+	weir_opaque(at);
+	if (at >= WEIR_HEAD_MAX || end - at != 7)
+		return WEIR_CODING_OTHER;
+	w = weir_load64(h->bytes + at) << 8;
+	return (w | WEIR_LOWER << 8) == WEIR_WORD(0, 'c', 'h', 'u', 'n', 'k', 'e', 'd')
+		       ? WEIR_CODING_CHUNKED
+		       : WEIR_CODING_OTHER;
+}
+
+/* Does Upgrade ask for something else than h2c? h2c is only an offer, on a request that
+ * is served as HTTP/1.1 by whoever does not take it. */
+weir_global weir_u32 weir_head_upgrades(const struct weir_head *h)
+{
+	if (!h || !h->value[WEIR_HDR_UPGRADE].end)
+		return 0;
+	weir_u32 at = weir_head_value(h, h->value[WEIR_HDR_UPGRADE].off);
+	weir_u32 end = weir_head_value_end(h, at, h->value[WEIR_HDR_UPGRADE].end);
+
+	weir_opaque(at);
+	if (at >= WEIR_HEAD_MAX || end - at != 3)
+		return 1;
+	return (weir_load32(h->bytes + at) & 0xffffff) != ('h' | '2' << 8 | 'c' << 16);
+}
+
+/* The place of a bearer token in Authorization. offset << 16 | length; 0: none. */
+weir_inline weir_u32 weir_head_bearer(const struct weir_head *h, weir_u32 at, weir_u32 end)
+{
+	weir_u64 w;
+
+	weir_opaque(at);
+	if (at >= WEIR_HEAD_MAX)
+		return 0;
+	w = (weir_load64(h->bytes + at) | 0x0000202020202020ULL) & 0x00ffffffffffffffULL;
+	if (w != WEIR_WORD('b', 'e', 'a', 'r', 'e', 'r', ' ', 0))
+		return 0;
+	at = weir_head_value(h, at + 7);
+	return at < WEIR_HEAD_MAX && end > at ? at << 16 | (end - at) : 0;
 }
 
 /* The key's place: Authorization's bearer token, else x-api-key, else api-key;
@@ -318,62 +552,31 @@ weir_global weir_u32 weir_head_key(const struct weir_head *h)
 {
 	if (!h)
 		return 0;
-	weir_u32 at, end;
-	bool bearer = false;
+#pragma clang loop unroll(full)
+	for (weir_u32 i = WEIR_HDR_AUTHORIZATION; i <= WEIR_HDR_API_KEY; i++) {
+		weir_u32 at, end, place;
 
-	if (h->value[WEIR_HDR_AUTHORIZATION].end) {
-		at = h->value[WEIR_HDR_AUTHORIZATION].off;
-		end = h->value[WEIR_HDR_AUTHORIZATION].end;
-		bearer = true;
-	} else if (h->value[WEIR_HDR_X_API_KEY].end) {
-		at = h->value[WEIR_HDR_X_API_KEY].off;
-		end = h->value[WEIR_HDR_X_API_KEY].end;
-	} else if (h->value[WEIR_HDR_API_KEY].end) {
-		at = h->value[WEIR_HDR_API_KEY].off;
-		end = h->value[WEIR_HDR_API_KEY].end;
-	} else {
-		return 0;
+		if (!h->value[i].end)
+			continue;
+		at = weir_head_value(h, h->value[i].off);
+		end = weir_head_value_end(h, at, h->value[i].end);
+		place = end > at ? at << 16 | (end - at) : 0;
+		if (i == WEIR_HDR_AUTHORIZATION)
+			place = weir_head_bearer(h, at, end);
+		if (place)
+			return place;
 	}
-	weir_opaque(at);
-	if (at >= WEIR_HEAD_MAX)
-		return 0;
-	for (int i = 0; i < 4; i++) {
-		if (at >= WEIR_HEAD_MAX || (h->bytes[at] != ' ' && h->bytes[at] != '\t'))
-			break;
-		at++;
-		weir_opaque(at);
-	}
-	if (at >= WEIR_HEAD_MAX)
-		return 0;
-	if (bearer) {
-		weir_u64 w = (weir_load64(h->bytes + at) | 0x0000202020202020ULL) &
-			     0x00ffffffffffffffULL;
+	return 0;
+}
 
-		if (w != WEIR_WORD('b', 'e', 'a', 'r', 'e', 'r', ' ', 0))
-			return 0;
-		at += 7;
-		for (int i = 0; i < 4; i++) {
-			weir_opaque(at);
-			if (at >= WEIR_HEAD_MAX || h->bytes[at] != ' ')
-				break;
-			at++;
-		}
-	}
-	for (int i = 0; i < 4; i++) {
-		weir_u32 last = end - 1;
+/* The word-at-a-time hash by which a resent head is known again: keyed, so that nobody
+ * outside can make two alike. Bytes behind n are not looked at. */
+#define WEIR_HASH_WORDS 64
 
-		weir_opaque(last);
-		if (last >= WEIR_HEAD_MAX || last < at)
-			break;
-		weir_u8 c = h->bytes[last];
-
-		if (c != '\r' && c != ' ' && c != '\t')
-			break;
-		end--;
-	}
-	if (end <= at)
-		return 0;
-	return at << 16 | (end - at);
+weir_inline weir_u64 weir_hash_word(weir_u64 hash, weir_u64 w, weir_u64 key)
+{
+	hash = (hash ^ w) * (key | 1);
+	return hash ^ hash >> 29;
 }
 
 #endif

@@ -87,25 +87,30 @@ weir_inline int weir_send_bare(struct __sk_buff *skb, struct weir_scratch *s,
 
 weir_inline void weir_linger_over(const struct weir_flow_key *key, struct weir_flow *f)
 {
-	weir_u32 slot = f->slot;
-
 	bpf_map_delete_elem(&lingers, key);
 	weir_flow_uncount(f);
-	weir_flow_gone(key, slot);
+	weir_flow_gone(key, f);
 	weir_count(WEIR_LINGER_DONE);
 }
 
 /* A packet from the client of a refused flow. It never reaches the server. */
-weir_inline int weir_linger(struct __sk_buff *skb, struct weir_scratch *s,
-			    const struct weir_packet *p, struct weir_flow *f)
+weir_global int weir_linger(struct __sk_buff *skb, struct weir_flow *f)
 {
-	struct weir_linger *l = bpf_map_lookup_elem(&lingers, &s->key);
-	weir_u32 end, seq_end = p->seq + p->pay_len + !!(p->flags & WEIR_FIN);
+	struct weir_scratch *s = weir_scratch();
+	const struct weir_packet *p;
+	struct weir_linger *l;
+	weir_u32 end, seq_end;
 	weir_u64 now = bpf_ktime_get_ns();
-	struct weir_segment *out = &s->out;
+	struct weir_segment *out;
 	bool probe;
 	int partial;
 
+	if (!s || !f)
+		return TC_ACT_SHOT;
+	p = &s->packet;
+	out = &s->out;
+	l = bpf_map_lookup_elem(&lingers, &s->key);
+	seq_end = p->seq + p->pay_len + !!(p->flags & WEIR_FIN);
 	if (!l || (p->flags & WEIR_RST)) {
 		weir_linger_over(&s->key, f);
 		return TC_ACT_SHOT;

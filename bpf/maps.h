@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "base.h"
+#include "body.h"
 #include "chunked.h"
 #include "http_head.h"
 #include "packet.h"
@@ -56,46 +57,71 @@ enum weir_flow_state {
 	WEIR_FLOW_REFUSED, /* answered by us; the server was reset; see linger.h */
 };
 
-/* Where the next request byte stands. */
+/* What the client's next byte is (next_seq). */
 enum weir_request_phase {
-	WEIR_REQ_HEAD,	 /* the next head starts at head_seq; before it is body */
-	WEIR_REQ_UNSURE, /* unknown length or not HTTP: look at each segment's start */
+	WEIR_REQ_HEAD,	  /* the next head's first; all before it is body */
+	WEIR_REQ_PARTS,	  /* inside a head, whose bytes so far are in the reader */
+	WEIR_REQ_CHUNKS,  /* inside a chunked body, whose framing the reader follows */
+	WEIR_REQ_RULES,	  /* inside a body that the reader holds to rules */
+	WEIR_REQ_RAW,	  /* not HTTP; decided by the byte at head_seq */
+	WEIR_REQ_ADOPTED, /* not known: look at each segment's start */
+	WEIR_REQ_EXPIRED, /* a head that took too long: close at the next segment */
 };
 
 enum weir_response_phase {
 	WEIR_RESP_HEAD,	  /* a status line comes at resp_seq */
+	WEIR_RESP_PARTS,  /* inside a head, whose bytes so far are in the reader */
 	WEIR_RESP_LENGTH, /* `left` bytes to go */
 	WEIR_RESP_CHUNKS,
-	WEIR_RESP_CLOSE,       /* until the server closes, or framing is not known */
-	WEIR_RESP_NOBODY_OURS, /* nobody asked: not a judged request's answer */
+	WEIR_RESP_CLOSE,   /* until the server closes, or framing is not known */
+	WEIR_RESP_NOBODY,  /* nothing was asked */
+	WEIR_RESP_UNASKED, /* in an answer to nothing, let through */
+};
+
+enum weir_flow_flags {
+	WEIR_FLOW_GATE_CHARGED = 1 << 0, /* a connect-rate token was taken */
+	WEIR_FLOW_TAPPED = 1 << 1,	 /* resp_seq and acked are known */
+	WEIR_FLOW_FORWARDED = 1 << 2,	 /* no socket here: FIN and RST on the wire end it */
+	WEIR_FLOW_CLIENT_FIN = 1 << 3,	 /* forwarded: client_seq counts it */
+	WEIR_FLOW_SERVER_FIN = 1 << 4,	 /* forwarded: resp_seq counts it */
+	WEIR_FLOW_FIN_ACKED = 1 << 6,	 /* forwarded: the client has the server's FIN */
+	WEIR_FLOW_GRACE = 1 << 5,	 /* adopted: one answer to nothing seen is let through */
 };
 
 /*
- * One connection. The request gate writes the first half, the response tap the
- * second: a connection's two directions run on two CPUs. `counted` and the
- * slot's state are moved by compare-and-swap, since both and the socket's close
- * may end them.
+ * One connection. The request gate writes the second group, the response tap the third: a
+ * connection's two directions run on two CPUs; each reads a little of the other's. `counted`
+ * and the slot's state are moved by compare-and-swap, since both and the socket's close
+ * may end them; flags by atomic or.
  */
 struct weir_flow {
 	weir_u64 opened_ns;
 	weir_u32 tenant;  /* whose connections gauge holds it */
 	weir_u32 counted; /* 1: it is in that gauge */
 	weir_u32 slot;
-	weir_u32 ordinal; /* requests judged so far */
-	weir_u32 head_seq;
-	weir_u8 state; /* enum weir_flow_state */
-	weir_u8 request_phase;
+	weir_u32 flags; /* enum weir_flow_flags */
+	weir_u8 state;	/* enum weir_flow_state */
 	weir_u8 service;
-	weir_u8 gate_charged; /* a connect-rate token was taken at SYN */
+	weir_u8 request_phase;
+	weir_u8 resp_phase;
 
+	weir_u32 ordinal;    /* requests judged so far */
+	weir_u32 next_seq;   /* next byte to look at */
+	weir_u32 head_seq;   /* of the head at hand or judged last */
+	weir_u32 head_end;   /* its end, when it came whole: else head_seq */
+	weir_u32 head_hash;  /* of that; RAW: the reason why */
+	weir_u32 reader;     /* 0: none */
+	weir_u32 client_seq; /* forwarded: after the client's last byte */
+	weir_u32 seen_s;     /* forwarded: time of the last packet, seconds */
+
+	weir_u32 acked;	   /* the server has accepted all before it */
 	weir_u32 resp_seq; /* next byte the tap has not seen */
-	weir_u32 resp_phase;
+	weir_u32 resp_reader;
+	weir_u32 lost;
 	weir_u64 resp_offset;	 /* bytes of this answer so far */
 	struct weir_chunk chunk; /* `left` also serves RESP_LENGTH */
-	weir_u32 lost;
-	weir_u32 tapped; /* 1: resp_seq is known */
 };
-_Static_assert(sizeof(struct weir_flow) == 72, "weir_flow");
+_Static_assert(sizeof(struct weir_flow) == 104, "weir_flow");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -120,6 +146,68 @@ struct {
 	__uint(key_size, 0);
 	__uint(value_size, sizeof(weir_u32));
 } free_slots SEC(".maps");
+
+/*
+ * A reader takes in what is judged in more than one packet: a head in parts, a chunked
+ * body's framing, a body that is held to rules. The first ones are the CPUs' own, for
+ * heads that come whole; the rest belong to flows, whose ingress alone writes them.
+ * What the server has not acknowledged may only come again as it was: the last segments
+ * that were read are known by their place and hash.
+ */
+#define WEIR_PARTS 8
+
+struct weir_part {
+	weir_u32 seq;
+	weir_u32 end;
+	weir_u64 hash;
+};
+
+/* What was written over in a body, so that it is again when it is resent. */
+#define WEIR_EDITS 8
+
+enum weir_edit_kind { WEIR_EDIT_TOKENS, WEIR_EDIT_MODEL };
+
+struct weir_edit {
+	weir_u32 seq;  /* of the value's first byte */
+	weir_u32 len;  /* of the value as it was, without quotes */
+	weir_u32 kind; /* enum weir_edit_kind */
+};
+
+struct weir_reader {
+	struct weir_part parts[WEIR_PARTS];
+	weir_u32 n_parts;  /* ever; the next one goes to n_parts % WEIR_PARTS */
+	weir_u32 until;	   /* sequence number behind the last one */
+	weir_u32 data_seq; /* CHUNKS: data of the chunk at hand from here on */
+	weir_u32 rule;	   /* index of what the body is held to */
+	weir_u64 began_ns;
+	struct weir_chunk chunk;
+	weir_u32 body_seq;
+	weir_u32 body_end;   /* RULES */
+	weir_u32 body_bytes; /* CHUNKS: so far, with framing */
+	weir_u32 degrade;    /* the model must be replaced */
+	weir_u32 dialect;
+	weir_u32 n_edits;
+	struct weir_edit edits[WEIR_EDITS];
+	weir_u64 max_tokens; /* the largest asked for; ~0: none */
+	weir_u32 told;	     /* enum weir_body_flags, for the BODY record */
+	weir_u32 pad;
+	struct weir_body body;
+	struct weir_head head;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, weir_u32);
+	__type(value, struct weir_reader);
+} readers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, 1024);
+	__uint(key_size, 0);
+	__uint(value_size, sizeof(weir_u32));
+} free_readers SEC(".maps");
 
 /* A refused flow's answer, so that it can be sent again word for word. */
 struct weir_linger {
@@ -173,20 +261,30 @@ struct weir_chunk_walk {
 	struct weir_chunk chunk;
 	weir_u32 off;
 	weir_u32 end;
+	weir_u32 strict; /* a request's: forms.md */
+	weir_u32 pad;
 	weir_u8 window[WEIR_CHUNK_WINDOW];
 };
 
 /* What one head asks for. */
 struct weir_request {
 	weir_u64 now_ns;
-	weir_u64 body_bytes; /* WEIR_NO_LENGTH: unknown */
-	weir_u32 head_seq;   /* of its first byte */
+	weir_u64 body_bytes; /* WEIR_NO_LENGTH: chunked */
+	weir_u32 reader;     /* holds the head */
+	weir_u32 reset_seq;  /* what the server waits for: its RST must carry it */
+	weir_u32 body_seq;   /* of the body's first byte */
 	weir_u32 path_off;
+	weir_u32 path_len;
+	weir_u32 form;	  /* 0, or the reason to refuse it for its form */
+	weir_u32 tenant;  /* whose it is */
+	weir_u32 unknown; /* 0, or the reason why nobody knows */
 	weir_u8 service;
 	weir_u8 head_method;
 	weir_u8 free;
 	weir_u8 dialect;
-	weir_u32 pad;
+	weir_u32 start;	     /* of the request line in the reader */
+	weir_u32 result; /* enum weir_head_result, of the scan */
+	weir_u32 rules_hold; /* the tenant's rules are enforced on the body */
 };
 
 /* The figures that a refusal is reported with. */
@@ -230,6 +328,8 @@ struct {
 /* Working memory of the program at hand; the stack has only 512 bytes for a whole
  * chain of calls. Programs of one CPU do not nest while they use it: a packet we
  * send ourselves leaves both hooks by its mark before they touch it. */
+#define WEIR_EDIT_ROOM (WEIR_EDIT_MAX + 8)
+
 struct weir_scratch {
 	struct weir_packet packet;
 	struct weir_segment out;
@@ -238,11 +338,15 @@ struct weir_scratch {
 	weir_u8 headers[WEIR_HEADERS_MAX] __attribute__((aligned(8)));
 	struct weir_flow_key key;
 	struct weir_key api_key;
+	struct weir_tenant_name tenant_name;
 	struct weir_linger linger;
-	struct weir_head head;
 	struct weir_sha256 sha;
+	weir_u32 answer_off; /* behind the head of the answer at hand */
+	weir_u32 reason;     /* of an act (stream.h) */
 	struct weir_writer_state text;
 	struct weir_chunk_walk walk;
+	weir_u8 old_bytes[WEIR_EDIT_ROOM] __attribute__((aligned(8)));
+	weir_u8 new_bytes[WEIR_EDIT_ROOM] __attribute__((aligned(8)));
 };
 
 struct {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The request gate, at TC ingress: finds the head of each request on a guarded
- * connection, judges it, and lets it pass or answers it in the server's place.
+ * One request: reads what its head asks for, finds whose it is, and judges it. Where in
+ * the stream a head is, is stream.h's.
  */
 #ifndef WEIR_REQUEST_H
 #define WEIR_REQUEST_H
@@ -9,28 +9,72 @@
 #include "admit.h"
 #include "denial.h"
 #include "flow.h"
-#include "linger.h"
-#include "send.h"
+#include "reader.h"
+#include "refuse.h"
 #include "tenant.h"
 
-/* Bodies that long are not followed by sequence number, which would wrap. */
-#define WEIR_BODY_FOLLOWED_MAX (1ULL << 30)
+/* No request to a model is longer; also keeps a body's end within reach of its start in
+ * sequence numbers. */
+#define WEIR_BODY_MAX (1ULL << 30)
 
-/* Paths that cost nothing and are asked by machines without a key. */
-weir_inline bool weir_free_path(const weir_u8 *path)
+/* -- what a head asks for */
+
+/* Longest path that a free one with '*' may have. */
+#define WEIR_FREE_PATH_LOOK 128
+
+/* Nothing in the path that a server could take for another path. */
+weir_global int weir_plain_path(const struct weir_head *h, weir_u32 at, weir_u32 len)
 {
-	weir_u64 w = weir_load64(path), w2 = weir_load64(path + 8);
+	weir_u8 last = 0;
 
-	if ((w & 0x00ffffffffffffffULL) == WEIR_WORD('/', 'h', 'e', 'a', 'l', 't', 'h', 0))
-		return true;
-	if (w == WEIR_WORD('/', 'm', 'e', 't', 'r', 'i', 'c', 's'))
-		return true;
-	if (w == WEIR_WORD('/', 'v', '1', '/', 'm', 'o', 'd', 'e') &&
-	    (w2 & 0xffff) == ('l' | 's' << 8))
-		return true;
-	if (w == WEIR_WORD('/', 'v', 'e', 'r', 's', 'i', 'o', 'n'))
-		return true;
-	return (w & 0x000000ffffffffffULL) == WEIR_WORD('/', 'p', 'i', 'n', 'g', 0, 0, 0);
+	if (!h || len > WEIR_FREE_PATH_LOOK)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_FREE_PATH_LOOK; i++) {
+		weir_u32 off = at + i;
+		weir_u8 c;
+
+		weir_opaque(off);
+		if (i >= len || off >= WEIR_HEAD_MAX)
+			break;
+		c = h->bytes[off];
+		if (c == '%' || c == '\\' || (c == last && (c == '.' || c == '/')))
+			return 0;
+		last = c;
+	}
+	return 1;
+}
+
+/* Is the path, len bytes up to '?' or blank, one that costs nothing? */
+weir_global int weir_free_path(const struct weir_head *h, weir_u32 at, weir_u32 len, weir_u32 get)
+{
+	const struct weir_config *c = weir_config();
+	weir_u64 w[WEIR_FREE_PATH_BYTES / 8];
+
+	weir_opaque(at);
+	if (!h || !c || at >= WEIR_HEAD_MAX)
+		return 0;
+	for (int k = 0; k < WEIR_FREE_PATH_BYTES / 8; k++)
+		w[k] = weir_load64(h->bytes + at + k * 8);
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_FREE_PATHS; i++) {
+		const struct weir_free_path *f = &c->free_paths[i];
+
+		if (i >= c->n_free_paths)
+			break;
+		if (((w[0] & f->mask[0]) ^ f->word[0]) | ((w[1] & f->mask[1]) ^ f->word[1]) |
+		    ((w[2] & f->mask[2]) ^ f->word[2]) | ((w[3] & f->mask[3]) ^ f->word[3]))
+			continue;
+		if (!get && !(f->flags & WEIR_FREE_ANY_METHOD))
+			continue;
+		if (f->flags & WEIR_FREE_PREFIX) {
+			if (len >= f->len && weir_plain_path(h, at, len))
+				return 1;
+		} else if (len == f->len) {
+			return 1;
+		}
+	}
+	return 0;
 }
 
 weir_inline bool weir_anthropic_path(const weir_u8 *path)
@@ -40,43 +84,129 @@ weir_inline bool weir_anthropic_path(const weir_u8 *path)
 		       ('a' | 'g' << 8 | 'e' << 16 | (weir_u32)'s' << 24);
 }
 
-/* Read the scanned head into rq. false: not a request we understand. */
-weir_inline bool weir_read_request(struct weir_head *h, struct weir_request *rq)
+/* Length of the path: the target up to '?'. */
+weir_global weir_u32 weir_path_len(const struct weir_head *h, weir_u32 at, weir_u32 end)
 {
-	weir_u64 first = weir_load64(h->bytes);
-	weir_u32 method = weir_word_find(first, ' ');
+	weir_u32 i = 0;
 
-	weir_opaque(method);
-	if (!weir_head_is_request(h) || method > 7 || method < 3)
-		return false;
-	const weir_u8 *path = h->bytes + method + 1;
+	if (!h || end < at)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int n = 0; n < WEIR_FREE_PATH_LOOK / 8; n++) {
+		weir_u32 off = at + i, found;
 
-	rq->path_off = method + 1;
-	rq->body_bytes = weir_head_chunked(h) ? WEIR_NO_LENGTH : weir_head_content_length(h);
-	if (!weir_head_chunked(h) && !h->value[WEIR_HDR_CONTENT_LENGTH].end)
-		rq->body_bytes = 0;
-	rq->head_method = (first & 0xffffffffff) == WEIR_WORD('H', 'E', 'A', 'D', ' ', 0, 0, 0);
-	if (rq->head_method || (first & 0xffffffff) == WEIR_WORD('G', 'E', 'T', ' ', 0, 0, 0, 0))
-		rq->free = weir_free_path(path);
-	else
-		rq->free = first == WEIR_WORD('O', 'P', 'T', 'I', 'O', 'N', 'S', ' ');
-	if (weir_anthropic_path(path))
-		rq->dialect = WEIR_API_ANTHROPIC;
-	return true;
+		weir_opaque(off);
+		if (off >= WEIR_HEAD_MAX || off >= end)
+			break;
+		found = weir_word_find(weir_load64(h->bytes + off), '?');
+		i += found;
+		if (found < 8)
+			break;
+	}
+	return i < end - at ? i : end - at;
 }
 
-/* Whose request is it? 0 with *tenant set, or the reason to refuse. */
-weir_inline weir_u32 weir_whose(const struct weir_config *c, struct weir_scratch *s,
-				const struct weir_packet *p, weir_u64 now, weir_u32 *tenant)
+/* The reason to refuse a scanned head for how its body is framed, or 0. */
+weir_inline weir_u32 weir_read_framing(struct weir_head *h, struct weir_request *rq, weir_u32 minor)
 {
-	enum weir_key_found k = weir_tenant_by_key(c, s, now, tenant);
+	bool length = h->value[WEIR_HDR_CONTENT_LENGTH].end;
 
-	if (k == WEIR_KEY_KNOWN)
+	rq->body_bytes = 0;
+	switch (weir_head_coding(h)) {
+	case WEIR_CODING_CHUNKED:
+		rq->body_bytes = WEIR_NO_LENGTH;
+		return length || !minor ? WEIR_DENY_MALFORMED : 0;
+	case WEIR_CODING_OTHER:
+		return WEIR_DENY_MALFORMED;
+	}
+	if (!length)
 		return 0;
-	*tenant = weir_tenant_of_source(c, p->src);
-	if (k == WEIR_KEY_UNKNOWN && c->unknown_key == WEIR_UNKNOWN_KEY_REFUSE)
-		return WEIR_DENY_UNKNOWN_KEY;
-	return *tenant ? 0 : WEIR_DENY_NO_TENANT;
+	rq->body_bytes = weir_head_content_length(h);
+	return rq->body_bytes > WEIR_BODY_MAX ? WEIR_DENY_MALFORMED : 0;
+}
+
+/* Read the whole head in reader rq->reader into *rq: what it asks for, and in rq->form the
+ * reason to refuse it for its form. 0: the reader is not there. */
+weir_global int weir_read_request(struct weir_request *rq)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_request_line l = {};
+	struct weir_reader *r;
+	struct weir_head *h;
+	weir_u32 start, path;
+	weir_u64 first;
+
+	if (!rq || !c)
+		return 0;
+	r = weir_reader(rq->reader);
+	if (!r)
+		return 0;
+	h = &r->head;
+	rq->form = WEIR_DENY_MALFORMED;
+	rq->body_bytes = 0;
+	rq->path_off = 0;
+	start = h->start;
+	rq->start = start;
+	weir_opaque(start);
+	if (start > WEIR_HEAD_BLANK)
+		return 1;
+	first = weir_load64(h->bytes + start);
+	if (!weir_head_request_line(h, &l)) {
+		if (first == WEIR_WORD('P', 'R', 'I', ' ', '*', ' ', 'H', 'T') &&
+		    weir_load64(h->bytes + start + 8) ==
+			    WEIR_WORD('T', 'P', '/', '2', '.', '0', '\r', '\n'))
+			rq->form = WEIR_DENY_PROTOCOL;
+		return 1;
+	}
+	rq->form = h->repeated ? WEIR_DENY_MALFORMED : weir_read_framing(h, rq, l.minor);
+	rq->head_method = (first & 0xffffffffff) == WEIR_WORD('H', 'E', 'A', 'D', ' ', 0, 0, 0);
+	path = l.target;
+	weir_opaque(path);
+	if (path > WEIR_HEAD_BLANK + WEIR_METHOD_MAX + 1)
+		return 1;
+	rq->path_off = path;
+	rq->path_len = weir_path_len(h, path, l.target_end);
+	rq->free = weir_free_path(h, path, rq->path_len,
+				  rq->head_method ||
+					  (first & 0xffffffff) ==
+						  WEIR_WORD('G', 'E', 'T', ' ', 0, 0, 0, 0));
+	if (first == WEIR_WORD('O', 'P', 'T', 'I', 'O', 'N', 'S', ' '))
+		rq->free |= c->free_options;
+	if (weir_anthropic_path(h->bytes + path))
+		rq->dialect = WEIR_API_ANTHROPIC;
+	if (!rq->form &&
+	    (first == WEIR_WORD('C', 'O', 'N', 'N', 'E', 'C', 'T', ' ') || weir_head_upgrades(h))) {
+		rq->form = WEIR_DENY_PROTOCOL;
+		rq->free = 0;
+	}
+	return 1;
+}
+
+/* -- whose it is */
+
+/* Whose request is it? Sets tenant, and unknown: 0 or the reason to refuse. */
+weir_global int weir_whose(struct weir_request *rq)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 tenant = WEIR_NO_TENANT;
+	enum weir_key_found k;
+
+	if (!rq || !c || !s)
+		return 0;
+	rq->unknown = 0;
+	k = weir_tenant_by_key(c, s, rq->now_ns, &tenant);
+	if (k == WEIR_KEY_ABSENT)
+		k = weir_tenant_by_name(c, s, &s->packet, &tenant);
+	if (k != WEIR_KEY_KNOWN) {
+		tenant = weir_tenant_of_source(c, s->packet.src);
+		if (k == WEIR_KEY_UNKNOWN && c->unknown_key == WEIR_UNKNOWN_KEY_REFUSE)
+			rq->unknown = WEIR_DENY_UNKNOWN_KEY;
+		else if (!tenant)
+			rq->unknown = WEIR_DENY_NO_TENANT;
+	}
+	rq->tenant = tenant;
+	return 0;
 }
 
 /* The connection is its tenant's by source until a key says otherwise: move it
@@ -101,25 +231,35 @@ weir_inline weir_u32 weir_move_connection(struct weir_flow *f, weir_u32 tenant,
 	}
 	if (old) {
 		__sync_fetch_and_add(&old->connections, -1);
-		if (f->gate_charged)
+		if (f->flags & WEIR_FLOW_GATE_CHARGED)
 			weir_connect_give_back(old);
 	}
 	f->tenant = tenant;
-	f->gate_charged = 1;
+	__sync_fetch_and_or(&f->flags, WEIR_FLOW_GATE_CHARGED);
 	__sync_val_compare_and_swap(&f->counted, 0, 1);
 	return 0;
 }
 
-/* The slot becomes this request's, and user space is told. */
-weir_inline void weir_request_open(const struct weir_config *c, struct weir_scratch *s,
-				   const struct weir_packet *p, struct weir_flow *f,
-				   struct weir_slot *slot, const struct weir_request *rq,
-				   weir_u32 tenant, weir_u32 wallet, weir_s64 reserved,
-				   weir_u32 flags)
-{
-	struct weir_rec_request *rec;
-	weir_u32 path = rq->path_off;
+/* -- the verdict */
 
+/* The slot becomes this request's, and user space is told. */
+weir_global int weir_request_open(struct weir_flow *f, weir_u32 tenant, weir_u32 wallet,
+				  weir_s64 reserved, weir_u32 flags)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	struct weir_rec_request *rec;
+	const struct weir_request *rq;
+	struct weir_reader *r;
+	struct weir_slot *slot;
+	weir_u32 path, start;
+
+	if (!f || !c || !s)
+		return 0;
+	rq = &s->request;
+	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	if (!slot)
+		return 0;
 	f->ordinal++;
 	f->resp_phase = WEIR_RESP_HEAD;
 	f->resp_offset = 0;
@@ -135,16 +275,16 @@ weir_inline void weir_request_open(const struct weir_config *c, struct weir_scra
 	__sync_val_compare_and_swap(&slot->state, WEIR_SLOT_IDLE,
 				    rq->free ? WEIR_SLOT_FREE : WEIR_SLOT_OPEN);
 	if (rq->free)
-		return;
+		return 0;
 	/* The last of the room is kept for END records, which settle by themselves. */
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max) {
 		weir_count(WEIR_TAP_LOST);
-		return;
+		return 0;
 	}
 	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
 	if (!rec) {
 		weir_count(WEIR_TAP_LOST);
-		return;
+		return 0;
 	}
 	rec->h.type = WEIR_REC_REQUEST;
 	rec->h.flags = 0;
@@ -160,205 +300,147 @@ weir_inline void weir_request_open(const struct weir_config *c, struct weir_scra
 	rec->wallet = wallet;
 	rec->flags = flags;
 	rec->pad = 0;
-	__builtin_memcpy(rec->method, s->head.bytes, WEIR_METHOD_BYTES);
+	r = weir_reader(rq->reader);
+	path = rq->path_off;
+	start = rq->start;
 	weir_opaque(path);
-	if (path <= 8)
-		__builtin_memcpy(rec->path, s->head.bytes + path, WEIR_PATH_BYTES);
-	else
-		rec->path[0] = 0;
-	weir_copy16(rec->client, p->src);
+	weir_opaque(start);
+	if ((flags & WEIR_SLOT_UNJUDGED) || !r || path > WEIR_HEAD_MAX || start > WEIR_HEAD_MAX) {
+		__builtin_memset(rec->method, 0, sizeof(rec->method));
+		__builtin_memset(rec->path, 0, sizeof(rec->path));
+		rec->method[0] = '-';
+		rec->path[0] = '-';
+	} else {
+		__builtin_memcpy(rec->method, r->head.bytes + start, WEIR_METHOD_BYTES);
+		__builtin_memcpy(rec->path, r->head.bytes + path, WEIR_PATH_BYTES);
+	}
+	weir_copy16(rec->client, s->packet.src);
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
+	return 0;
 }
 
-/* The figures that a reply may quote. */
-weir_inline void weir_figures(const struct weir_config *c, const struct weir_tenant *t,
-			      const struct weir_refusal *r, weir_u64 now, weir_u64 *fig)
+/* What its body is held to; entry 0 is nothing. */
+weir_inline const struct weir_rules *weir_rules_of(const struct weir_tenant *t)
 {
-	weir_u64 tat = weir_tokens_tat(t);
+	weir_u32 index = t->rules;
 
-	fig[WEIR_FIG_LIMIT] = r->limit;
-	fig[WEIR_FIG_VALUE] = r->value;
-	fig[WEIR_FIG_ASKED] = r->asked;
-	fig[WEIR_FIG_RETRY_NS] = r->retry_ns;
-	fig[WEIR_FIG_REQUESTS_LIMIT] = t->requests_per_minute;
-	fig[WEIR_FIG_REQUESTS_REMAINING] =
-		weir_gcra_left(t->request_tat_ns, now, t->request_tau_ns, t->request_burst);
-	fig[WEIR_FIG_REQUESTS_RESET_NS] = weir_gcra_full_in(t->request_tat_ns, now);
-	fig[WEIR_FIG_TOKENS_LIMIT] = t->tokens_per_minute;
-	fig[WEIR_FIG_TOKENS_REMAINING] =
-		weir_gcra_left(tat, now, t->tokens_tau_ns, t->tokens_burst);
-	fig[WEIR_FIG_TOKENS_RESET_NS] = weir_gcra_full_in(tat, now);
-	fig[WEIR_FIG_WALL_NS] = now + c->wall_offset_ns;
+	return bpf_map_lookup_elem(&rules, &index);
 }
 
-/* The RST that makes the server forget: from the client, where its next byte is due. */
-weir_inline void weir_to_server(const struct weir_packet *p, weir_u32 seq, struct weir_segment *out)
+/* What the head alone tells against the rules: 0, or the reason to refuse. */
+weir_inline weir_u32 weir_rules_head(const struct weir_rules *rules, const struct weir_request *rq,
+				     struct weir_refusal *r)
 {
-	weir_copy16(out->src, p->src);
-	weir_copy16(out->dst, p->dst);
-	out->sport_be = p->sport_be;
-	out->dport_be = p->dport_be;
-	out->seq = seq;
-	out->ack = p->ack;
-	out->payload_len = 0;
-	out->payload_sum = 0;
-	out->flags = WEIR_RST | WEIR_ACK;
-	weir_segment_like(out, p);
-	out->has_ts = 0;
+	r->limit = rules->max_input_tokens;
+	r->value = rq->body_bytes / WEIR_BYTES_PER_TOKEN;
+	r->asked = r->value;
+	if (rq->body_bytes == WEIR_NO_LENGTH)
+		return rules->max_output_tokens ? WEIR_DENY_LENGTH_REQUIRED : 0;
+	if (rules->max_input_tokens && r->value > rules->max_input_tokens)
+		return WEIR_DENY_INPUT_TOKENS;
+	return 0;
 }
 
-/* Refuse in place: the server gets a RST where the request would have begun, the
- * client a complete answer. From here on the flow is linger.h's. */
-weir_inline int weir_refuse(struct __sk_buff *skb, const struct weir_config *c,
-			    struct weir_scratch *s, const struct weir_packet *p,
-			    struct weir_flow *f, const struct weir_request *rq,
-			    const struct weir_refusal *r)
+/* A reader of the flow's own, for a body that is looked at. false: none is free. */
+weir_inline bool weir_reader_for(struct weir_flow *f, const struct weir_request *rq)
 {
-	struct weir_linger *l = &s->linger;
-	struct weir_tenant *t = weir_tenant(r->tenant);
-	struct weir_segment *out = &s->out;
-	weir_u32 len;
-	int partial;
-
-	weir_count(r->reason);
-	weir_note_denial(c, r, p->src, rq->now_ns);
-	if (!t)
-		return TC_ACT_SHOT;
-	if (!f->ordinal && f->gate_charged) {
-		struct weir_tenant *held = weir_tenant(f->tenant);
-
-		if (held)
-			weir_connect_give_back(held);
-	}
-	l->until_ns = rq->now_ns + c->linger_ns;
-	/* Behind all that the server has sent, as the tap saw it. */
-	l->reply_seq = p->ack;
-	if (f->tapped && (weir_s32)(f->resp_seq - p->ack) > 0)
-		l->reply_seq = f->resp_seq;
-	l->acked = p->seq + p->pay_len + !!(p->flags & WEIR_FIN);
-	l->fin = !!(p->flags & WEIR_FIN);
-	l->pad = 0;
-	l->template = rq->dialect * WEIR_REASON_MAX + r->reason;
-	weir_figures(c, t, r, rq->now_ns, l->figures);
-	len = weir_render(s, l);
-	l->reply_len = len;
-	f->state = WEIR_FLOW_REFUSED;
-	/* No room for lingering: this one reply is then all the client gets. */
-	if (bpf_map_update_elem(&lingers, &s->key, l, BPF_ANY))
-		weir_count(WEIR_DENY_MAP_FULL);
-
-	partial = weir_sum_is_partial(skb, p->tcp_off);
-	if (partial < 0)
-		goto lost;
-	weir_to_server(p, rq->head_seq, out);
-	out->partial = partial;
-	if (weir_make_bare(skb, out, s->headers))
-		goto lost;
-	skb->mark = WEIR_MARK;
-	/* Should this one be lost, the server's next packet is answered with another. */
-	bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS);
-	return weir_send_reply(skb, s, p, l, len, partial);
-lost:
-	weir_count(WEIR_DROP_CHANGE_TAIL);
-	return TC_ACT_SHOT;
+	if (!f->reader)
+		f->reader = weir_reader_take(rq->now_ns);
+	return f->reader;
 }
 
-/* Two answers at once on one connection cannot be told apart: close both ends. */
-weir_inline int weir_close_both(struct __sk_buff *skb, struct weir_scratch *s,
-				const struct weir_packet *p, weir_u32 head_seq)
+enum weir_judgement {
+	WEIR_JUDGED_ADMIT,  /* or free, or shadow: the request is open */
+	WEIR_JUDGED_REFUSE, /* s->refusal says why */
+	WEIR_JUDGED_RAW,    /* passed for what it is: no more heads are looked for */
+	WEIR_JUDGED_DROP,   /* no reader is free: it will be sent again */
+};
+
+/* Form first: nobody needs to be known for it. */
+weir_inline int weir_judge_form(const struct weir_config *c, struct weir_scratch *s,
+				struct weir_flow *f)
 {
-	int partial = weir_sum_is_partial(skb, p->tcp_off);
-	struct weir_segment *out = &s->out;
-
-	weir_count(WEIR_DROP_PIPELINED);
-	if (partial < 0)
-		return TC_ACT_SHOT;
-	weir_to_server(p, head_seq, out);
-	out->partial = partial;
-	if (weir_make_bare(skb, out, s->headers))
-		return TC_ACT_SHOT;
-	skb->mark = WEIR_MARK;
-	bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS);
-	weir_to_client(p, p->ack, p->seq + p->pay_len, WEIR_RST | WEIR_ACK, out);
-	out->partial = partial;
-	return weir_send_bare(skb, s, out);
-}
-
-/* What a segment holds behind a request's body: nothing, the empty line that old
- * clients send there (RFC 9112 2.2), or more (-1), which can only be another
- * request: it would reach the server unjudged. */
-weir_inline int weir_behind_body(struct __sk_buff *skb, const struct weir_scratch *s,
-				 const struct weir_packet *p, const struct weir_request *rq)
-{
-	weir_u32 rest = p->seq + p->pay_len - rq->head_seq - s->head.head_len;
-	weir_u16 last = 0;
-
-	if (rest <= rq->body_bytes)
-		return 0;
-	if (rest - rq->body_bytes == 2 &&
-	    !bpf_skb_load_bytes(skb, p->pay_off + p->pay_len - 2, &last, 2) &&
-	    last == ('\r' | '\n' << 8))
-		return 2;
-	return -1;
-}
-
-/* Judge the request whose head was scanned into s->head. */
-weir_inline int weir_judge(struct __sk_buff *skb, const struct weir_config *c,
-			   struct weir_scratch *s, const struct weir_packet *p, struct weir_flow *f,
-			   struct weir_request *rq)
-{
-	struct weir_slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
-	weir_u32 tenant = WEIR_NO_TENANT, wallet_index, reason, flags = 0;
-	struct weir_tenant *t, *wallet;
+	struct weir_tenant *t = weir_tenant(f->tenant);
 	struct weir_refusal *r = &s->refusal;
-	weir_s64 reserve = 0;
-	bool unchecked = false;
-	int behind = weir_behind_body(skb, s, p, rq);
 
-	if (!slot) {
+	r->tenant = f->tenant;
+	r->reason = s->request.form;
+	if (!t) {
 		weir_count(WEIR_PASS_INTERNAL);
-		return TC_ACT_UNSPEC;
+		return WEIR_JUDGED_RAW;
 	}
-	if (behind < 0)
-		return weir_close_both(skb, s, p, rq->head_seq);
-	if (slot->state != WEIR_SLOT_IDLE) {
-		if (f->resp_phase != WEIR_RESP_CLOSE)
-			return weir_close_both(skb, s, p, rq->head_seq);
-		weir_request_end(f, WEIR_END_NEXT, rq->now_ns);
+	if (r->reason == WEIR_DENY_PROTOCOL && (t->flags & WEIR_TENANT_PASS_PROTOCOLS)) {
+		weir_count(WEIR_PASS_OTHER_PROTOCOL);
+		return WEIR_JUDGED_RAW;
 	}
-	/* Where the next head will be. */
-	f->head_seq = rq->head_seq + s->head.head_len + (weir_u32)rq->body_bytes + behind;
-	f->request_phase = WEIR_REQ_HEAD;
-	if (rq->body_bytes > WEIR_BODY_FOLLOWED_MAX)
-		f->request_phase = WEIR_REQ_UNSURE;
+	if (c->enforce && !(t->flags & WEIR_TENANT_SHADOW))
+		return WEIR_JUDGED_REFUSE;
+	weir_count(WEIR_ADMIT_SHADOW);
+	weir_note_denial(c, r, s->packet.src, s->request.now_ns);
+	return WEIR_JUDGED_RAW;
+}
+
+/* Judge the request in s->request, whose tenant is known, against its limits, and open it if
+ * it may pass. */
+weir_global int weir_judge(struct weir_flow *f)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 tenant = WEIR_NO_TENANT, wallet_index, reason, flags = 0, unchecked = 0;
+	struct weir_tenant *t, *wallet;
+	struct weir_refusal *r;
+	struct weir_request *rq;
+	const struct weir_rules *rules;
+	weir_s64 reserve = 0;
+	bool whole_body;
+
+	if (!f || !c || !s)
+		return WEIR_JUDGED_RAW;
+	r = &s->refusal;
+	rq = &s->request;
+	__builtin_memset(r, 0, sizeof(*r));
+	if (rq->form && (rq->form != WEIR_DENY_PROTOCOL || !rq->path_off))
+		return weir_judge_form(c, s, f);
 	if (rq->head_method)
 		flags |= WEIR_SLOT_HEAD_METHOD;
 	if (rq->free) {
+		if (rq->body_bytes == WEIR_NO_LENGTH && !weir_reader_for(f, rq))
+			return WEIR_JUDGED_DROP;
 		weir_count(WEIR_PASS_FREE);
-		weir_request_open(c, s, p, f, slot, rq, 0, 0, 0, flags);
-		return TC_ACT_UNSPEC;
+		weir_request_open(f, 0, 0, 0, flags);
+		return WEIR_JUDGED_ADMIT;
 	}
-
-	__builtin_memset(r, 0, sizeof(*r));
-	reason = weir_whose(c, s, p, rq->now_ns, &tenant);
+	reason = rq->unknown;
+	tenant = rq->tenant;
 	r->tenant = tenant;
 	t = weir_tenant(tenant);
 	if (!t) {
 		weir_count(WEIR_PASS_INTERNAL);
-		return TC_ACT_UNSPEC;
+		return WEIR_JUDGED_RAW;
 	}
+	if (!reason && rq->form && !(t->flags & WEIR_TENANT_PASS_PROTOCOLS))
+		reason = rq->form;
+	rules = weir_rules_of(t);
 	wallet_index = t->wallet;
 	wallet = weir_tenant(wallet_index);
-	if (!wallet) {
+	if (!wallet || !rules) {
 		weir_count(WEIR_PASS_INTERNAL);
-		return TC_ACT_UNSPEC;
+		return WEIR_JUDGED_RAW;
 	}
+	whole_body = rq->body_bytes != WEIR_NO_LENGTH;
+	rq->rules_hold = t->rules && c->enforce && !(t->flags & WEIR_TENANT_SHADOW);
+	if ((!whole_body || (rq->body_bytes && rq->rules_hold)) && !reason &&
+	    !weir_reader_for(f, rq))
+		return WEIR_JUDGED_DROP;
+	if (!reason && t->rules)
+		reason = weir_rules_head(rules, rq, r);
 	if (!reason) {
 		reason = weir_move_connection(f, tenant, t, rq->now_ns, r);
 		if (!reason &&
 		    (weir_agent_down(c, rq->now_ns) ||
 		     bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_request_max)) {
-			unchecked = t->on_agent_down == WEIR_DOWN_OPEN;
+			if (t->on_agent_down == WEIR_DOWN_OPEN)
+				unchecked = WEIR_UNCHECKED_TOKENS | WEIR_UNCHECKED_CREDIT;
 			if (t->on_agent_down == WEIR_DOWN_CLOSED) {
 				r->retry_ns = WEIR_RETRY_GAUGE_NS;
 				reason = WEIR_DENY_AGENT_DOWN;
@@ -367,86 +449,37 @@ weir_inline int weir_judge(struct __sk_buff *skb, const struct weir_config *c,
 		if (!reason) {
 			reserve = weir_reservation(t, rq->body_bytes);
 			reason = weir_admit_request(t, wallet, unchecked, reserve, rq->now_ns, r);
+			if (reason == WEIR_DENY_CREDIT && (rules->flags & WEIR_RULE_DEGRADE) &&
+			    !whole_body) {
+				reason = WEIR_DENY_LENGTH_REQUIRED;
+			} else if (reason == WEIR_DENY_CREDIT &&
+				   (rules->flags & WEIR_RULE_DEGRADE) && rq->body_bytes) {
+				reason = weir_admit_request(t, wallet,
+							    unchecked | WEIR_UNCHECKED_CREDIT,
+							    reserve, rq->now_ns, r);
+				flags |= WEIR_SLOT_DEGRADED;
+			}
 		}
 	}
 	if (reason) {
 		r->reason = reason;
 		if (c->enforce && !(t->flags & WEIR_TENANT_SHADOW))
-			return weir_refuse(skb, c, s, p, f, rq, r);
+			return WEIR_JUDGED_REFUSE;
 		/* Would have been refused: counted as such, then on as if admitted. */
 		weir_count(WEIR_ADMIT_SHADOW);
-		weir_note_denial(c, r, p->src, rq->now_ns);
+		weir_note_denial(c, r, s->packet.src, rq->now_ns);
+		if (!whole_body && !weir_reader_for(f, rq))
+			return WEIR_JUDGED_RAW; /* its body cannot be followed */
 		__sync_fetch_and_add(&t->inflight, 1);
 		__sync_fetch_and_add(&t->admitted, 1);
 		__sync_fetch_and_add(&wallet->reserved_nano, reserve);
 		flags |= WEIR_SLOT_SHADOW;
+		flags &= ~WEIR_SLOT_DEGRADED;
 	} else {
 		weir_count(WEIR_ADMIT_REQUEST);
 	}
-	weir_request_open(c, s, p, f, slot, rq, tenant, wallet_index, reserve, flags);
-	return TC_ACT_UNSPEC;
-}
-
-/* A segment with payload on an open flow. */
-weir_inline int weir_segment_in(struct __sk_buff *skb, const struct weir_config *c,
-				struct weir_scratch *s, const struct weir_packet *p,
-				struct weir_flow *f, weir_u8 service)
-{
-	struct weir_request *rq = &s->request;
-	weir_u32 off = 0, len, dialect = service;
-
-	if (f->request_phase == WEIR_REQ_HEAD) {
-		weir_s32 before = f->head_seq - p->seq;
-
-		if (before >= (weir_s32)p->pay_len) {
-			weir_count(WEIR_PASS_BODY);
-			return TC_ACT_UNSPEC;
-		}
-		if (before < 0) {
-			weir_count(WEIR_DROP_OUT_OF_ORDER);
-			return TC_ACT_SHOT;
-		}
-		off = before;
-	} else {
-		struct weir_slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
-
-		if (slot && slot->state != WEIR_SLOT_IDLE && f->resp_phase != WEIR_RESP_CLOSE) {
-			weir_count(WEIR_PASS_BODY);
-			return TC_ACT_UNSPEC;
-		}
-	}
-	len = p->pay_len - off;
-	if (len > WEIR_HEAD_MAX)
-		len = WEIR_HEAD_MAX;
-	if (!weir_within(&len, WEIR_HEAD_MAX) ||
-	    bpf_skb_load_bytes(skb, p->pay_off + off, s->head.bytes, len)) {
-		weir_count(WEIR_PASS_INTERNAL);
-		return TC_ACT_UNSPEC;
-	}
-	if (!weir_head_maybe_request(weir_load64(s->head.bytes))) {
-		f->request_phase = WEIR_REQ_UNSURE;
-		weir_count(WEIR_PASS_MALFORMED);
-		return TC_ACT_UNSPEC;
-	}
-	weir_head_start(&s->head, len);
-	if (weir_head_scan(&s->head) != WEIR_HEAD_DONE) {
-		f->request_phase = WEIR_REQ_UNSURE;
-		weir_count(WEIR_PASS_SPLIT_HEAD);
-		return TC_ACT_UNSPEC;
-	}
-	weir_opaque(dialect);
-	__builtin_memset(rq, 0, sizeof(*rq));
-	rq->service = service;
-	if (dialect < WEIR_MAX_SERVICES)
-		rq->dialect = c->services[dialect].dialect;
-	if (!weir_read_request(&s->head, rq) || rq->dialect >= WEIR_API_MAX) {
-		f->request_phase = WEIR_REQ_UNSURE;
-		weir_count(WEIR_PASS_MALFORMED);
-		return TC_ACT_UNSPEC;
-	}
-	rq->head_seq = p->seq + off;
-	rq->now_ns = bpf_ktime_get_ns();
-	return weir_judge(skb, c, s, p, f, rq);
+	weir_request_open(f, tenant, wallet_index, reserve, flags);
+	return WEIR_JUDGED_ADMIT;
 }
 
 #endif

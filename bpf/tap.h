@@ -7,9 +7,14 @@
 #ifndef WEIR_TAP_H
 #define WEIR_TAP_H
 
+#include "chunk_walk.h"
 #include "flow.h"
 #include "linger.h"
+#include "reader.h"
+#include "refuse.h"
+#include "request.h"
 #include "send.h"
+#include "wire.h"
 
 /* Size classes: a reservation in the ring must be a constant. */
 #define WEIR_PIECE_SMALL  216
@@ -86,68 +91,89 @@ weir_inline void weir_ship(struct __sk_buff *skb, const struct weir_config *c,
 	f->lost += len;
 }
 
-#define WEIR_WALK_STEPS 32
+/* What came of a response head. */
+enum weir_answer {
+	WEIR_ANSWER_ON,	     /* its head is read, or more of it is to come */
+	WEIR_ANSWER_BODY,    /* s->answer_off is where its body begins */
+	WEIR_ANSWER_ENDS,    /* it has no body; as above */
+	WEIR_ANSWER_UPGRADE, /* 101 */
+};
 
-/* Walk over chunk framing from w->off towards w->end. Returns 1 when the segment
- * or the body is over. */
-weir_global int weir_walk_chunks(struct __sk_buff *skb, struct weir_chunk_walk *w)
+weir_inline void weir_resp_reader_drop(struct weir_flow *f)
 {
-	if (!w)
-		return 1;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < WEIR_WALK_STEPS; i++) {
-		weir_u32 off = *(volatile weir_u32 *)&w->off;
-		weir_u32 rest = w->end - off, n = rest;
+	weir_u32 index = f->resp_reader;
 
-		if (off >= w->end || w->chunk.phase >= WEIR_CHUNK_DONE)
-			return 1;
-		if (n > WEIR_CHUNK_WINDOW)
-			n = WEIR_CHUNK_WINDOW;
-		if (!weir_within(&n, WEIR_CHUNK_WINDOW) ||
-		    bpf_skb_load_bytes(skb, off, w->window, n)) {
-			w->chunk.phase = WEIR_CHUNK_BAD;
-			return 1;
-		}
-		w->off = off + weir_chunk_window(&w->chunk, w->window, n, rest);
-	}
-	return 0;
+	if (!index)
+		return;
+	f->resp_reader = 0;
+	bpf_map_push_elem(&free_readers, &index, BPF_ANY);
 }
 
-/* Follow the answer's framing through len bytes at off. true: it ends here. */
-weir_inline bool weir_response_ends(struct __sk_buff *skb, struct weir_scratch *s,
-				    struct weir_flow *f, const struct weir_slot *slot, weir_u32 off,
-				    weir_u32 len)
+/* Read an answer's head from off on, in one packet or in parts; interim answers (1xx) are
+ * stepped over. */
+weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off,
+				 weir_u32 end)
 {
-	weir_u32 end = off + len;
+	struct weir_scratch *s = weir_scratch();
+	struct weir_slot *slot;
 
-	/* Twice: an interim answer (1xx) may share a segment with the real one. */
-	for (int i = 0; i < 2 && f->resp_phase == WEIR_RESP_HEAD; i++) {
-		weir_u32 n = end - off, status;
+	if (!s || !f)
+		return WEIR_ANSWER_ON;
+	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	if (!slot)
+		return WEIR_ANSWER_ON;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 4; i++) {
+		weir_u32 index = weir_reader_own(), had = 0, status;
+		struct weir_reader *r;
 		weir_u64 length;
+		int result;
 
-		if (n > WEIR_HEAD_MAX)
-			n = WEIR_HEAD_MAX;
-		f->resp_phase = WEIR_RESP_CLOSE;
-		if (!weir_within(&n, WEIR_HEAD_MAX) ||
-		    bpf_skb_load_bytes(skb, off, s->head.bytes, n))
-			return false;
-		weir_head_start(&s->head, n);
-		if (weir_head_scan(&s->head) != WEIR_HEAD_DONE)
-			return false;
-		status = weir_head_status(&s->head);
-		if (!status || status == 101)
-			return false;
-		off += s->head.head_len;
+		if (off >= end)
+			return WEIR_ANSWER_ON;
+		if (f->resp_phase == WEIR_RESP_PARTS)
+			index = f->resp_reader;
+		r = weir_reader(index);
+		f->chunk.left = 0;
+		if (!r)
+			goto unframed;
+		if (f->resp_phase == WEIR_RESP_PARTS)
+			had = r->head.len;
+		else
+			weir_head_start(&r->head, false);
+		result = weir_reader_add(skb, index, off, end - off);
+		if (result == WEIR_HEAD_MORE && f->resp_phase != WEIR_RESP_PARTS) {
+			index = weir_reader_take(0);
+			r = weir_reader(index);
+			if (!index || !r)
+				goto unframed;
+			weir_head_start(&r->head, false);
+			f->resp_reader = index;
+			f->resp_phase = WEIR_RESP_PARTS;
+			result = weir_reader_add(skb, index, off, end - off);
+		}
+		if (result == WEIR_HEAD_MORE)
+			return WEIR_ANSWER_ON;
+		status = result == WEIR_HEAD_DONE ? weir_head_status(&r->head) : 0;
+		off += r->head.head_len - had;
+		s->answer_off = off;
+		length = weir_head_content_length(&r->head);
+		result = weir_head_coding(&r->head);
+		weir_resp_reader_drop(f);
+		if (!status)
+			goto unframed;
+		if (status == 101) {
+			f->resp_phase = WEIR_RESP_CLOSE;
+			return WEIR_ANSWER_UPGRADE;
+		}
 		if (status < 200) {
 			f->resp_phase = WEIR_RESP_HEAD;
-			if (off >= end)
-				return false;
 			continue;
 		}
+		f->resp_phase = WEIR_RESP_CLOSE;
 		if ((slot->flags & WEIR_SLOT_HEAD_METHOD) || status == 204 || status == 304)
-			return true;
-		length = weir_head_content_length(&s->head);
-		if (weir_head_chunked(&s->head)) {
+			return WEIR_ANSWER_ENDS;
+		if (result != WEIR_CODING_NONE) {
 			f->resp_phase = WEIR_RESP_CHUNKS;
 			f->chunk.phase = WEIR_CHUNK_SIZE;
 			f->chunk.left = 0;
@@ -156,31 +182,55 @@ weir_inline bool weir_response_ends(struct __sk_buff *skb, struct weir_scratch *
 			f->resp_phase = WEIR_RESP_LENGTH;
 			f->chunk.left = length;
 		}
+		return WEIR_ANSWER_BODY;
 	}
+	return WEIR_ANSWER_ON;
+unframed:
+	weir_resp_reader_drop(f);
+	f->resp_phase = WEIR_RESP_CLOSE;
+	return WEIR_ANSWER_BODY;
+}
+
+/* Follow the framing of an answer's body from off on. Returns where in the packet it ends, 0 if
+ * it goes on. */
+weir_global weir_u32 weir_answer_body(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off,
+				      weir_u32 end)
+{
+	struct weir_scratch *s = weir_scratch();
+	struct weir_chunk_walk *w;
+
+	if (!s || !f)
+		return 0;
 	if (f->resp_phase == WEIR_RESP_LENGTH) {
 		weir_u64 n = off < end ? end - off : 0;
 
-		f->chunk.left -= n < f->chunk.left ? n : f->chunk.left;
-		return !f->chunk.left;
+		if (n < f->chunk.left) {
+			f->chunk.left -= n;
+			return 0;
+		}
+		off += f->chunk.left;
+		f->chunk.left = 0;
+		return off;
 	}
-	if (f->resp_phase == WEIR_RESP_CHUNKS) {
-		struct weir_chunk_walk *w = &s->walk;
-
-		w->chunk = f->chunk;
-		w->off = off;
-		w->end = end;
-		for (int i = 0; i < 4; i++)
-			if (weir_walk_chunks(skb, w))
-				break;
-		f->chunk = w->chunk;
-		if (w->chunk.phase == WEIR_CHUNK_DONE)
-			return true;
-		/* More tiny chunks in one segment than we follow: the end is then the
-		 * next request or the close. */
-		if (w->chunk.phase == WEIR_CHUNK_BAD || w->off < end)
-			f->resp_phase = WEIR_RESP_CLOSE;
-	}
-	return false;
+	if (f->resp_phase != WEIR_RESP_CHUNKS)
+		return 0;
+	w = &s->walk;
+	w->chunk = f->chunk;
+	w->off = off;
+	w->end = end;
+	w->strict = 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_WALKS; i++)
+		if (weir_walk_chunks(skb, w))
+			break;
+	f->chunk = w->chunk;
+	if (w->chunk.phase == WEIR_CHUNK_DONE)
+		return w->off;
+	/* More tiny chunks in one segment than we follow: the end is then the
+	 * next request or the close. */
+	if (w->chunk.phase == WEIR_CHUNK_BAD || w->off < end)
+		f->resp_phase = WEIR_RESP_CLOSE;
+	return 0;
 }
 
 /* Bytes between resp_seq and this segment were never seen. */
@@ -191,7 +241,7 @@ weir_inline void weir_hole(struct weir_flow *f, weir_u32 missing)
 	f->resp_offset += missing;
 	if (f->resp_phase == WEIR_RESP_LENGTH && f->chunk.left > missing)
 		f->chunk.left -= missing;
-	else if (f->resp_phase != WEIR_RESP_NOBODY_OURS)
+	else if (f->resp_phase != WEIR_RESP_NOBODY && f->resp_phase != WEIR_RESP_UNASKED)
 		f->resp_phase = WEIR_RESP_CLOSE;
 }
 
@@ -219,21 +269,132 @@ weir_inline int weir_reset_server(struct __sk_buff *skb, struct weir_scratch *s,
 
 /* The server accepted a SYN: now, and not before, a flow that looked live is
  * known to be a new one. */
-weir_inline void weir_handshake(struct weir_flow *f, const struct weir_packet *p)
+weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
+				const struct weir_packet *p)
 {
-	if (f->tapped && f->resp_seq == p->seq + 1 && f->state == WEIR_FLOW_SYN)
+	weir_u64 now;
+
+	if ((f->flags & WEIR_FLOW_TAPPED) && f->resp_seq == p->seq + 1 && f->state == WEIR_FLOW_SYN)
 		return; /* sent again */
+	now = bpf_ktime_get_ns();
 	if (f->state != WEIR_FLOW_SYN) {
-		weir_request_end(f, WEIR_END_CLOSE, bpf_ktime_get_ns());
+		weir_request_end(f, WEIR_END_CLOSE, now);
 		f->state = WEIR_FLOW_SYN;
 		f->ordinal = 0;
 	}
-	f->opened_ns = bpf_ktime_get_ns();
+	weir_reader_drop(f);
+	weir_resp_reader_drop(f);
+	f->opened_ns = now;
 	f->resp_seq = p->seq + 1;
-	f->tapped = 1;
-	f->resp_phase = WEIR_RESP_NOBODY_OURS;
+	f->resp_phase = WEIR_RESP_NOBODY;
+	f->acked = p->ack;
+	f->next_seq = p->ack;
 	f->head_seq = p->ack;
+	f->head_end = p->ack;
+	f->client_seq = p->ack;
 	f->request_phase = WEIR_REQ_HEAD;
+	f->flags = (f->flags & WEIR_FLOW_GATE_CHARGED) | WEIR_FLOW_TAPPED |
+		   (skb->sk ? 0 : WEIR_FLOW_FORWARDED);
+	f->seen_s = now / WEIR_NS_PER_S;
+}
+
+/* An answer begins that no judged request explains; `len` bytes of it at off. Below 400 it is
+ * metered, and the connection closed: what let it happen is not known (forms.md, 11). */
+weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off, weir_u32 len)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	struct weir_tenant *t;
+	struct weir_slot *slot;
+	weir_u8 b[16] = {};
+	weir_u32 n = len < 12 ? len : 12, wallet, in_line;
+	weir_u64 mask, line;
+
+	if (!c || !s || !f)
+		return TC_ACT_UNSPEC;
+	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	t = weir_tenant(f->tenant);
+	weir_count(WEIR_TAP_UNJUDGED);
+	if (!t || !slot || f->resp_phase == WEIR_RESP_UNASKED || f->request_phase == WEIR_REQ_RAW ||
+	    f->request_phase == WEIR_REQ_EXPIRED)
+		return TC_ACT_UNSPEC;
+	if (!weir_within(&n, 12) || bpf_skb_load_bytes(skb, off, b, n))
+		return TC_ACT_UNSPEC;
+	in_line = len < 7 ? len : 7;
+	mask = ~0ULL >> (64 - in_line * 8);
+	__builtin_memcpy(&line, b, 8);
+	if ((line ^ WEIR_WORD('H', 'T', 'T', 'P', '/', '1', '.', 0)) & mask)
+		return TC_ACT_UNSPEC;
+	if (len >= 12 && b[9] != '2' && b[9] != '3') {
+		if (b[9] != '1')
+			f->resp_phase = WEIR_RESP_UNASKED;
+		return TC_ACT_UNSPEC;
+	}
+	if (!c->enforce || (t->flags & WEIR_TENANT_SHADOW) || (f->flags & WEIR_FLOW_GRACE)) {
+		__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_GRACE);
+		f->resp_phase = WEIR_RESP_UNASKED;
+		return TC_ACT_UNSPEC;
+	}
+	__builtin_memset(&s->request, 0, sizeof(s->request));
+	s->request.service = f->service;
+	s->request.now_ns = bpf_ktime_get_ns();
+	wallet = t->wallet;
+	__sync_fetch_and_add(&t->inflight, 1);
+	weir_request_open(f, f->tenant, wallet, 0, WEIR_SLOT_UNJUDGED);
+	weir_ship(skb, c, slot, f, off, len);
+	f->resp_offset = len;
+	weir_request_end(f, WEIR_END_CLOSE, s->request.now_ns);
+	return weir_close_from_server(skb, f, WEIR_DROP_UNJUDGED);
+}
+
+/* The server switches to another protocol. */
+weir_inline int weir_upgraded(struct __sk_buff *skb, const struct weir_config *c,
+			      struct weir_flow *f, const struct weir_slot *slot)
+{
+	struct weir_tenant *t = weir_tenant(slot->tenant);
+
+	if (!t || !c->enforce || (t->flags & (WEIR_TENANT_PASS_PROTOCOLS | WEIR_TENANT_SHADOW))) {
+		/* The byte that decides is the server's: nothing of the client's is looked at
+		 * again. */
+		f->head_seq = f->acked - 1;
+		f->request_phase = WEIR_REQ_RAW;
+		weir_count(WEIR_PASS_OTHER_PROTOCOL);
+		return TC_ACT_UNSPEC;
+	}
+	weir_request_end(f, WEIR_END_CLOSE, bpf_ktime_get_ns());
+	return weir_close_from_server(skb, f, WEIR_DROP_UPGRADE);
+}
+
+/* New bytes of an answer: len at off. */
+weir_inline int weir_answer_out(struct __sk_buff *skb, const struct weir_config *c,
+				struct weir_scratch *s, struct weir_flow *f,
+				const struct weir_slot *slot, weir_u32 off, weir_u32 len)
+{
+	weir_u32 end = off + len, ends = 0;
+
+	if (slot->state == WEIR_SLOT_IDLE)
+		return weir_unasked(skb, f, off, len);
+	if (slot->state == WEIR_SLOT_OPEN)
+		weir_ship(skb, c, slot, f, off, len);
+	f->resp_offset += len;
+	if (f->resp_phase == WEIR_RESP_HEAD || f->resp_phase == WEIR_RESP_PARTS) {
+		switch (weir_answer_head(skb, f, off, end)) {
+		case WEIR_ANSWER_ON:
+			return TC_ACT_UNSPEC;
+		case WEIR_ANSWER_UPGRADE:
+			return weir_upgraded(skb, c, f, slot);
+		case WEIR_ANSWER_ENDS:
+			ends = s->answer_off;
+			break;
+		}
+		off = s->answer_off;
+	}
+	if (!ends)
+		ends = weir_answer_body(skb, f, off, end);
+	if (!ends)
+		return TC_ACT_UNSPEC;
+	weir_request_end(f, WEIR_END_RESPONSE, bpf_ktime_get_ns());
+	return ends < end ? weir_unasked(skb, f, ends, end - ends) : TC_ACT_UNSPEC;
 }
 
 /* A packet from a guarded port to the client of flow f. */
@@ -242,21 +403,27 @@ weir_inline int weir_segment_out(struct __sk_buff *skb, const struct weir_config
 				 struct weir_flow *f)
 {
 	struct weir_slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
+	weir_u32 len, end = p->seq + p->pay_len;
+	int verdict = TC_ACT_UNSPEC;
 	weir_s32 before;
-	weir_u32 len;
 
 	if (f->state == WEIR_FLOW_REFUSED)
 		return weir_reset_server(skb, s, p);
 	if (p->flags & WEIR_SYN) {
-		weir_handshake(f, p);
+		weir_handshake(skb, f, p);
 		return TC_ACT_UNSPEC;
 	}
 	if (!slot)
 		return TC_ACT_UNSPEC;
-	if (!f->tapped) {
+	if (!(f->flags & WEIR_FLOW_TAPPED)) {
 		f->resp_seq = p->seq;
-		f->tapped = 1;
+		f->acked = p->ack;
+		__sync_fetch_and_or(&f->flags, WEIR_FLOW_TAPPED);
 	}
+	if (p->flags & WEIR_RST)
+		return weir_server_reset(s, f, p);
+	if ((p->flags & WEIR_ACK) && (weir_s32)(p->ack - f->acked) > 0)
+		f->acked = p->ack;
 	before = f->resp_seq - p->seq;
 	if (p->pay_len) {
 		if (before >= (weir_s32)p->pay_len) {
@@ -268,21 +435,16 @@ weir_inline int weir_segment_out(struct __sk_buff *skb, const struct weir_config
 			before = 0;
 		}
 		len = p->pay_len - before;
-		f->resp_seq = p->seq + p->pay_len;
-		if (slot->state == WEIR_SLOT_IDLE) {
-			f->resp_phase = WEIR_RESP_NOBODY_OURS;
-			weir_count(WEIR_TAP_UNJUDGED);
-			return TC_ACT_UNSPEC;
-		}
-		if (slot->state == WEIR_SLOT_OPEN)
-			weir_ship(skb, c, slot, f, p->pay_off + before, len);
-		f->resp_offset += len;
-		if (weir_response_ends(skb, s, f, slot, p->pay_off + before, len))
-			weir_request_end(f, WEIR_END_RESPONSE, bpf_ktime_get_ns());
+		f->resp_seq = end;
+		verdict = weir_answer_out(skb, c, s, f, slot, p->pay_off + before, len);
+		if (verdict != TC_ACT_UNSPEC)
+			return verdict;
 	}
 	/* Nothing follows a FIN: an answer that is delimited by the close is over. */
-	if ((p->flags & WEIR_FIN) && f->resp_seq == p->seq + p->pay_len)
+	if ((p->flags & WEIR_FIN) && f->resp_seq == end)
 		weir_request_end(f, WEIR_END_CLOSE, bpf_ktime_get_ns());
+	if (f->flags & WEIR_FLOW_FORWARDED)
+		weir_wire_out(s, f, p);
 	return TC_ACT_UNSPEC;
 }
 

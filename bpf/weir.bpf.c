@@ -3,7 +3,7 @@
  * The kernel programs. A packet's path, in the order it happens:
  *
  *   weir_xdp      a SYN to a guarded port        gate.h
- *   weir_ingress  the same where XDP is not, then request heads    request.h, linger.h
+ *   weir_ingress  the same where XDP is not, then request heads    stream.h, linger.h
  *   weir_egress   answers                        tap.h
  *   weir_state    sockets that close             flow.h
  *   weir_sweep    what never closed (run by the agent)
@@ -20,7 +20,7 @@
 #include "maps.h"
 #include "gate.h"
 #include "linger.h"
-#include "request.h"
+#include "stream.h"
 #include "send.h"
 #include "tap.h"
 #include "adopt.h"
@@ -58,7 +58,7 @@ int weir_xdp(struct xdp_md *ctx)
 	s = weir_scratch();
 	if (!s || !weir_read_tcp(data, end, l4, v6, end - data, &s->packet))
 		return XDP_PASS;
-	switch (weir_gate(c, s, &s->packet, service)) {
+	switch (weir_gate(service)) {
 	case WEIR_GATE_PASS:
 		return XDP_PASS;
 	case WEIR_GATE_DROP:
@@ -78,13 +78,14 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 	struct weir_scratch *s;
 	struct weir_flow *f;
 	weir_u8 service = 0;
+	int verdict = TC_ACT_UNSPEC;
 
 	s = weir_tc_packet(skb, c, true, l2_len, &service);
 	if (!s)
 		return TC_ACT_UNSPEC;
 	p = &s->packet;
 	if ((p->flags & (WEIR_SYN | WEIR_ACK)) == WEIR_SYN) {
-		switch (weir_gate(c, s, p, service)) {
+		switch (weir_gate(service)) {
 		case WEIR_GATE_PASS:
 			return TC_ACT_UNSPEC;
 		case WEIR_GATE_DROP:
@@ -102,24 +103,29 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 			weir_count(WEIR_PASS_NO_PAYLOAD);
 			return TC_ACT_UNSPEC;
 		}
-		f = weir_adopt(skb, c, s, service);
+		weir_adopt(skb, service);
+		f = bpf_map_lookup_elem(&flows, &s->key);
 		if (!f) {
 			weir_count(WEIR_PASS_UNTRACKED);
 			return TC_ACT_UNSPEC;
 		}
 	}
 	if (f->state == WEIR_FLOW_REFUSED)
-		return weir_linger(skb, s, p, f);
+		return weir_linger(skb, f);
 	/* Only who received the SYN-ACK knows its sequence number: a forged ACK would
 	 * hold the place for ever, a half-open flow expires. */
-	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK) && f->tapped &&
+	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK) && (f->flags & WEIR_FLOW_TAPPED) &&
 	    p->ack == f->resp_seq)
 		f->state = WEIR_FLOW_OPEN;
-	if (!p->pay_len || (p->flags & WEIR_RST)) {
+	if (f->reader)
+		weir_reader_settle(f);
+	if (!p->pay_len || (p->flags & WEIR_RST))
 		weir_count(WEIR_PASS_NO_PAYLOAD);
-		return TC_ACT_UNSPEC;
-	}
-	return weir_segment_in(skb, c, s, p, f, service);
+	else
+		verdict = weir_segment_in(skb, s, f);
+	if (verdict == TC_ACT_UNSPEC && (f->flags & WEIR_FLOW_FORWARDED))
+		weir_wire_in(s, f, p);
+	return verdict;
 }
 
 SEC("tc")
@@ -210,19 +216,31 @@ static long weir_sweep_flow(struct bpf_map *map, const struct weir_flow_key *key
 			    struct weir_flow *f, struct weir_sweep *w)
 {
 	struct weir_flow_key k __attribute__((aligned(8))) = *key;
-	weir_u32 slot = f->slot;
 
 	/* Signed: a flow may have been opened since the sweep began. */
 	if (f->state == WEIR_FLOW_SYN &&
 	    (weir_s64)(w->now_ns - f->opened_ns) > (weir_s64)w->c->half_open_ns) {
 		weir_flow_uncount(f);
-		weir_flow_gone(&k, slot);
+		weir_flow_gone(&k, f);
 		weir_count(WEIR_HALF_OPEN_EXPIRED);
 	} else if (f->state == WEIR_FLOW_REFUSED) {
 		struct weir_linger *l = bpf_map_lookup_elem(&lingers, &k);
 
 		if (!l || (weir_s64)(w->now_ns - l->until_ns) > 0)
 			weir_linger_over(&k, f);
+	} else if (f->request_phase == WEIR_REQ_PARTS) {
+		struct weir_reader *r = weir_reader(f->reader);
+
+		/* Its next segment closes it (stream.h). */
+		if (r && (weir_s64)(w->now_ns - r->began_ns) > (weir_s64)w->c->head_timeout_ns) {
+			f->request_phase = WEIR_REQ_EXPIRED;
+			weir_reader_drop(f);
+		}
+	} else if ((f->flags & WEIR_FLOW_FORWARDED) &&
+		   (weir_s32)(w->now_ns / WEIR_NS_PER_S - f->seen_s) >
+			   (weir_s32)(w->c->idle_timeout_ns / WEIR_NS_PER_S)) {
+		weir_flow_close(&k, f, w->now_ns);
+		weir_count(WEIR_IDLE_EXPIRED);
 	}
 	return 0;
 }

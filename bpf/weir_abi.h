@@ -312,6 +312,7 @@ _Static_assert(__builtin_offsetof(struct weir_tenant, reserved_nano) == 192, "li
  */
 #define WEIR_RULES_MAX	 1024
 #define WEIR_MODEL_BYTES 64
+#define WEIR_EDIT_MAX	 128 /* longest value that is written over, closing quote included */
 
 enum weir_rule_flags {
 	WEIR_RULE_REFUSE_OUTPUT = 1 << 0, /* larger max_tokens: refused; else rewritten */
@@ -324,8 +325,11 @@ struct weir_rules {
 	weir_u32 flags;
 	weir_u32 fallback_len;
 	char fallback_model[WEIR_MODEL_BYTES]; /* plain: no quote, backslash or control */
+	/* What is written over a value: its text, then blanks. */
+	char tokens_text[WEIR_EDIT_MAX]; /* max_output_tokens in decimal */
+	char model_text[WEIR_EDIT_MAX];	 /* fallback_model and the closing quote */
 };
-_Static_assert(sizeof(struct weir_rules) == 80, "weir_rules");
+_Static_assert(sizeof(struct weir_rules) == 336, "weir_rules");
 
 /* `names`: a tenant's name, NUL padded, to its index (u32). Agent writes. */
 #define WEIR_TENANT_NAME_BYTES 64
@@ -469,6 +473,7 @@ enum weir_end_cause {
 	WEIR_END_RESPONSE, /* Content-Length reached or last chunk */
 	WEIR_END_NEXT,	   /* the next request came on the flow */
 	WEIR_END_CLOSE,	   /* the socket closed: the end of a close-delimited answer, or an abort */
+	WEIR_END_REFUSED,  /* its body was refused: no answer, nothing to bill */
 };
 
 struct weir_rec_end {

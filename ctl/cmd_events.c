@@ -6,6 +6,21 @@
 
 #include "ctl.h"
 
+/* What was not as usual, at the line's end. */
+static void print_notes(const json_t *d)
+{
+	char text[CTL_CELL];
+
+	if (json_is_true(json_object_get(d, "degraded")))
+		printf(", degraded from %s", ctl_text(d, "model_requested", text));
+	if (json_object_get(d, "max_tokens_requested"))
+		printf(", max_tokens cut from %s", ctl_text(d, "max_tokens_requested", text));
+	if (json_is_true(json_object_get(d, "unjudged")))
+		printf(", unjudged");
+	if (json_is_true(json_object_get(d, "unpriced")))
+		printf(", unpriced");
+}
+
 /* One line per event; the whole of it is there with --json. */
 static int print_event(json_t *e, void *ctx)
 {
@@ -14,11 +29,13 @@ static int print_event(json_t *e, void *ctx)
 		price[CTL_CELL], source[CTL_CELL];
 
 	*(bool *)ctx = true;
-	printf("%-20s  %-16s  %3" PRId64 "  %-24s  in %-7s out %-7s price %-14s %s\n",
+	printf("%-20s  %-16s  %3" PRId64 "  %-24s  in %-7s out %-7s price %-14s %s",
 	       ctl_when(e, "time", when), ctl_text(e, "subject", tenant), ctl_int(d, "status"),
 	       ctl_text(d, "model", model), ctl_text(d, "input_tokens", in),
 	       ctl_text(d, "output_tokens", out), ctl_text(d, "price", price),
 	       ctl_text(d, "usage_source", source));
+	print_notes(d);
+	putchar('\n');
 	fflush(stdout);
 	return CTL_DONE;
 }

@@ -59,7 +59,7 @@ enum { PORT = 8000, ANTHROPIC_PORT = 8001, PLAIN_PORT = 8002, FREE_PORT = 22 };
 #define LAB_RING    (1 << 22)
 #endif
 enum { TENANTS = LAB_TENANTS, FLOWS = LAB_FLOWS, RING_BYTES = LAB_RING };
-enum { RECORDS = 256, RECORD_BYTES = 4200 };
+enum { READERS = 64, RECORDS = 256, RECORD_BYTES = 4200 };
 enum { OUT_PASS = -1, OUT_DROP = 2, OUT_REDIRECT = 7 }; /* TC verdicts */
 enum { X_DROP = 1, X_PASS = 2, X_TX = 3 };		/* XDP verdicts */
 
@@ -194,10 +194,12 @@ static UNUSED void lab_open(void)
 	bpf_map__set_max_entries(skel->maps.free_slots, FLOWS);
 	bpf_map__set_max_entries(skel->maps.lingers, FLOWS);
 	bpf_map__set_max_entries(skel->maps.ring, RING_BYTES);
+	lab.cpus = libbpf_num_possible_cpus();
+	bpf_map__set_max_entries(skel->maps.readers, lab.cpus + READERS);
+	bpf_map__set_max_entries(skel->maps.free_readers, READERS);
 	if (weir_bpf__load(skel))
 		die("load");
 	tell_instructions();
-	lab.cpus = libbpf_num_possible_cpus();
 	lab.config = map_memory(skel->maps.settings, sizeof(*lab.config));
 	lab.tenants = map_memory(skel->maps.tenants, TENANTS * sizeof(*lab.tenants));
 	lab.slots = map_memory(skel->maps.slots, FLOWS * sizeof(*lab.slots));
@@ -207,6 +209,9 @@ static UNUSED void lab_open(void)
 	for (uint32_t i = 0; i < FLOWS; i++)
 		if (bpf_map_update_elem(bpf_map__fd(skel->maps.free_slots), NULL, &i, BPF_ANY))
 			die("free slots");
+	for (uint32_t i = lab.cpus; i < (uint32_t)lab.cpus + READERS; i++)
+		if (bpf_map_update_elem(bpf_map__fd(skel->maps.free_readers), NULL, &i, BPF_ANY))
+			die("free readers");
 	weir_replies_build(replies);
 	for (uint32_t i = 0; i < WEIR_REPLIES; i++)
 		if (bpf_map_update_elem(bpf_map__fd(skel->maps.replies), &i, &replies[i], BPF_ANY))
@@ -223,6 +228,22 @@ static UNUSED uint64_t counter(uint32_t reason)
 	for (int i = 0; i < lab.cpus; i++)
 		sum += each[i];
 	return sum;
+}
+
+/* An entry of the free list; '*' at the end: any that begin so. */
+static UNUSED void free_path(const char *path)
+{
+	struct weir_free_path *f = &lab.config->free_paths[lab.config->n_free_paths++];
+	size_t len = strlen(path);
+
+	memset(f, 0, sizeof(*f));
+	if (path[len - 1] == '*') {
+		f->flags = WEIR_FREE_PREFIX;
+		len--;
+	}
+	f->len = len;
+	memcpy(f->word, path, len);
+	memset(f->mask, 0xff, len);
 }
 
 /* Before each test: settings as an operator's plain node has them, ring and wire
@@ -243,6 +264,16 @@ static UNUSED int lab_reset(void **state)
 	c->ring_request_max = RING_BYTES * 3 / 4;
 	c->ring_data_max = RING_BYTES / 2;
 	c->enforce = 1;
+	c->hash_key = 0x9e3779b97f4a7c15;
+	c->head_timeout_ns = 30 * SECOND;
+	c->idle_timeout_ns = 3600 * SECOND;
+	c->free_options = 1;
+	c->first_reader = lab.cpus;
+	free_path("/health*");
+	free_path("/metrics");
+	free_path("/v1/models*");
+	free_path("/ping");
+	free_path("/version");
 	for (int i = 0; i < 3; i++) {
 		c->port_service[PORT + i] = 1 + i;
 		c->services[1 + i] = (struct weir_service){ .port = PORT + i, .dialect = i };

@@ -6,6 +6,7 @@ import json
 import jsonschema
 import pytest
 from weirlab import ROOT, policy
+from weirlab.lab import BUILD, run
 from weirlab.clients import Sdk
 
 TIERS = {"slow": {"requests": {"per_minute": 60, "burst": 2}}, "open": {}}
@@ -41,12 +42,24 @@ BAD = {
         "a": {"tier": "open", "sources": ["10.1.0.0/16"]},
         "b": {"tier": "open", "sources": ["10.1.0.0/16"]}}), "10.1.0.0/16"),
     "host bits": (changed("tenants/acme/sources", ["10.1.0.1/16"]), "10.1.0.1/16"),
+    "no tokens at all": (changed("tiers/slow/max_output_tokens", 0), "max_output_tokens"),
+    "unknown protocol rule": (changed("tiers/slow/other_protocols", "tunnel"), "tunnel"),
+    "degrade to nothing": (changed("tiers/slow", {"credit": "hard", "on_exhausted": "degrade"}),
+                           "fallback_model"),
+    "degrade without credit": (changed("tiers/slow", {
+        "on_exhausted": "degrade", "fallback_model": "small"}), "credit"),
+    "model that breaks JSON": (changed("tiers/slow/fallback_model", 'a"b'), "fallback_model"),
     "not a hash": (changed("tenants/acme/keys", ["sk-plain"]), "keys"),
     "duplicate key": (json.dumps(GOOD).replace('"open": {}', '"open": {}, "open": {}'), "open"),
     "not JSON": (json.dumps(GOOD)[:-1], FILE),
     "empty": ("", FILE),
     "an array": ("[]", FILE),
 }
+
+# What bodies are held to; `tenant show` says the same words.
+FORMS = {"max_input_tokens": 32768, "max_output_tokens": 4096, "on_max_output": "refuse",
+         "credit": "hard", "on_exhausted": "degrade", "fallback_model": "small",
+         "other_protocols": "pass"}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +101,88 @@ def test_good_policy_takes_effect_at_once(lab):
     assert Sdk(lab, "sk-zeta").call(tokens=1)["error"]["status"] == 401
 
 
+def test_limits_of_bodies_and_protocols_are_shown(lab):
+    lab.start_agent(json.loads(changed("tiers/slow", FORMS)))
+    shown = lab.ctl("tenant", "show", "acme")["limits"]
+    assert {name: shown[name] for name in FORMS} == FORMS
+    plain = lab.ctl("tenant", "show", "zeta")["limits"]
+    assert plain["max_output_tokens"] is None and plain["fallback_model"] is None
+    assert (plain["on_max_output"], plain["on_exhausted"], plain["other_protocols"]) == (
+        "rewrite", "reject", "refuse")
+    assert lab.ctl("policy", "show")["tiers"]["slow"] == FORMS
+    text = lab.weirctl("tenant", "show", "acme").stdout
+    assert "max output tokens" in text and "fallback model" in text and "degrade" in text
+
+
+def dump(lab, name):
+    """A pinned map, key and value as the kernel's types say they are."""
+    done = run("bpftool", "-j", "map", "dump", "pinned", lab.pins / "maps" / name)
+    return [item["formatted"] for item in json.loads(done.stdout)]
+
+
+def test_names_rules_and_forms_in_the_kernel_follow_policy_and_restart(lab):
+    same = policy.document({"slow": FORMS, "open": {}}, {
+        "acme": ("slow", "sk-acme"), "twin": ("slow", "sk-twin"), "zeta": ("open", "sk-zeta")})
+
+    def names():
+        return {item["key"]["name"]: item["value"] for item in dump(lab, "names")}
+
+    def rules():
+        index = {number: name for name, number in names().items()}
+        return {index[t["key"]]: t["value"]["rules"] for t in dump(lab, "tenants")
+                if t["key"] in index}
+
+    lab.start_agent(same)
+    before, held = names(), rules()
+    assert set(before) == {"acme", "twin", "zeta"}
+    assert held["acme"] == held["twin"] != 0 and held["zeta"] == 0
+    entry = dump(lab, "rules")[held["acme"]]["value"]
+    assert entry == {"max_input_tokens": 32768, "max_output_tokens": 4096, "flags": 3,
+                     "fallback_len": 5, "fallback_model": "small"}
+    settings = dump(lab, "settings")[0]["value"]
+    assert settings["n_free_paths"] == 10 and settings["n_trusted"] == 0
+    assert settings["hash_key"] and settings["hash_key"] != settings["maps_id"]
+
+    # The agent dies; policy and agent.json change before the next one starts.
+    lab.kill_agent()
+    other = copy.deepcopy(same)
+    del other["tenants"]["twin"]
+    other["tenants"]["added"] = {"tier": "slow", "overrides": {"max_output_tokens": 1}}
+    lab.start_agent(other, free_paths=["/up"], trusted_sources=["10.9.0.0/16"],
+                    head_timeout_ms=2000)
+    after, now = names(), rules()
+    assert set(after) == {"acme", "zeta", "added"}
+    assert after["acme"] == before["acme"] and now["acme"] == held["acme"]
+    assert now["added"] not in (0, now["acme"])
+    again = dump(lab, "settings")[0]["value"]
+    assert again["hash_key"] == settings["hash_key"]
+    assert again["n_free_paths"] == 1 and again["free_paths"][0]["len"] == 3
+    assert again["n_trusted"] == 1 and again["trusted"][0]["lo"] == 0xffff0a090000
+    assert again["head_timeout_ns"] == 2 * 10**9
+    assert dump(lab, "rules")[now["acme"]]["value"] == entry
+
+
+def test_maps_of_another_abi_are_told_and_detach_cures(lab):
+    from weirlab import LabError
+    lab.write_policy(GOOD)
+    lab.write_config(nats=False)
+    lab.made_agent = True
+    settings = lab.pins / "maps" / "settings"
+    settings.parent.mkdir(parents=True)
+    # As version 1 had it: shorter, abi_version first.
+    value = ["01", "00", "00", "00"] + ["00"] * 4092
+    run("bpftool", "map", "create", settings, "type", "array", "key", 4, "value", len(value),
+        "entries", 1, "name", "settings")
+    run("bpftool", "map", "update", "pinned", settings, "key", "hex", "00", "00", "00", "00",
+        "value", "hex", *value)
+    with pytest.raises(LabError, match="are of ABI 1, this agent speaks 2; run weir-agent "
+                                       "--detach"):
+        lab.start_agent()
+    run(BUILD / "weir-agent", "--detach", "--config", lab.config_path)
+    lab.start_agent()
+    assert Sdk(lab, "sk-acme").call(tokens=1)["ok"]
+
+
 def test_bad_policy_at_start_is_one_line_and_no_start(lab):
     from weirlab import LabError
     with pytest.raises(LabError, match="reqests"):
@@ -105,9 +200,12 @@ def test_default_policies_fit_their_schema_and_are_taken(lab):
     assert files
     for path in files:
         validator.validate(json.loads(path.read_text()))
-    for text, _word in (BAD["unknown field"], BAD["wrong type"], BAD["not a hash"]):
-        assert not validator.is_valid(json.loads(text))
+    for name in ("unknown field", "wrong type", "not a hash", "no tokens at all",
+                 "unknown protocol rule", "degrade to nothing", "degrade without credit",
+                 "model that breaks JSON"):
+        assert not validator.is_valid(json.loads(BAD[name][0])), name
     assert validator.is_valid(GOOD)
+    assert validator.is_valid(json.loads(changed("tiers/slow", FORMS)))
     whole = {}
     for path in files:
         for name, value in json.loads(path.read_text()).items():

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Hostile answers. Two claims: no cut changes what is seen, and of a JSON body
- * that jansson takes too, we say what jansson says.
+ * that jansson takes too, we say what jansson says. And a model's name is the same
+ * whether a request asks for it or an answer names it.
  *
  * Input: a byte that picks how the rest is framed, two that seed the cuts, then
  * the bytes.
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/request_body.h"
 #include "agent/response.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -139,6 +141,36 @@ out:
 	json_decref(root);
 }
 
+/* The bytes as a name between quotes: in the kernel's record, and in an answer. */
+static void compare_names(const uint8_t *bytes, size_t n)
+{
+	static const char open[] = "{\"model\":\"", close[] = "\"}";
+	char answer[sizeof(open) + WEIR_MODEL_BYTES + sizeof(close)];
+	struct weir_rec_body rec = { .max_tokens = UINT64_MAX };
+	struct weir_response r;
+	struct weir_body b;
+
+	if (n > WEIR_MODEL_BYTES)
+		n = WEIR_MODEL_BYTES;
+	memcpy(rec.model, bytes, n);
+	rec.model_len = (uint32_t)n;
+	weir_body_init(&b);
+	weir_body_fold(&b, &rec);
+	CHECK(memchr(b.model, 0, sizeof(b.model)));
+	CHECK(b.max_tokens == WEIR_UNKNOWN);
+	if (memchr(bytes, '"', n))
+		return; /* the kernel's ends there, or it is one of two names */
+	n = (size_t)(stpcpy(answer, open) - answer);
+	memcpy(answer + n, rec.model, rec.model_len);
+	n += rec.model_len;
+	memcpy(answer + n, close, sizeof(close) - 1);
+	n += sizeof(close) - 1;
+	feed(&r, heads[JSON_HEAD], (const uint8_t *)answer, n, 0, 0);
+	/* Where it was cut in an escape, the answer's goes on past the quote. */
+	if (*r.seen.model)
+		CHECK(!memcmp(r.seen.model, b.model, sizeof(b.model)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct weir_response whole, cut;
@@ -161,6 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(!memcmp(&whole.seen, &cut.seen, sizeof(whole.seen)));
 		CHECK(weir_response_source(&whole) == weir_response_source(&cut));
 	}
+	compare_names(data, size);
 	if (head == heads[JSON_HEAD])
 		compare_with_jansson(&whole.seen, data, size);
 

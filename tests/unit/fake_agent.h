@@ -45,7 +45,9 @@ struct fake {
 
 static const char fake_policy[] =
 	"{\"tiers\":{\"paid\":{\"concurrency\":2,\"requests\":{\"per_minute\":60,\"burst\":10},"
-	"\"tokens\":{\"per_minute\":1000,\"burst\":500},\"credit\":\"hard\"},\"open\":{}},"
+	"\"tokens\":{\"per_minute\":1000,\"burst\":500},\"credit\":\"hard\",\"max_output_tokens\":"
+	"4096,"
+	"\"on_exhausted\":\"degrade\",\"fallback_model\":\"small\"},\"open\":{}},"
 	"\"tenants\":{\"acme\":{\"tier\":\"paid\",\"keys\":[\"sha256:"
 	"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"]},"
 	"\"globex\":{\"tier\":\"open\"}}}";

@@ -134,7 +134,7 @@ static void status_has_the_documented_shape(void **state)
 static void a_tenant_shows_limits_and_what_is_left(void **state)
 {
 	uint64_t now = weir_mono_ns();
-	json_t *t, *live;
+	json_t *t, *live, *limits;
 
 	f->kernel[1].flags |= WEIR_TENANT_LIMIT_REQUESTS | WEIR_TENANT_LIMIT_TOKENS;
 	f->kernel[1].request_interval_ns = UINT64_C(1000000000);
@@ -155,6 +155,13 @@ static void a_tenant_shows_limits_and_what_is_left(void **state)
 		json_integer_value(json_object_get(
 			json_object_get(json_object_get(t, "limits"), "requests"), "per_minute")),
 		60);
+	limits = json_object_get(t, "limits");
+	assert_int_equal(json_integer_value(json_object_get(limits, "max_output_tokens")), 4096);
+	assert_true(json_is_null(json_object_get(limits, "max_input_tokens")));
+	assert_string_equal(text(limits, "on_max_output"), "rewrite");
+	assert_string_equal(text(limits, "on_exhausted"), "degrade");
+	assert_string_equal(text(limits, "fallback_model"), "small");
+	assert_string_equal(text(limits, "other_protocols"), "refuse");
 	assert_int_equal(json_integer_value(json_object_get(live, "inflight")), 2);
 	assert_in_range(json_integer_value(json_object_get(live, "requests_remaining")), 6, 7);
 	assert_in_range(json_integer_value(json_object_get(live, "tokens_remaining")), 250, 260);

@@ -292,6 +292,45 @@ static void json_has_the_documented_shapes(void **state)
 	json_decref(o);
 }
 
+static int append_unusual(struct weir_ledger *l, void *arg)
+{
+	struct weir_row r[2] = {
+		{ .id = { { 1 } },
+		  .tenant = 1,
+		  .wallet = 1,
+		  .status = 200,
+		  .flags = WEIR_ROW_DEGRADED | WEIR_ROW_TOKENS_CUT,
+		  .model = "small",
+		  .model_requested = "big",
+		  .max_tokens_requested = 9000 },
+		{ .id = { { 2 } },
+		  .tenant = 1,
+		  .wallet = 1,
+		  .status = 200,
+		  .flags = WEIR_ROW_UNJUDGED,
+		  .path = "-",
+		  .max_tokens_requested = WEIR_UNKNOWN },
+	};
+	struct weir_error err;
+
+	return weir_ledger_append(l, r, 2, NULL, &err);
+}
+
+static void what_was_not_as_usual_is_shown(void **state)
+{
+	json_t *o, *row;
+
+	assert_int_equal(weir_writer_call(f->view.writer, append_unusual, NULL), 0);
+	assert_int_equal(ctl("events"), 0);
+	assert_says(out, "small");
+	assert_says(out, ", degraded from big, max_tokens cut from 9000\n");
+	assert_says(out, ", unjudged\n");
+	o = ctl_json("usage acme --json");
+	row = json_array_get(o, 0);
+	assert_int_equal(json_integer_value(json_object_get(row, "requests")), 2);
+	json_decref(o);
+}
+
 static void text_is_for_people(void **state)
 {
 	static const char *const commands[] = {
@@ -336,6 +375,7 @@ int main(void)
 		CLAIM(a_key_is_shown_once_and_only_its_hash_is_sent),
 		CLAIM(a_policy_is_checked_without_an_agent),
 		CLAIM(json_has_the_documented_shapes),
+		CLAIM(what_was_not_as_usual_is_shown),
 		CLAIM(text_is_for_people),
 	};
 

@@ -132,10 +132,23 @@ static void a_usage_event_is_this(void **unused)
 static void what_is_not_known_is_absent(void **unused)
 {
 	static const char *const gone[] = {
-		"response_id",	 "service",	 "request_type", "model",
-		"status",	 "input_tokens", "ttft_ms",	 "cache_read_tokens",
-		"finish_reason", "usage_source", "rate_card",	 "lines",
+		"response_id",
+		"service",
+		"request_type",
+		"model",
+		"status",
+		"input_tokens",
+		"ttft_ms",
+		"cache_read_tokens",
+		"finish_reason",
+		"usage_source",
+		"rate_card",
+		"lines",
 		"debt",
+		"degraded",
+		"unjudged",
+		"model_requested",
+		"max_tokens_requested",
 	};
 	json_t *v, *data;
 
@@ -166,6 +179,47 @@ static void an_unpriced_request_says_so(void **unused)
 	row.flags &= (uint16_t)~WEIR_ROW_UNPRICED;
 	row.card_entry = 99; /* no such entry: never read past the card */
 	json_decref(event(c));
+	weir_card_free(c);
+}
+
+static void a_degraded_request_has_both_models(void **unused)
+{
+	json_t *v, *data;
+
+	strcpy(row.model_requested, "gpt-huge");
+	row.max_tokens_requested = 9000;
+	row.flags |= WEIR_ROW_DEGRADED | WEIR_ROW_TOKENS_CUT;
+	v = event(NULL);
+	data = json_object_get(v, "data");
+	assert_string_equal(json_string_value(json_object_get(data, "model_requested")),
+			    "gpt-huge");
+	assert_string_equal(json_string_value(json_object_get(data, "model")), "llama");
+	assert_true(json_is_true(json_object_get(data, "degraded")));
+	assert_int_equal(json_integer_value(json_object_get(data, "max_tokens_requested")), 9000);
+	assert_null(json_object_get(data, "unjudged"));
+	json_decref(v);
+	/* It is there to say that it was lowered. */
+	row.flags &= (uint16_t)~WEIR_ROW_TOKENS_CUT;
+	v = event(NULL);
+	assert_null(json_object_get(json_object_get(v, "data"), "max_tokens_requested"));
+	json_decref(v);
+}
+
+static void an_unjudged_answer_has_no_type_and_is_billed(void **unused)
+{
+	struct weir_card *c = card();
+	json_t *v, *data;
+
+	row.flags |= WEIR_ROW_UNJUDGED;
+	memset(row.path, 0, sizeof(row.path));
+	row.path[0] = row.method[0] = '-';
+	v = event(c);
+	data = json_object_get(v, "data");
+	assert_true(json_is_true(json_object_get(data, "unjudged")));
+	assert_true(json_is_true(json_object_get(data, "billable")));
+	assert_string_equal(json_string_value(json_object_get(data, "price")), "0.06");
+	assert_null(json_object_get(data, "request_type"));
+	json_decref(v);
 	weir_card_free(c);
 }
 
@@ -305,10 +359,16 @@ static void an_entry_is_this(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_usage_event_is_this),	   TEST(what_is_not_known_is_absent),
-		TEST(an_unpriced_request_says_so), TEST(hostile_text_stays_text),
-		TEST(any_row_gives_json),	   TEST(long_names_fit),
-		TEST(a_refusal_is_this),	   TEST(an_entry_is_this),
+		TEST(a_usage_event_is_this),
+		TEST(what_is_not_known_is_absent),
+		TEST(an_unpriced_request_says_so),
+		TEST(hostile_text_stays_text),
+		TEST(any_row_gives_json),
+		TEST(long_names_fit),
+		TEST(a_degraded_request_has_both_models),
+		TEST(an_unjudged_answer_has_no_type_and_is_billed),
+		TEST(a_refusal_is_this),
+		TEST(an_entry_is_this),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,6 +40,7 @@ static void answer(struct weir_open *o, struct weir_rec_end *e, const char *text
 	strcpy(o->method, "POST /v");
 	memcpy(o->path, "/v1/chat/completions?x=1 HTTP/1.1\r\n", 36);
 	o->body_bytes = 80;
+	weir_body_init(&o->body);
 	weir_response_init(&o->response, false);
 	weir_response_feed(&o->response, text, strlen(text));
 	o->offset = e->response_bytes = strlen(text);
@@ -184,6 +185,132 @@ static void bytes_that_were_never_shipped_make_it_partial(void **state)
 	assert_true(r.flags & WEIR_ROW_LOST_BYTES);
 }
 
+#define NAMELESS                                                                                   \
+	"{\"choices\":[{\"finish_reason\":\"stop\"}],"                                             \
+	"\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":4,\"total_tokens\":14}}"
+
+static void the_model_that_answered_is_paid_not_the_one_asked_for(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	e.flags = WEIR_SLOT_DEGRADED;
+	answer(&o, &e, ok(BODY, 0));
+	strcpy(o.body.model, "gpt-huge");
+	o.body.flags = WEIR_BODY_MODEL_REPLACED | WEIR_BODY_TOKENS_CUT;
+	o.body.max_tokens = 9000;
+	struct weir_row r = finish(&o, &e);
+
+	assert_string_equal(r.model_requested, "gpt-huge");
+	assert_string_equal(r.model, "llama-3");
+	assert_int_equal(r.max_tokens_requested, 9000);
+	assert_int_equal(r.price_nano, 10 * 500000 + 4 * 1500000);
+	assert_int_equal(r.flags, WEIR_ROW_BILLABLE | WEIR_ROW_POSTED | WEIR_ROW_DEGRADED |
+					  WEIR_ROW_TOKENS_CUT);
+}
+
+static void an_answer_that_names_no_model_came_from_the_one_asked_for(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	answer(&o, &e, ok(NAMELESS, 0));
+	strcpy(o.body.model, "llama-2");
+	struct weir_row r = finish(&o, &e);
+
+	assert_string_equal(r.model, "llama-2");
+	assert_int_equal(r.price_nano, 10 * 500000 + 4 * 1500000);
+	assert_int_equal(r.flags & (WEIR_ROW_UNPRICED | WEIR_ROW_DEGRADED), 0);
+}
+
+/* Unless that one was replaced: its price is not the price of what answered. */
+static void a_replaced_model_is_never_paid(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	answer(&o, &e, ok(NAMELESS, 0));
+	strcpy(o.body.model, "llama-2");
+	o.body.flags = WEIR_BODY_MODEL_REPLACED; /* alone says it, whatever the slot said */
+	struct weir_row r = finish(&o, &e);
+
+	assert_string_equal(r.model_requested, "llama-2");
+	assert_string_equal(r.model, "");
+	assert_int_equal(r.price_nano, 0);
+	assert_true(r.flags & WEIR_ROW_UNPRICED);
+	assert_true(r.flags & WEIR_ROW_DEGRADED);
+	o.body.flags = 0; /* the record that says so was lost: the slot's flag is enough */
+	e.flags = WEIR_SLOT_DEGRADED;
+	r = finish(&o, &e);
+	assert_string_equal(r.model, "");
+	assert_int_equal(r.price_nano, 0);
+}
+
+static void an_unjudged_answer_is_paid_and_its_request_is_not_guessed(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	e.flags = WEIR_SLOT_UNJUDGED;
+	answer(&o, &e, ok(BODY, 0));
+	memset(o.method, 0, sizeof(o.method));
+	memset(o.path, 0, sizeof(o.path));
+	o.method[0] = o.path[0] = '-';
+	o.body_bytes = 0;
+	struct weir_row r = finish(&o, &e);
+
+	assert_int_equal(r.flags, WEIR_ROW_BILLABLE | WEIR_ROW_POSTED | WEIR_ROW_UNJUDGED);
+	assert_int_equal(r.price_nano, 10 * 500000 + 4 * 1500000);
+	assert_string_equal(r.method, "-");
+	assert_string_equal(r.path, "-");
+	assert_int_equal(r.request_bytes, UINT64_MAX);
+
+	/* No usage in it: output is counted, of the input nothing is known. */
+	answer(&o, &e, ok("{\"model\":\"llama-3\",\"choices\":[{}]}", 0));
+	o.body_bytes = 0;
+	r = finish(&o, &e);
+	assert_int_equal(r.usage_source, WEIR_USAGE_ESTIMATED);
+	assert_int_equal(r.usage.input, WEIR_UNKNOWN);
+}
+
+static void a_request_refused_in_its_body_leaves_no_row(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	e.h.flags = WEIR_END_REFUSED;
+	answer(&o, &e, "");
+	struct weir_row r = finish(&o, &e);
+
+	assert_false(weir_finish_leaves_row(&r));
+	assert_int_equal(r.price_nano, 0);
+	assert_int_equal(r.reserved_nano, 9); /* to be given back */
+	/* The server asked for the body, or refused it by itself: that is no answer to pay. */
+	answer(&o, &e, "HTTP/1.1 100 Continue\r\n\r\n");
+	r = finish(&o, &e);
+	assert_false(weir_finish_leaves_row(&r));
+	answer(&o, &e, "HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n");
+	r = finish(&o, &e);
+	assert_false(weir_finish_leaves_row(&r));
+	r = finish(NULL, &e); /* its first record was lost */
+	assert_false(weir_finish_leaves_row(&r));
+}
+
+/* Else whoever sends a bad tail late enough would have the answer for nothing. */
+static void what_was_answered_before_the_refusal_is_paid(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	e.h.flags = WEIR_END_REFUSED;
+	answer(&o, &e, ok(BODY, 5));
+	struct weir_row r = finish(&o, &e);
+
+	assert_true(weir_finish_leaves_row(&r));
+	assert_int_equal(r.usage_source, WEIR_USAGE_PARTIAL);
+	assert_int_equal(r.price_nano, 10 * 500000 + 4 * 1500000);
+}
+
 static void cached_tokens_weigh_what_the_tier_says(void **state)
 {
 	struct weir_usage u = { .input = 10,
@@ -208,6 +335,12 @@ int main(void)
 		cmocka_unit_test(an_unknown_model_is_marked_and_not_guessed),
 		cmocka_unit_test(a_lost_request_record_is_partial_and_releases_its_reservation),
 		cmocka_unit_test(bytes_that_were_never_shipped_make_it_partial),
+		cmocka_unit_test(the_model_that_answered_is_paid_not_the_one_asked_for),
+		cmocka_unit_test(an_answer_that_names_no_model_came_from_the_one_asked_for),
+		cmocka_unit_test(a_replaced_model_is_never_paid),
+		cmocka_unit_test(an_unjudged_answer_is_paid_and_its_request_is_not_guessed),
+		cmocka_unit_test(a_request_refused_in_its_body_leaves_no_row),
+		cmocka_unit_test(what_was_answered_before_the_refusal_is_paid),
 		cmocka_unit_test(cached_tokens_weigh_what_the_tier_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

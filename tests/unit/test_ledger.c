@@ -19,6 +19,8 @@ static void a_row_comes_back_as_it_was(void **state)
 		r[i] = make_row(f, f->acme, f->t0 + i, "0.000000001");
 	/* All that can be odd about one. */
 	memset(r[1].model, 'm', sizeof(r[1].model)); /* full: no NUL */
+	memset(r[1].model_requested, 'q', sizeof(r[1].model_requested));
+	r[1].max_tokens_requested = INT64_MAX;
 	memset(r[1].client, 0xab, sizeof(r[1].client));
 	r[1].usage = (struct weir_usage){ INT64_MAX, WEIR_UNKNOWN, 0, -1, 7 };
 	r[1].cost_nano = INT64_MAX;
@@ -26,7 +28,8 @@ static void a_row_comes_back_as_it_was(void **state)
 	r[1].request_bytes = 0;
 	r[1].response_bytes = UINT64_MAX;
 	r[1].ended_wall_ns = r[1].started_wall_ns - 5; /* the clock was set back */
-	r[1].flags = WEIR_ROW_STREAM | WEIR_ROW_LOST_BYTES;
+	r[1].flags = WEIR_ROW_STREAM | WEIR_ROW_LOST_BYTES | WEIR_ROW_DEGRADED | WEIR_ROW_UNJUDGED |
+		     WEIR_ROW_TOKENS_CUT;
 	r[1].card_id = 3;
 	r[1].card_entry = UINT32_MAX;
 	memset(&r[2].method, 0, sizeof(r[2]) - offsetof(struct weir_row, method));

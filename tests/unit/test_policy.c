@@ -183,6 +183,54 @@ static void an_override_replaces_the_tiers_field_whole(void **state)
 	weir_policy_unref(p);
 }
 
+#define DEGRADES                                                                                   \
+	"{\"credit\": \"soft\", \"overage_limit\": \"1\", \"max_input_tokens\": 32768,"            \
+	" \"max_output_tokens\": 2147483647, \"on_max_output\": \"refuse\","                       \
+	" \"on_exhausted\": \"degrade\", \"fallback_model\": \"small model/1\","                   \
+	" \"other_protocols\": \"pass\"}"
+
+static void bodies_and_protocols_have_limits_too(void **state)
+{
+	struct weir_policy *p =
+		load_text("{\"tiers\": {\"t\": " DEGRADES ", \"open\": {}}, \"tenants\": {"
+			  "\"a\": {\"tier\": \"t\"},"
+			  "\"b\": {\"tier\": \"t\", \"overrides\": {\"max_input_tokens\": null,"
+			  " \"max_output_tokens\": 1, \"on_max_output\": \"rewrite\","
+			  " \"fallback_model\": \"b\", \"other_protocols\": \"refuse\"}},"
+			  "\"c\": {\"tier\": \"t\", \"overrides\": {\"credit\": \"none\"}},"
+			  "\"d\": {\"tier\": \"t\", \"overrides\": {\"on_exhausted\": \"reject\","
+			  " \"fallback_model\": null}},"
+			  "\"e\": {\"tier\": \"open\"},"
+			  "\"f\": {\"tier\": \"open\", \"overrides\": {\"credit\": \"hard\","
+			  " \"on_exhausted\": \"degrade\", \"fallback_model\": \"~\"}}}}");
+	static const char zeros[WEIR_MODEL_BYTES] = "b";
+	const struct weir_limits *l = &weir_policy_tenant(p, "a")->limits;
+
+	assert_int_equal(l->max_input_tokens, 32768);
+	assert_int_equal(l->max_output_tokens, 2147483647);
+	assert_true(l->refuse_output && l->degrade && l->pass_protocols);
+	assert_string_equal(l->fallback_model, "small model/1");
+	l = &weir_policy_tenant(p, "b")->limits;
+	assert_int_equal(l->max_input_tokens, 0);
+	assert_int_equal(l->max_output_tokens, 1);
+	assert_true(!l->refuse_output && l->degrade && !l->pass_protocols);
+	assert_memory_equal(l->fallback_model, zeros, sizeof(zeros));
+	/* nothing to run out of: the tier's word goes with its credit */
+	l = &weir_policy_tenant(p, "c")->limits;
+	assert_false(l->degrade);
+	l = &weir_policy_tenant(p, "d")->limits;
+	assert_false(l->degrade);
+	assert_string_equal(l->fallback_model, "");
+	l = &weir_policy_tenant(p, "e")->limits;
+	assert_int_equal(l->max_input_tokens, 0);
+	assert_int_equal(l->max_output_tokens, 0);
+	assert_true(!l->refuse_output && !l->degrade && !l->pass_protocols);
+	l = &weir_policy_tenant(p, "f")->limits;
+	assert_true(l->degrade);
+	assert_string_equal(l->fallback_model, "~");
+	weir_policy_unref(p);
+}
+
 static void tenants_and_tiers_are_sorted_and_found_by_name(void **state)
 {
 	struct weir_policy *p = load_text(
@@ -370,6 +418,8 @@ static void a_folder_must_be_there_and_have_a_file(void **state)
 #define IN_T		 "10-p.json: tiers.t."
 #define IN_A		 "10-p.json: tenants.a."
 #define WHOLE(low, high) " is not a whole number from " low " to " high
+#define SIXTEEN		 "0123456789abcdef"
+#define UNPRINTABLE	 " is not printable ASCII without quotes and backslashes"
 #define UNSUPPORTED	 " is not supported by this version (only "
 
 static const struct {
@@ -464,18 +514,47 @@ static const struct {
 	  IN_T "on_limit: \"queue\" is not \"reject\" or \"drop\"" },
 	{ TIER("\"on_agent_down\": \"die\""),
 	  IN_T "on_agent_down: \"die\" is not \"hold\", \"open\" or \"closed\"" },
-	/* named in the design, not enforced yet */
-	{ TIER("\"max_output_tokens\": 4096"),
-	  IN_T "max_output_tokens: 4096" UNSUPPORTED "null is)" },
-	{ TIER("\"max_input_tokens\": 1"), IN_T "max_input_tokens: 1" UNSUPPORTED "null is)" },
+	/* bodies and protocols */
+	{ TIER("\"max_output_tokens\": 0"), IN_T "max_output_tokens: 0" WHOLE("1", "2147483647") },
+	{ TIER("\"max_input_tokens\": 2147483648"),
+	  IN_T "max_input_tokens: 2147483648" WHOLE("1", "2147483647") },
+	{ TIER("\"max_input_tokens\": \"many\""),
+	  IN_T "max_input_tokens: \"many\"" WHOLE("1", "2147483647") },
+	{ TENANT("\"overrides\": {\"max_output_tokens\": -1}"),
+	  IN_A "overrides.max_output_tokens: -1" WHOLE("1", "2147483647") },
+	{ TIER("\"on_max_output\": \"cut\""),
+	  IN_T "on_max_output: \"cut\" is not \"rewrite\" or \"refuse\"" },
+	{ TIER("\"other_protocols\": true"),
+	  IN_T "other_protocols: true is not \"refuse\" or \"pass\"" },
 	{ TIER("\"on_exhausted\": \"fallback\""),
-	  IN_T "on_exhausted: \"fallback\"" UNSUPPORTED "\"reject\" is)" },
-	{ TIER("\"fallback_model\": \"small\""),
-	  IN_T "fallback_model: \"small\"" UNSUPPORTED "null is)" },
+	  IN_T "on_exhausted: \"fallback\" is not \"reject\" or \"degrade\"" },
+	{ TIER("\"credit\": \"hard\", \"on_exhausted\": \"degrade\""),
+	  IN_T "on_exhausted: \"degrade\" needs a \"fallback_model\"" },
+	{ TIER("\"credit\": \"hard\", \"on_exhausted\": \"degrade\", \"fallback_model\": null"),
+	  IN_T "on_exhausted: \"degrade\" needs a \"fallback_model\"" },
+	{ TIER("\"on_exhausted\": \"degrade\", \"fallback_model\": \"m\""),
+	  IN_T "on_exhausted: \"degrade\" has no effect unless credit is \"hard\" or \"soft\"" },
+	{ TENANT("\"overrides\": {\"on_exhausted\": \"degrade\", \"fallback_model\": \"m\"}"),
+	  IN_A "overrides.on_exhausted: \"degrade\" has no effect unless credit is \"hard\" or "
+	       "\"soft\"" },
+	{ "{\"tiers\": {\"t\": " DEGRADES
+	  "}, \"tenants\": {\"a\": {\"tier\": \"t\", \"overrides\": {\"fallback_model\": null}}}}",
+	  IN_A "overrides.fallback_model: null leaves the tier's \"on_exhausted\" \"degrade\" "
+	       "without a model" },
+	{ TIER("\"fallback_model\": \"\""),
+	  IN_T "fallback_model: \"\" is not a string of 1 to 63 bytes" },
+	{ TIER("\"fallback_model\": \"" SIXTEEN SIXTEEN SIXTEEN SIXTEEN "\""),
+	  IN_T "fallback_model: \"" SIXTEEN SIXTEEN SIXTEEN SIXTEEN
+	       "\" is not a string of 1 to 63 bytes" },
+	{ TIER("\"fallback_model\": 7"), IN_T "fallback_model: 7 is not a string" },
+	{ TIER("\"fallback_model\": \"a\\\"b\""), IN_T "fallback_model: \"a\\\"b\"" UNPRINTABLE },
+	{ TIER("\"fallback_model\": \"a\\\\b\""), IN_T "fallback_model: \"a\\\\b\"" UNPRINTABLE },
+	{ TIER("\"fallback_model\": \"a\\tb\""), IN_T "fallback_model: \"a\\tb\"" UNPRINTABLE },
+	{ TIER("\"fallback_model\": \"\xc3\xa4\""),
+	  IN_T "fallback_model: \"\xc3\xa4\"" UNPRINTABLE },
+	/* named in the design, not enforced yet */
 	{ TENANT("\"parent\": \"org\""), IN_A "parent: \"org\"" UNSUPPORTED "null is)" },
 	{ TENANT("\"wallet\": \"parent\""), IN_A "wallet: \"parent\"" UNSUPPORTED "\"self\" is)" },
-	{ TENANT("\"overrides\": {\"max_output_tokens\": 1}"),
-	  IN_A "overrides.max_output_tokens: 1" UNSUPPORTED "null is)" },
 	{ "{\"rate_cards\": [{\"name\": \"vip\", \"version\": \"v1\", \"effective_from\": "
 	  "\"2026-01-01T00:00:00Z\", \"models\": [{\"match\": \"a\", \"price\": {\"input\": "
 	  "\"1\"}}]}]}",
@@ -600,6 +679,7 @@ int main(void)
 		in_dir(an_absent_or_null_limit_is_none),
 		in_dir(burst_is_a_minutes_worth_unless_it_says_otherwise),
 		in_dir(an_override_replaces_the_tiers_field_whole),
+		in_dir(bodies_and_protocols_have_limits_too),
 		in_dir(tenants_and_tiers_are_sorted_and_found_by_name),
 		in_dir(keys_and_sources_are_bytes),
 		in_dir(a_policy_lives_as_long_as_someone_holds_it),

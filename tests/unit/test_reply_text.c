@@ -117,9 +117,18 @@ static const struct weir_reply *template(int dialect, int reason)
 	return &all[dialect * WEIR_REASON_MAX + reason];
 }
 
+/* By its name in the list: what is not on the way, passed, admitted or dropped. */
 static bool of_a_request(int reason)
 {
-	return reason >= WEIR_DENY_CONNECTIONS && reason <= WEIR_DENY_MAP_FULL;
+	static const char *const others[] = {
+		"pass_", "admit_",   "drop_",  "linger_",    "tap_",	     "end_",  "close_",
+		"flow_", "rewrite_", "strip_", "half_open_", "head_expired", "idle_", "wire_",
+	};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (!strncmp(weir_reason_name(reason), others[i], strlen(others[i])))
+			return false;
+	return true;
 }
 
 static void there_is_a_template_for_every_refusal_and_no_other(void **state)
@@ -153,8 +162,9 @@ static void texts_start_on_words_and_end_within_the_template(void **state)
 static void every_reply_is_whole_with_any_figures(void **state)
 {
 	for (int d = 0; d < WEIR_API_MAX; d++)
-		for (int r = WEIR_DENY_CONNECTIONS; r <= WEIR_DENY_MAP_FULL; r++)
-			for (size_t x = 0; x < sizeof(extremes) / sizeof(extremes[0]); x++) {
+		for (int r = 0; r < WEIR_REASON_MAX; r++)
+			for (size_t x = 0;
+			     of_a_request(r) && x < sizeof(extremes) / sizeof(extremes[0]); x++) {
 				char text[WEIR_REPLY_MAX + 1], *body, *length;
 				uint32_t n;
 
@@ -200,12 +210,84 @@ static void statuses_are_those_that_sdks_act_upon(void **state)
 		{ WEIR_API_ANTHROPIC, WEIR_DENY_NO_TENANT, 401 },
 		{ WEIR_API_OPENAI, WEIR_DENY_SUSPENDED, 403 },
 		{ WEIR_API_PLAIN, WEIR_DENY_AGENT_DOWN, 503 },
+		{ WEIR_API_OPENAI, WEIR_DENY_MALFORMED, 400 },
+		{ WEIR_API_ANTHROPIC, WEIR_DENY_HEAD_TOO_LARGE, 431 },
+		{ WEIR_API_PLAIN, WEIR_DENY_PROTOCOL, 403 },
+		{ WEIR_API_OPENAI, WEIR_DENY_LENGTH_REQUIRED, 411 },
+		{ WEIR_API_OPENAI, WEIR_DENY_INPUT_TOKENS, 400 },
+		{ WEIR_API_ANTHROPIC, WEIR_DENY_OUTPUT_TOKENS, 400 },
+		{ WEIR_API_OPENAI, WEIR_DENY_FALLBACK, 429 },
+		{ WEIR_API_ANTHROPIC, WEIR_DENY_FALLBACK, 402 },
+		{ WEIR_API_OPENAI, WEIR_DENY_BODY, 400 },
 	};
 
 	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
 		weir_reply_write(&w, template(want[i].dialect, want[i].reason));
 		assert_int_equal(atoi((char *)w.bytes + 9), want[i].status);
 	}
+}
+
+static const char *said(int dialect, int reason)
+{
+	static char text[WEIR_REPLY_MAX + 1];
+	uint32_t n;
+
+	w.figures[WEIR_FIG_LIMIT] = 4096;
+	w.figures[WEIR_FIG_VALUE] = 5000;
+	w.figures[WEIR_FIG_ASKED] = 9000;
+	n = weir_reply_write(&w, template(dialect, reason));
+	snprintf(text, sizeof(text), "%.*s", (int)n, w.bytes);
+	return text;
+}
+
+/* The rule of openai-node, openai-python and Anthropic's: the header if there is one,
+ * else 408, 409, 429 and 500 up. */
+static bool sdk_retries(const char *reply)
+{
+	int status = atoi(reply + 9);
+
+	if (strcasestr(reply, "\r\nx-should-retry: "))
+		return strcasestr(reply, "\r\nx-should-retry: true\r\n");
+	return status == 408 || status == 409 || status == 429 || status >= 500;
+}
+
+static void only_what_waiting_helps_is_tried_again(void **state)
+{
+	static const int helps[] = { WEIR_DENY_CONNECTIONS, WEIR_DENY_CONNECT_RATE,
+				     WEIR_DENY_CONCURRENCY, WEIR_DENY_REQUESTS,
+				     WEIR_DENY_TOKENS,	    WEIR_DENY_AGENT_DOWN,
+				     WEIR_DENY_BUSY,	    WEIR_DENY_MAP_FULL };
+
+	for (int d = 0; d < WEIR_API_MAX; d++)
+		for (int r = 0; r < WEIR_REASON_MAX; r++) {
+			bool want = false;
+
+			if (!of_a_request(r))
+				continue;
+			for (size_t i = 0; i < sizeof(helps) / sizeof(helps[0]); i++)
+				want |= helps[i] == r;
+			assert_int_equal(sdk_retries(said(d, r)), want);
+		}
+}
+
+static void refusals_of_bodies_say_limit_and_what_was_asked(void **state)
+{
+	assert_non_null(
+		strstr(said(WEIR_API_OPENAI, WEIR_DENY_INPUT_TOKENS),
+		       "about 5000 tokens (a quarter of its bytes), limit 4096 per request"));
+	assert_non_null(strstr(said(WEIR_API_OPENAI, WEIR_DENY_INPUT_TOKENS),
+			       "\"type\":\"invalid_request_error\",\"param\":null,"
+			       "\"code\":\"context_length_exceeded\""));
+	assert_non_null(
+		strstr(said(WEIR_API_ANTHROPIC, WEIR_DENY_OUTPUT_TOKENS), "asks for 9000 tokens"));
+	assert_non_null(
+		strstr(said(WEIR_API_PLAIN, WEIR_DENY_OUTPUT_TOKENS), "limit 4096 per request"));
+	assert_non_null(strstr(said(WEIR_API_OPENAI, WEIR_DENY_FALLBACK),
+			       "\"code\":\"insufficient_quota\""));
+	assert_non_null(strstr(said(WEIR_API_ANTHROPIC, WEIR_DENY_HEAD_TOO_LARGE),
+			       "\"type\":\"invalid_request_error\""));
+	assert_non_null(strstr(said(WEIR_API_ANTHROPIC, WEIR_DENY_PROTOCOL),
+			       "\"type\":\"permission_error\""));
 }
 
 static void a_template_too_long_is_not_sent(void **state)
@@ -230,6 +312,8 @@ int main(void)
 		cmocka_unit_test(texts_start_on_words_and_end_within_the_template),
 		cmocka_unit_test(every_reply_is_whole_with_any_figures),
 		cmocka_unit_test(statuses_are_those_that_sdks_act_upon),
+		cmocka_unit_test(only_what_waiting_helps_is_tried_again),
+		cmocka_unit_test(refusals_of_bodies_say_limit_and_what_was_asked),
 		cmocka_unit_test(a_template_too_long_is_not_sent),
 	};
 

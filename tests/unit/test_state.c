@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,85 @@ static void the_queue_refuses_when_full_and_keeps_order_over_the_wrap(void **sta
 	weir_state_close(s);
 }
 
+/* A file as version 1 laid it out: its header's fields in their places, rows of 376
+ * bytes from the second page on. */
+static void make_version_1(struct file *f, uint64_t head, uint64_t tail)
+{
+	const uint32_t numbers[] = { 1, 1, 376, 1304, 64, 16384 };
+	const uint64_t magic = 0x5745495253544154, maps_id = 1;
+	FILE *file = fopen(f->path, "w");
+
+	assert_non_null(file);
+	fwrite(&magic, sizeof(magic), 1, file);
+	fwrite(numbers, sizeof(numbers), 1, file);
+	fwrite(&maps_id, sizeof(maps_id), 1, file);
+	fseek(file, 64, SEEK_SET);
+	fwrite(&head, sizeof(head), 1, file);
+	fseek(file, 128, SEEK_SET);
+	fwrite(&tail, sizeof(tail), 1, file);
+	for (uint64_t i = head; i < tail; i++) {
+		struct weir_row r = row((int)i);
+
+		strcpy(r.finish_reason, "stop"); /* its last field */
+		fseek(file, (long)(4096 + i % 16384 * 376), SEEK_SET);
+		fwrite(&r, 376, 1, file);
+	}
+	/* Parsers: not to be taken for today's. */
+	fseek(file, 4096 + (16384 * 376 + 4095) / 4096 * 4096, SEEK_SET);
+	for (int i = 0; i < 64 * 1304; i++)
+		fputc(0x11, file);
+	fclose(file);
+}
+
+static void rows_of_an_older_version_are_carried_over(void **state)
+{
+	struct file *f = *state;
+	struct weir_row_source q;
+	const struct weir_row *rows;
+	struct weir_state *s;
+	char left[64];
+	size_t n = 100;
+
+	make_version_1(f, 16380, 16390); /* over the wrap */
+	s = open_it(f, 1);
+	assert_int_equal(weir_state_rows(s), 10);
+	q = weir_state_row_source(s);
+	rows = q.peek(q.ctx, &n);
+	assert_int_equal(n, 10);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(rows[i].tenant, 16380 + i);
+		assert_string_equal(rows[i].finish_reason, "stop");
+		assert_string_equal(rows[i].model_requested, "");
+		assert_int_equal(rows[i].max_tokens_requested, WEIR_UNKNOWN);
+	}
+	for (uint32_t slot = 0; slot < 64; slot++)
+		assert_int_equal(weir_state_open_of(s, slot)->next_pos, 0);
+	q.pop(q.ctx, 10);
+	weir_state_close(s);
+	s = open_it(f, 1); /* and it is one of today's now */
+	assert_int_equal(weir_state_rows(s), 0);
+	weir_state_close(s);
+	snprintf(left, sizeof(left), "%s.new", f->path);
+	assert_int_not_equal(access(left, F_OK), 0);
+}
+
+/* Half a file is not half carried over. */
+static void an_older_file_that_is_cut_short_is_left_alone(void **state)
+{
+	struct file *f = *state;
+	struct weir_error err;
+	struct weir_state *s;
+	char left[64];
+
+	make_version_1(f, 0, 10);
+	assert_int_equal(truncate(f->path, 4096 + 5 * 376), 0);
+	assert_int_equal(weir_state_open(f->path, 1, 64, &s, &err), -EIO);
+	assert_non_null(strstr(err.text, "cut short"));
+	assert_false(weir_state_file_empty(f->path));
+	snprintf(left, sizeof(left), "%s.new", f->path);
+	unlink(left);
+}
+
 static void a_file_of_another_layout_is_refused_and_said(void **state)
 {
 	struct file *f = *state;
@@ -166,6 +246,10 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(
 			the_queue_refuses_when_full_and_keeps_order_over_the_wrap, setup, teardown),
+		cmocka_unit_test_setup_teardown(rows_of_an_older_version_are_carried_over, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(an_older_file_that_is_cut_short_is_left_alone,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_of_another_layout_is_refused_and_said, setup,
 						teardown),
 	};

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The words of warnings. A counter is worth one only where something can be done
+ * about it; the rest is in the table of verdicts.
+ */
+#include "warnings.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+__attribute__((format(printf, 2, 3))) static void warn(struct weir_status *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (s->n_warnings >= WEIR_STATUS_WARNINGS)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(s->warnings[s->n_warnings++], sizeof(s->warnings[0]), fmt, ap);
+	va_end(ap);
+}
+
+static void of_counters(struct weir_status *s)
+{
+	const uint64_t *n = s->verdicts;
+
+	if (s->ring_lost)
+		warn(s, "ring: %" PRIu64 " records did not fit; raise \"ring_bytes\"",
+		     s->ring_lost);
+	/* pass_untracked is no sign of it: late packets of closed connections are in it too. */
+	if (s->flows_max && s->flows_used >= s->flows_max - s->flows_max / 10)
+		warn(s,
+		     "connections: %" PRIu64 " of %" PRIu64
+		     " that can be followed; more would pass unjudged; raise \"max_flows\"",
+		     s->flows_used, s->flows_max);
+	if (n[WEIR_DENY_MAP_FULL])
+		warn(s,
+		     "kernel maps: %" PRIu64 " connections or refusals found one full; raise "
+		     "\"max_flows\" and \"max_tenants\"",
+		     n[WEIR_DENY_MAP_FULL]);
+	if (n[WEIR_DROP_HEAD_ROOM])
+		warn(s,
+		     "heads in parts: %" PRIu64 " segments were dropped for want of room, to come "
+		     "again; raise \"max_split_heads\"",
+		     n[WEIR_DROP_HEAD_ROOM]);
+	/* On a connection that is watched from its start every request is seen, if it comes
+	 * in where we look. */
+	if (n[WEIR_DROP_UNJUDGED])
+		warn(s,
+		     "%" PRIu64 " answers came to requests that nobody saw; they were billed and "
+		     "their connections closed: see that requests and answers both go through "
+		     "\"interfaces\"",
+		     n[WEIR_DROP_UNJUDGED]);
+}
+
+static void of_service(struct weir_status *s, const struct weir_config_service *c, uint32_t seen)
+{
+	static const char passed[] = "refused, but for tenants with \"other_protocols\": \"pass\", "
+				     "whom only connection limits hold";
+
+	if (seen & WEIR_SEEN_TLS)
+		warn(s,
+		     "service %s (port %u): TLS was seen: only connection limits apply to it; "
+		     "guard the port behind what ends TLS",
+		     c->name, c->port);
+	if (seen & WEIR_SEEN_H2C)
+		warn(s, "service %s (port %u): HTTP/2 without TLS was seen: %s", c->name, c->port,
+		     passed);
+	if (seen & WEIR_SEEN_UPGRADE)
+		warn(s, "service %s (port %u): Upgrade or CONNECT was seen: %s", c->name, c->port,
+		     passed);
+}
+
+void weir_warnings_add(struct weir_status *s, const struct weir_config_service *services,
+		       size_t n_services, const uint32_t *seen)
+{
+	of_counters(s);
+	for (size_t i = 0; i < n_services; i++)
+		of_service(s, &services[i], seen[i + 1]);
+}

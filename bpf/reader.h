@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Readers: where heads are taken apart, and what is remembered of segments that the
+ * server has not acknowledged yet. A reader is named by its index in the map; the
+ * functions that do the work take it by that name, so that each is verified once.
+ */
+#ifndef WEIR_READER_H
+#define WEIR_READER_H
+
+#include "flow.h"
+
+weir_inline struct weir_reader *weir_reader(weir_u32 index)
+{
+	return bpf_map_lookup_elem(&readers, &index);
+}
+
+/* This CPU's own, for what is whole in one packet. */
+weir_inline weir_u32 weir_reader_own(void)
+{
+	return bpf_get_smp_processor_id();
+}
+
+/* Take a free one. 0: there is none. */
+weir_inline weir_u32 weir_reader_take(weir_u64 now_ns)
+{
+	struct weir_reader *r;
+	weir_u32 index = 0;
+
+	if (bpf_map_pop_elem(&free_readers, &index))
+		return 0;
+	r = weir_reader(index);
+	if (!r)
+		return 0;
+	r->n_parts = 0;
+	r->began_ns = now_ns;
+	r->until = 0;
+	r->data_seq = 0;
+	r->rule = 0;
+	r->body_bytes = 0;
+	r->degrade = 0;
+	r->n_edits = 0;
+	r->max_tokens = ~0ULL;
+	r->told = 0;
+	r->body.state.model_len = 0;
+	return index;
+}
+
+/* Done with, once the server has all that was read? */
+weir_inline void weir_reader_settle(struct weir_flow *f)
+{
+	struct weir_reader *r = weir_reader(f->reader);
+
+	if (f->request_phase == WEIR_REQ_HEAD && r && (weir_s32)(f->acked - r->until) >= 0)
+		weir_reader_drop(f);
+}
+
+/* Add len bytes at off of the packet to the head in a reader. Returns enum weir_head_result;
+ * BAD also if the bytes cannot be read. */
+weir_global int weir_reader_add(struct __sk_buff *skb, weir_u32 index, weir_u32 off, weir_u32 len)
+{
+	struct weir_reader *r = weir_reader(index);
+	struct weir_head *h;
+
+	if (!r)
+		return WEIR_HEAD_BAD;
+	h = &r->head;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_HEAD_MAX / WEIR_HEAD_LOAD + 1; i++) {
+		weir_u32 n = len < WEIR_HEAD_LOAD ? len : WEIR_HEAD_LOAD;
+		weir_u32 at = h->len, taken;
+
+		if (!len)
+			return WEIR_HEAD_MORE;
+		weir_opaque(at);
+		if (at >= WEIR_HEAD_MAX)
+			break;
+		if (!weir_within(&n, WEIR_HEAD_LOAD))
+			return WEIR_HEAD_BAD;
+		taken = n;
+		if (bpf_skb_load_bytes(skb, off, h->bytes + at, n))
+			return WEIR_HEAD_BAD;
+		if (weir_head_scan(h, taken) != WEIR_HEAD_MORE)
+			return h->result;
+		off += taken;
+		len -= taken;
+	}
+	return WEIR_HEAD_TOO_LARGE;
+}
+
+/* -- hashes */
+
+/* Of n (<= WEIR_HEAD_MAX) bytes in a reader's buffer. */
+weir_global weir_u64 weir_reader_hash(weir_u32 index, weir_u32 n, weir_u64 hash, weir_u64 key)
+{
+	struct weir_reader *r = weir_reader(index);
+	weir_u32 words = n / 8, left = n & 7;
+
+	if (!r)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_HEAD_MAX / 8; i++) {
+		if (i >= words)
+			break;
+		hash = weir_hash_word(hash, weir_load64(r->head.bytes + i * 8), key);
+	}
+	words *= 8;
+	weir_opaque(words);
+	if (left && words < WEIR_HEAD_MAX)
+		hash = weir_hash_word(
+			hash, weir_load64(r->head.bytes + words) & ((1ULL << (left * 8)) - 1), key);
+	return hash;
+}
+
+#define WEIR_HASH_PIECES 40 /* of WEIR_HEAD_LOAD: a 64 KiB super-packet, and some */
+
+/* Of len bytes at off of the packet, through this CPU's own reader. 0: cannot be read. */
+weir_global weir_u64 weir_packet_hash(struct __sk_buff *skb, weir_u32 off, weir_u32 len)
+{
+	const struct weir_config *c = weir_config();
+	weir_u32 index = weir_reader_own();
+	struct weir_reader *r = weir_reader(index);
+	weir_u64 hash = len;
+
+	if (!r || !c)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_HASH_PIECES; i++) {
+		weir_u32 n = len < WEIR_HEAD_LOAD ? len : WEIR_HEAD_LOAD, taken;
+
+		if (!len)
+			return hash | 1;
+		if (!weir_within(&n, WEIR_HEAD_LOAD))
+			return 0;
+		taken = n;
+		if (bpf_skb_load_bytes(skb, off, r->head.bytes, n))
+			return 0;
+		hash = weir_reader_hash(index, taken, hash, c->hash_key);
+		off += taken;
+		len -= taken;
+	}
+	return len ? 0 : hash | 1;
+}
+
+/* -- parts */
+
+/* Remember a segment that a flow's reader took in. */
+weir_inline void weir_part_add(struct weir_reader *r, weir_u32 seq, weir_u32 end, weir_u64 hash)
+{
+	weir_u32 at = r->n_parts & (WEIR_PARTS - 1);
+
+	weir_opaque(at);
+	at &= WEIR_PARTS - 1;
+	r->parts[at].seq = seq;
+	r->parts[at].end = end;
+	r->parts[at].hash = hash;
+	r->n_parts++;
+}
+
+/* The hash of the part with just this place. 0: none is remembered. */
+weir_inline weir_u64 weir_part_find(const struct weir_reader *r, weir_u32 seq, weir_u32 end)
+{
+#pragma clang loop unroll(full)
+	for (weir_u32 i = 0; i < WEIR_PARTS; i++)
+		if (i < r->n_parts && r->parts[i].seq == seq && r->parts[i].end == end)
+			return r->parts[i].hash;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Bodies that are held to rules: read as they pass, a value lowered or replaced in
+ * place, or the request refused in mid-body. What was written over is kept until the
+ * server has acknowledged it, for the client will resend what it sent.
+ */
+#ifndef WEIR_BODY_RULES_H
+#define WEIR_BODY_RULES_H
+
+#include "body.h"
+#include "reader.h"
+#include "refuse.h"
+#include "act.h"
+
+weir_inline const struct weir_rules *weir_rules_at(weir_u32 index)
+{
+	return bpf_map_lookup_elem(&rules, &index);
+}
+
+/* -- writing over */
+
+/* Write a rule's value over `len` bytes of the packet at off, and mend the checksum.
+ * 0, or -1: nothing was written. */
+weir_global int weir_edit_write(struct __sk_buff *skb, weir_u32 rule, weir_u32 kind, weir_u32 off,
+				weir_u32 len)
+{
+	const struct weir_rules *r = weir_rules_at(rule);
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 span, lead, start, n, end;
+	weir_s64 diff;
+
+	if (!r || !s)
+		return -1;
+	span = len + (kind == WEIR_EDIT_MODEL); /* the closing quote moves */
+	/* The checksum adds words that begin with the TCP header: so must the piece. */
+	lead = (off - s->packet.tcp_off) & 3;
+	start = off - lead;
+	end = s->packet.pay_off + s->packet.pay_len;
+	if (off < s->packet.pay_off || off + span > end || span < len)
+		return -1;
+	__builtin_memset(s->old_bytes, 0, sizeof(s->old_bytes));
+	__builtin_memset(s->new_bytes, 0, sizeof(s->new_bytes));
+	n = lead + span;
+	if (!weir_within(&n, WEIR_EDIT_ROOM) || bpf_skb_load_bytes(skb, start, s->old_bytes, n))
+		return -1;
+	if (!weir_within(&span, WEIR_EDIT_MAX) ||
+	    bpf_skb_store_bytes(skb, off, kind == WEIR_EDIT_MODEL ? r->model_text : r->tokens_text,
+				span, 0))
+		return -1;
+	n = lead + span;
+	if (!weir_within(&n, WEIR_EDIT_ROOM) || bpf_skb_load_bytes(skb, start, s->new_bytes, n))
+		return -1;
+	diff = bpf_csum_diff((__be32 *)s->old_bytes, WEIR_EDIT_ROOM, (__be32 *)s->new_bytes,
+			     WEIR_EDIT_ROOM, 0);
+	return bpf_l4_csum_replace(skb, s->packet.tcp_off + 16, 0, diff, 0) ? -1 : 0;
+}
+
+/* A segment with bytes that were seen: what was written over then is again. 0, or -1. */
+weir_global int weir_edits_again(struct __sk_buff *skb, weir_u32 reader)
+{
+	struct weir_scratch *s = weir_scratch();
+	struct weir_reader *r = weir_reader(reader);
+	weir_u32 seq, len;
+
+	if (!r || !s)
+		return -1;
+	seq = s->packet.seq;
+	len = s->packet.pay_len;
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_EDITS; i++) {
+		weir_u32 at;
+
+		if (i >= r->n_edits)
+			break;
+		at = r->edits[i].seq - seq;
+		if (at < len && weir_edit_write(skb, r->rule, r->edits[i].kind,
+						s->packet.pay_off + at, r->edits[i].len))
+			return -1;
+	}
+	return 0;
+}
+
+/* -- reading */
+
+/* What is to be done after an event. */
+enum weir_rules_next {
+	WEIR_RULES_ON,
+	WEIR_RULES_WINDOW, /* the next window */
+	WEIR_RULES_OVER,   /* nothing more can matter */
+	WEIR_RULES_REFUSE, /* s->refusal.reason is set */
+};
+
+weir_inline int weir_rules_refuse(struct weir_scratch *s, weir_u32 reason)
+{
+	s->refusal.reason = reason;
+	return WEIR_RULES_REFUSE;
+}
+
+/* The value in r->body.state is to be written over. It must lie in the packet at hand. */
+weir_inline int weir_rules_edit(struct __sk_buff *skb, struct weir_scratch *s,
+				struct weir_reader *r, weir_u32 kind, weir_u32 reason)
+{
+	weir_u32 seq = r->body_seq + r->body.state.value_at, len = r->body.state.value_len;
+	weir_u32 at = seq - s->packet.seq, i = r->n_edits;
+
+	weir_opaque(i);
+	if (i >= WEIR_EDITS || at >= s->packet.pay_len ||
+	    weir_edit_write(skb, r->rule, kind, s->packet.pay_off + at, len))
+		return weir_rules_refuse(s, reason);
+	r->edits[i].seq = seq;
+	r->edits[i].len = len;
+	r->edits[i].kind = kind;
+	r->n_edits = i + 1;
+	return WEIR_RULES_ON;
+}
+
+/* The scanner stopped: judge what it found. */
+weir_global int weir_rules_event(struct __sk_buff *skb, weir_u32 reader)
+{
+	struct weir_scratch *s = weir_scratch();
+	struct weir_reader *r = weir_reader(reader);
+	const struct weir_rules *rules;
+	int next;
+
+	if (!s || !r)
+		return WEIR_RULES_OVER;
+	rules = weir_rules_at(r->rule);
+	if (!rules)
+		return WEIR_RULES_OVER;
+	s->refusal.limit = rules->max_output_tokens;
+	s->refusal.value = 0;
+	switch (r->body.state.event) {
+	case WEIR_BODY_MORE:
+		return WEIR_RULES_WINDOW;
+	case WEIR_BODY_TOKENS:
+		if (!rules->max_output_tokens)
+			return WEIR_RULES_ON;
+		if (r->body.state.plain &&
+		    (r->max_tokens == ~0ULL || r->body.state.number > r->max_tokens))
+			r->max_tokens = r->body.state.number;
+		if (r->body.state.plain && r->body.state.number <= rules->max_output_tokens)
+			return WEIR_RULES_ON;
+		s->refusal.asked = r->body.state.number;
+		if (!r->body.state.plain || (rules->flags & WEIR_RULE_REFUSE_OUTPUT))
+			return weir_rules_refuse(s, WEIR_DENY_OUTPUT_TOKENS);
+		next = weir_rules_edit(skb, s, r, WEIR_EDIT_TOKENS, WEIR_DENY_OUTPUT_TOKENS);
+		if (next == WEIR_RULES_ON) {
+			weir_count(WEIR_REWRITE_TOKENS);
+			r->told |= WEIR_BODY_TOKENS_CUT;
+		}
+		return next;
+	case WEIR_BODY_MODEL:
+		if (!r->degrade)
+			return WEIR_RULES_ON;
+		if (rules->fallback_len > r->body.state.value_len)
+			return weir_rules_refuse(s, WEIR_DENY_FALLBACK);
+		next = weir_rules_edit(skb, s, r, WEIR_EDIT_MODEL, WEIR_DENY_FALLBACK);
+		if (next == WEIR_RULES_ON) {
+			weir_count(WEIR_REWRITE_MODEL);
+			r->told |= WEIR_BODY_MODEL_REPLACED;
+		}
+		return next;
+	case WEIR_BODY_BAD:
+		return weir_rules_refuse(s, WEIR_DENY_BODY);
+	}
+	/* END, or no object: nobody reads a model from it any more. */
+	if (r->degrade && !(r->told & WEIR_BODY_MODEL_REPLACED))
+		return weir_rules_refuse(s, WEIR_DENY_FALLBACK);
+	return WEIR_RULES_OVER;
+}
+
+/* The window in r->body: until nothing is left of it, or it is over. */
+weir_global int weir_rules_window(struct __sk_buff *skb, weir_u32 reader)
+{
+	struct weir_reader *r = weir_reader(reader);
+	int next;
+
+	if (!r)
+		return WEIR_RULES_OVER;
+#pragma clang loop unroll(disable)
+	for (int k = 0; k < WEIR_BODY_RUNS; k++) {
+		if (!weir_body_run(&r->body))
+			continue;
+		next = weir_rules_event(skb, reader);
+		if (next != WEIR_RULES_ON)
+			return next;
+	}
+	return WEIR_RULES_OVER;
+}
+
+/* Read len bytes at off of the packet, `base` bytes into the body. Returns enum weir_rules_next:
+ * WINDOW, OVER or REFUSE. */
+weir_global int weir_rules_scan(struct __sk_buff *skb, weir_u32 reader, weir_u32 base, weir_u32 off,
+				weir_u32 len)
+{
+	struct weir_reader *r = weir_reader(reader);
+	int next;
+
+	if (!r)
+		return WEIR_RULES_OVER;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 66; i++) { /* a 64 KiB super-packet */
+		weir_u32 n = len < WEIR_BODY_WINDOW ? len : WEIR_BODY_WINDOW, taken;
+
+		if (!len)
+			return WEIR_RULES_WINDOW;
+		if (!weir_within(&n, WEIR_BODY_WINDOW))
+			break;
+		taken = n;
+		if (bpf_skb_load_bytes(skb, off, r->body.bytes, n))
+			break;
+		weir_body_window(&r->body, base, taken);
+		next = weir_rules_window(skb, reader);
+		if (next != WEIR_RULES_WINDOW)
+			return next;
+		base += taken;
+		off += taken;
+		len -= taken;
+	}
+	return WEIR_RULES_OVER;
+}
+
+/* Tell user space what the body said. */
+weir_global int weir_rules_tell(struct weir_flow *f)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_rec_body *rec;
+	struct weir_reader *r;
+	struct weir_slot *slot;
+
+	if (!f || !c)
+		return 0;
+	r = weir_reader(f->reader);
+	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	if (!r || !slot || slot->state != WEIR_SLOT_OPEN)
+		return 0;
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max)
+		goto lost;
+	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
+	if (!rec)
+		goto lost;
+	rec->h.type = WEIR_REC_BODY;
+	rec->h.flags = 0;
+	rec->h.service = slot->service;
+	rec->h.slot = f->slot;
+	rec->h.ordinal = slot->ordinal;
+	rec->h.len = 0;
+	rec->h.time_ns = bpf_ktime_get_ns();
+	rec->started_wall_ns = slot->started_wall_ns;
+	rec->max_tokens = r->max_tokens;
+	rec->flags = r->told;
+	rec->model_len = r->body.state.model_len;
+	__builtin_memcpy(rec->model, r->body.state.model, sizeof(rec->model));
+	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
+	return 0;
+lost:
+	weir_count(WEIR_TAP_LOST);
+	return 0;
+}
+
+/* A request that was admitted with its head is refused: what it took goes back. */
+weir_global int weir_take_back(struct weir_flow *f)
+{
+	struct weir_scratch *s = weir_scratch();
+	struct weir_reader *r;
+	struct weir_slot *slot;
+	struct weir_tenant *t;
+
+	if (!f || !s)
+		return 0;
+	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	r = weir_reader(f->reader);
+	if (!slot || !r)
+		return 0;
+	s->refusal.tenant = slot->tenant;
+	s->refusal.retry_ns = 0;
+	s->request.dialect = r->dialect;
+	if (s->request.dialect >= WEIR_API_MAX)
+		s->request.dialect = WEIR_API_OPENAI;
+	s->request.now_ns = bpf_ktime_get_ns();
+	t = weir_tenant(slot->tenant);
+	if (slot->state == WEIR_SLOT_OPEN && t) {
+		if (t->flags & WEIR_TENANT_LIMIT_REQUESTS)
+			weir_gcra_give_back(&t->request_tat_ns, t->request_interval_ns);
+		__sync_fetch_and_add(&t->admitted, -1);
+	}
+	weir_request_end(f, WEIR_END_REFUSED, s->request.now_ns);
+	f->ordinal--;
+	return 0;
+}
+
+/* The body of the request just admitted, or more of it: len bytes at off, the first of them
+ * f->next_seq. */
+weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off,
+			      weir_u32 len)
+{
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 seq, end, in_body;
+	struct weir_reader *r;
+	weir_u64 hash;
+	int next;
+
+	if (!f || !s)
+		return WEIR_ACT_DROP;
+	r = weir_reader(f->reader);
+	if (!r)
+		return WEIR_ACT_DROP;
+	seq = f->next_seq;
+	in_body = r->body_end - seq;
+	if (in_body > len)
+		in_body = len;
+	end = seq + in_body;
+	/* As the client sent it, before anything is written over. */
+	hash = weir_packet_hash(skb, off, in_body);
+	next = weir_rules_scan(skb, f->reader, seq - r->body_seq, off, in_body);
+	if (next == WEIR_RULES_WINDOW && end == r->body_end) {
+		next = WEIR_RULES_OVER;
+		if (r->degrade && !(r->told & WEIR_BODY_MODEL_REPLACED))
+			next = weir_rules_refuse(s, WEIR_DENY_FALLBACK);
+	}
+	if (next == WEIR_RULES_REFUSE)
+		return WEIR_ACT_REFUSE_BODY;
+	weir_part_add(r, seq, end, hash);
+	r->until = end;
+	f->next_seq = end;
+	if (next == WEIR_RULES_OVER) {
+		weir_rules_tell(f);
+		f->next_seq = r->body_end;
+		f->request_phase = WEIR_REQ_HEAD;
+	}
+	return WEIR_ACT_PASS;
+}
+
+#endif

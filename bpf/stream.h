@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The client's bytes of a connection as one stream: where the next head begins, what is
+ * body, what was seen before, what comes out of order. forms.md has the rules, by number.
+ */
+#ifndef WEIR_STREAM_H
+#define WEIR_STREAM_H
+
+#include "act.h"
+#include "chunk_walk.h"
+#include "reader.h"
+#include "refuse.h"
+#include "request.h"
+#include "rules.h"
+
+weir_inline bool weir_before(weir_u32 a, weir_u32 b)
+{
+	return (weir_s32)(a - b) < 0;
+}
+
+/* Are the n (<= 4) bytes at off of the packet all CR or LF? */
+weir_inline bool weir_blank_bytes(struct __sk_buff *skb, weir_u32 off, weir_u32 n)
+{
+	weir_u8 b[4] = { '\n', '\n', '\n', '\n' };
+
+	if (!weir_within(&n, 4) || bpf_skb_load_bytes(skb, off, b, n))
+		return false;
+	for (int i = 0; i < 4; i++)
+		if (b[i] != '\r' && b[i] != '\n')
+			return false;
+	return true;
+}
+
+/* A judged request's answer is still to come, or coming. */
+weir_inline bool weir_answering(const struct weir_flow *f)
+{
+	struct weir_slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
+
+	return slot && slot->state != WEIR_SLOT_IDLE && f->resp_phase != WEIR_RESP_CLOSE;
+}
+
+/* -- rule 5: what was seen before */
+
+enum weir_again {
+	WEIR_AGAIN_CHANGED, /* or cannot be compared */
+	WEIR_AGAIN_ACKED,   /* the server has them and will throw them away */
+	WEIR_AGAIN_SAME,
+	WEIR_AGAIN_BODY, /* nobody reads them: resent or not */
+};
+
+/* May the packet's bytes before `upto`, behind which nothing was looked at yet, pass? */
+weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, weir_u32 upto)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 seq, from, start, off;
+	int same = WEIR_AGAIN_BODY;
+	struct weir_reader *r;
+	weir_u64 hash;
+
+	if (!f || !s || !c)
+		return WEIR_AGAIN_CHANGED;
+	/* Answers leave by an interface without a tap: nobody can say what was accepted. */
+	if (!(f->flags & WEIR_FLOW_TAPPED))
+		return WEIR_AGAIN_ACKED;
+	seq = s->packet.seq;
+	off = s->packet.pay_off;
+	from = weir_before(seq, f->acked) ? f->acked : seq;
+	if (!weir_before(from, upto))
+		return WEIR_AGAIN_ACKED;
+	start = seq;
+	if (f->head_end != f->head_seq && weir_before(from, f->head_end)) {
+		/* A head that came whole: whole again, and the same. */
+		if (weir_before(f->head_seq, seq) || weir_before(upto, f->head_end))
+			return WEIR_AGAIN_CHANGED;
+		hash = weir_packet_hash(skb, off + (f->head_seq - seq), f->head_end - f->head_seq);
+		if ((weir_u32)hash != f->head_hash)
+			return WEIR_AGAIN_CHANGED;
+		start = f->head_end;
+		from = start;
+		same = WEIR_AGAIN_SAME;
+		if (!weir_before(start, upto))
+			return same;
+	}
+	if (!f->reader)
+		return same; /* a body whose length is known */
+	r = weir_reader(f->reader);
+	if (!r)
+		return WEIR_AGAIN_CHANGED;
+	if (!weir_before(from, r->until))
+		return same;
+	if (f->request_phase == WEIR_REQ_CHUNKS && !weir_before(from, r->data_seq))
+		return same;
+	if (weir_before(r->until, upto))
+		upto = r->until;
+	hash = weir_part_find(r, start, upto);
+	if (!hash || hash != weir_packet_hash(skb, off + (start - seq), upto - start))
+		return WEIR_AGAIN_CHANGED;
+	return WEIR_AGAIN_SAME;
+}
+
+/* -- bodies */
+
+/* Behind the body's end, `rest` bytes at off: CR LF of old clients, else another request. */
+weir_inline bool weir_only_blank(struct __sk_buff *skb, weir_u32 off, weir_u32 rest)
+{
+	return !rest || (rest <= 4 && weir_blank_bytes(skb, off, rest));
+}
+
+/* A chunked body's next len bytes at off, the first of them f->next_seq. */
+weir_global int weir_chunks_in(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off,
+			       weir_u32 len)
+{
+	struct weir_scratch *s = weir_scratch();
+	const struct weir_rules *rules;
+	struct weir_chunk_walk *w;
+	weir_u32 seq, end, rest;
+	struct weir_reader *r;
+
+	if (!f || !s)
+		return WEIR_ACT_DROP;
+	r = weir_reader(f->reader);
+	if (!r)
+		return WEIR_ACT_DROP;
+	seq = f->next_seq;
+	end = seq + len;
+	r->body_bytes += len;
+	rules = weir_rules_at(r->rule);
+	if (rules && rules->max_input_tokens &&
+	    r->body_bytes / WEIR_BYTES_PER_TOKEN > rules->max_input_tokens) {
+		__builtin_memset(&s->refusal, 0, sizeof(s->refusal));
+		s->refusal.reason = WEIR_DENY_INPUT_TOKENS;
+		s->refusal.limit = rules->max_input_tokens;
+		s->refusal.value = r->body_bytes / WEIR_BYTES_PER_TOKEN;
+		s->refusal.asked = s->refusal.value;
+		return WEIR_ACT_REFUSE_BODY;
+	}
+	if (r->chunk.phase == WEIR_CHUNK_DATA && r->chunk.left > len) {
+		r->chunk.left -= len;
+		f->next_seq = end;
+		return weir_pass(WEIR_PASS_BODY);
+	}
+	w = &s->walk;
+	w->chunk = r->chunk;
+	w->off = off;
+	w->end = off + len;
+	w->strict = 1;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_WALKS; i++)
+		if (weir_walk_chunks(skb, w))
+			break;
+	r->chunk = w->chunk;
+	if (w->chunk.phase == WEIR_CHUNK_DONE) {
+		rest = w->end - w->off;
+		if (!weir_only_blank(skb, w->off, rest))
+			return weir_close(s, WEIR_DROP_PIPELINED);
+		f->request_phase = WEIR_REQ_HEAD;
+	} else if (w->chunk.phase == WEIR_CHUNK_BAD || w->off < w->end) {
+		return weir_close(s, WEIR_DROP_BAD_CHUNK);
+	}
+	weir_part_add(r, seq, end, weir_packet_hash(skb, off, len));
+	r->until = end;
+	r->data_seq = end;
+	f->next_seq = end;
+	return weir_pass(WEIR_PASS_BODY);
+}
+
+/* The request was admitted: its body begins, maybe in this packet. BODY: what is there has to
+ * be looked at. */
+weir_global int weir_body_begins(struct weir_flow *f)
+{
+	struct weir_scratch *s = weir_scratch();
+	const struct weir_request *rq;
+	weir_u32 end, len, body_end;
+	struct weir_reader *r;
+	struct weir_slot *slot;
+	struct weir_tenant *t;
+
+	if (!f || !s)
+		return WEIR_ACT_DROP;
+	rq = &s->request;
+	end = s->packet.seq + s->packet.pay_len;
+	len = end - rq->body_seq;
+	f->next_seq = rq->body_seq;
+	r = f->reader ? weir_reader(f->reader) : NULL;
+	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	if (!slot)
+		return WEIR_ACT_DROP;
+	t = weir_tenant(slot->tenant);
+	if (r) {
+		r->body_seq = rq->body_seq;
+		r->dialect = rq->dialect;
+		r->degrade = !!(slot->flags & WEIR_SLOT_DEGRADED);
+		r->rule = rq->rules_hold && t ? t->rules : 0;
+		r->max_tokens = ~0ULL;
+		r->told = 0;
+	}
+	if (rq->body_bytes == WEIR_NO_LENGTH) {
+		if (!r)
+			return WEIR_ACT_DROP;
+		f->request_phase = WEIR_REQ_CHUNKS;
+		r->chunk.left = 0;
+		r->chunk.phase = WEIR_CHUNK_SIZE;
+		r->chunk.digits = 0;
+		r->data_seq = rq->body_seq;
+		r->body_bytes = 0;
+		return len ? WEIR_ACT_BODY_MORE : WEIR_ACT_PASS;
+	}
+	body_end = rq->body_seq + (weir_u32)rq->body_bytes;
+	if (r && r->rule && rq->body_bytes) {
+		f->request_phase = WEIR_REQ_RULES;
+		r->body_end = body_end;
+		weir_body_start(&r->body);
+		return len ? WEIR_ACT_BODY_MORE : WEIR_ACT_PASS;
+	}
+	f->request_phase = WEIR_REQ_HEAD;
+	f->next_seq = weir_before(body_end, end) ? end : body_end;
+	return WEIR_ACT_PASS;
+}
+
+/* -- heads */
+
+weir_inline void weir_see(weir_u32 service, weir_u32 what)
+{
+	weir_u32 *flags = bpf_map_lookup_elem(&seen, &service);
+
+	if (flags && !(*flags & what))
+		__sync_fetch_and_or(flags, what);
+}
+
+/* From here on nothing is looked at, unless the byte at `seq`, by which that was decided,
+ * comes again before the server has it. */
+weir_inline void weir_go_raw(struct weir_flow *f, weir_u32 seq)
+{
+	weir_reader_drop(f);
+	f->request_phase = WEIR_REQ_RAW;
+	f->head_seq = seq;
+	f->head_end = seq;
+}
+
+/* Judge the request whose head is in s->request.reader. */
+weir_global int weir_request_in(struct __sk_buff *skb, struct weir_flow *f)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	struct weir_request *rq;
+	struct weir_reader *r;
+	weir_u32 end, rest;
+	bool kept;
+
+	if (!f || !s || !c)
+		return WEIR_ACT_DROP;
+	rq = &s->request;
+	r = weir_reader(rq->reader);
+	if (!r)
+		return WEIR_ACT_DROP;
+	end = s->packet.seq + s->packet.pay_len;
+	kept = f->reader;
+	rq->now_ns = bpf_ktime_get_ns();
+	rq->body_seq = f->head_seq + r->head.head_len;
+	if (rq->result == WEIR_HEAD_DONE) {
+		weir_read_request(rq);
+	} else {
+		rq->path_off = 0;
+		rq->form = rq->result == WEIR_HEAD_TOO_LARGE ? WEIR_DENY_HEAD_TOO_LARGE
+							     : WEIR_DENY_MALFORMED;
+	}
+	if (rq->form == WEIR_DENY_PROTOCOL)
+		weir_see(rq->service, rq->path_off ? WEIR_SEEN_UPGRADE : WEIR_SEEN_H2C);
+	if ((!rq->form || (rq->form == WEIR_DENY_PROTOCOL && rq->path_off)) &&
+	    rq->body_bytes != WEIR_NO_LENGTH) {
+		rest = end - rq->body_seq;
+		if (rest > rq->body_bytes) {
+			rest -= rq->body_bytes;
+			if (!weir_only_blank(skb, s->packet.pay_off + s->packet.pay_len - rest,
+					     rest))
+				return weir_close(s, WEIR_DROP_PIPELINED);
+		}
+	}
+	weir_request_end(f, WEIR_END_NEXT, rq->now_ns);
+	if (!rq->free)
+		weir_whose(rq);
+	switch (weir_judge(f)) {
+	case WEIR_JUDGED_REFUSE:
+		return WEIR_ACT_REFUSE;
+	case WEIR_JUDGED_DROP:
+		return weir_drop(WEIR_DROP_HEAD_ROOM);
+	case WEIR_JUDGED_RAW:
+		weir_go_raw(f, f->head_seq);
+		return WEIR_ACT_PASS;
+	}
+	if (!kept) {
+		/* It came whole: known again by its hash. */
+		weir_u32 n = r->head.head_len;
+		weir_u64 hash = n;
+
+		f->head_end = rq->body_seq;
+		f->head_hash = 0;
+		if (n <= WEIR_HEAD_MAX)
+			f->head_hash = weir_reader_hash(rq->reader, n, hash, c->hash_key) | 1;
+	}
+	return WEIR_ACT_BODY;
+}
+
+/* More of a head in parts: len bytes at off. */
+weir_inline int weir_head_more(struct __sk_buff *skb, struct weir_scratch *s, struct weir_flow *f,
+			       weir_u32 off, weir_u32 len)
+{
+	weir_u32 seq = f->next_seq, part = len;
+	struct weir_reader *r;
+	int result;
+
+	result = weir_reader_add(skb, f->reader, off, len);
+	r = weir_reader(f->reader);
+	if (!r)
+		return weir_pass(WEIR_PASS_INTERNAL);
+	if (result == WEIR_HEAD_DONE)
+		part = f->head_seq + r->head.head_len - seq;
+	weir_part_add(r, seq, seq + part, weir_packet_hash(skb, off, part));
+	r->until = seq + part;
+	f->next_seq = seq + part;
+	if (result == WEIR_HEAD_MORE)
+		return weir_pass(WEIR_PASS_HEAD_PART);
+	s->request.reader = f->reader;
+	s->request.result = result;
+	return WEIR_ACT_REQUEST;
+}
+
+/* A head begins: len bytes at off. */
+weir_inline int weir_head_begins(struct __sk_buff *skb, struct weir_scratch *s, struct weir_flow *f,
+				 weir_u32 off, weir_u32 len)
+{
+	weir_u32 seq = f->next_seq, end = seq + len, own = weir_reader_own(), start;
+	struct weir_reader *r = weir_reader(own);
+	int result;
+	weir_u8 c;
+
+	if (!r)
+		return weir_pass(WEIR_PASS_INTERNAL);
+	weir_head_start(&r->head, true);
+	result = weir_reader_add(skb, own, off, len);
+	if (r->head.phase == WEIR_HEAD_EMPTY && result == WEIR_HEAD_MORE) {
+		f->next_seq = end;
+		return weir_pass(WEIR_PASS_BODY);
+	}
+	/* Two answers at once on one connection cannot be told apart. */
+	if (weir_answering(f))
+		return weir_close(s, WEIR_DROP_PIPELINED);
+	/* Rule 2. */
+	if ((f->flags & WEIR_FLOW_TAPPED) && weir_before(f->acked, s->packet.seq))
+		return weir_drop(WEIR_DROP_OUT_OF_ORDER);
+	weir_reader_drop(f);
+	f->head_seq = seq;
+	f->head_end = seq;
+	start = r->head.start;
+	weir_opaque(start);
+	if (start > WEIR_HEAD_BLANK)
+		return weir_pass(WEIR_PASS_INTERNAL);
+	c = r->head.bytes[start];
+	if (!weir_token_char(c) && r->head.phase != WEIR_HEAD_EMPTY) {
+		bool tls = c == 0x16 && (r->head.len < start + 2 || r->head.bytes[start + 1] == 3);
+
+		if (tls)
+			weir_see(s->request.service, WEIR_SEEN_TLS);
+		weir_go_raw(f, seq);
+		return weir_pass(tls ? WEIR_PASS_TLS : WEIR_PASS_MALFORMED);
+	}
+	if (result == WEIR_HEAD_MORE) {
+		weir_u32 index = weir_reader_take(bpf_ktime_get_ns());
+
+		r = weir_reader(index);
+		if (!index || !r)
+			return weir_drop(WEIR_DROP_HEAD_ROOM);
+		weir_head_start(&r->head, true);
+		f->reader = index;
+		f->request_phase = WEIR_REQ_PARTS;
+		return weir_head_more(skb, s, f, off, len);
+	}
+	s->request.reader = own;
+	s->request.result = result;
+	return WEIR_ACT_REQUEST;
+}
+
+/* -- segments */
+
+/* An adopted connection: does the segment begin with a method, a blank, and a target? */
+weir_inline bool weir_looks_like_request(struct __sk_buff *skb, const struct weir_packet *p)
+{
+	weir_u8 b[16] = {};
+	bool method = true;
+
+	if (p->pay_len < 16 || bpf_skb_load_bytes(skb, p->pay_off, b, 16))
+		return false;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < 15; i++) {
+		if (method && b[i] == ' ')
+			return i > 2 && (b[i + 1] == '/' || b[i + 1] == 'h');
+		if (b[i] < 'A' || b[i] > 'Z')
+			method = false;
+	}
+	return false;
+}
+
+/* Bytes behind what comes next. */
+weir_inline int weir_ahead(struct weir_flow *f, const struct weir_packet *p)
+{
+	weir_u32 to_end = p->seq + p->pay_len - f->next_seq;
+	struct weir_reader *r;
+
+	if (f->request_phase != WEIR_REQ_CHUNKS)
+		return weir_drop(WEIR_DROP_OUT_OF_ORDER);
+	r = weir_reader(f->reader);
+	/* In the data of the chunk at hand: it is data whatever is missing before it. */
+	if (!r || r->chunk.phase != WEIR_CHUNK_DATA || to_end > WEIR_BODY_MAX ||
+	    to_end >= r->chunk.left)
+		return weir_drop(WEIR_DROP_OUT_OF_ORDER);
+	r->chunk.left -= to_end;
+	f->next_seq += to_end;
+	return weir_pass(WEIR_PASS_BODY);
+}
+
+/* The packet's bytes from f->next_seq on, of a head. */
+weir_inline int weir_head_bytes(struct __sk_buff *skb, struct weir_scratch *s, struct weir_flow *f)
+{
+	weir_u32 off = s->packet.pay_off + (f->next_seq - s->packet.seq);
+	weir_u32 len = s->packet.seq + s->packet.pay_len - f->next_seq;
+
+	if (f->request_phase == WEIR_REQ_PARTS)
+		return weir_head_more(skb, s, f, off, len);
+	return weir_head_begins(skb, s, f, off, len);
+}
+
+/* The same, of a body that is read. */
+weir_global int weir_body_in(struct __sk_buff *skb, struct weir_flow *f)
+{
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 off, len;
+
+	if (!s || !f)
+		return WEIR_ACT_DROP;
+	off = s->packet.pay_off + (f->next_seq - s->packet.seq);
+	len = s->packet.seq + s->packet.pay_len - f->next_seq;
+	if (f->request_phase == WEIR_REQ_CHUNKS)
+		return weir_chunks_in(skb, f, off, len);
+	return weir_rules_in(skb, f, off, len);
+}
+
+/* A segment with payload on an open flow. Returns enum weir_act. */
+weir_global int weir_look(struct __sk_buff *skb, struct weir_flow *f)
+{
+	struct weir_scratch *s = weir_scratch();
+	const struct weir_config *c = weir_config();
+	const struct weir_packet *p;
+	weir_u32 end, service;
+	weir_s32 before;
+
+	if (!f || !s || !c)
+		return WEIR_ACT_PASS;
+	p = &s->packet;
+	end = p->seq + p->pay_len;
+	service = f->service;
+	__builtin_memset(&s->request, 0, sizeof(s->request));
+	s->request.service = service;
+	weir_opaque(service);
+	if (service < WEIR_MAX_SERVICES)
+		s->request.dialect = c->services[service].dialect;
+	if (s->request.dialect >= WEIR_API_MAX)
+		s->request.dialect = WEIR_API_OPENAI;
+
+	switch (f->request_phase) {
+	case WEIR_REQ_RAW:
+		/* Is what decided it sent again before the server has it? */
+		if (weir_before(f->head_seq, f->acked) || weir_before(f->head_seq, p->seq) ||
+		    !weir_before(f->head_seq, end))
+			return weir_pass(WEIR_PASS_BODY);
+		f->request_phase = WEIR_REQ_HEAD;
+		f->next_seq = f->head_seq;
+		break;
+	case WEIR_REQ_ADOPTED:
+		if ((f->flags & WEIR_FLOW_TAPPED) && !weir_before(f->acked, end))
+			return weir_pass(WEIR_PASS_REPEAT);
+		if (!weir_looks_like_request(skb, p))
+			return weir_pass(WEIR_PASS_BODY);
+		f->next_seq = p->seq;
+		f->acked = p->seq;
+		f->request_phase = WEIR_REQ_HEAD;
+		break;
+	}
+	s->request.reset_seq = f->next_seq;
+	if (f->request_phase == WEIR_REQ_EXPIRED)
+		return weir_close(s, WEIR_HEAD_EXPIRED);
+	before = f->next_seq - p->seq;
+	if (before < 0)
+		return weir_ahead(f, p);
+	if (before > 0) {
+		weir_u32 upto = weir_before(end, f->next_seq) ? end : f->next_seq;
+
+		int again = weir_seen_before(skb, f, upto);
+
+		if (again == WEIR_AGAIN_CHANGED)
+			return weir_close(s, WEIR_DROP_CHANGED);
+		if (again == WEIR_AGAIN_SAME && f->reader && weir_edits_again(skb, f->reader))
+			return weir_drop(WEIR_DROP_CHANGE_TAIL);
+		if (upto == end)
+			return weir_pass(again == WEIR_AGAIN_BODY ? WEIR_PASS_BODY
+								  : WEIR_PASS_REPEAT);
+	}
+	if (f->request_phase == WEIR_REQ_CHUNKS || f->request_phase == WEIR_REQ_RULES)
+		return WEIR_ACT_BODY_MORE;
+	return weir_head_bytes(skb, s, f);
+}
+
+/* Look at a segment, and do what is to be done. Returns the TC verdict. */
+weir_inline int weir_segment_in(struct __sk_buff *skb, struct weir_scratch *s, struct weir_flow *f)
+{
+	int act = weir_look(skb, f);
+
+	if (act == WEIR_ACT_REQUEST)
+		act = weir_request_in(skb, f);
+	if (act == WEIR_ACT_BODY)
+		act = weir_body_begins(f);
+	if (act == WEIR_ACT_BODY_MORE)
+		act = weir_body_in(skb, f);
+	if (act == WEIR_ACT_REFUSE_BODY) {
+		weir_take_back(f);
+		act = WEIR_ACT_REFUSE;
+	}
+	switch (act) {
+	case WEIR_ACT_PASS:
+		return TC_ACT_UNSPEC;
+	case WEIR_ACT_REFUSE:
+		return weir_refuse(skb, f);
+	case WEIR_ACT_CLOSE:
+		return weir_close_both(skb, f, s->request.reset_seq, s->reason);
+	}
+	return TC_ACT_SHOT;
+}
+
+#endif

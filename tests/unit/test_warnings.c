@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Warnings: said where something can be done, and only there. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "agent/warnings.h"
+
+static struct weir_status status;
+static uint32_t seen[WEIR_MAX_SERVICES];
+static struct weir_config_service services[WEIR_CONFIG_SERVICES];
+
+static int begin(void **state)
+{
+	memset(&status, 0, sizeof(status));
+	memset(seen, 0, sizeof(seen));
+	for (int i = 0; i < WEIR_CONFIG_SERVICES; i++) {
+		memset(services[i].name, 'x', sizeof(services[i].name) - 1);
+		services[i].port = 60000;
+	}
+	strcpy(services[0].name, "llm");
+	services[0].port = 8000;
+	strcpy(services[1].name, "claude");
+	services[1].port = 8001;
+	return 0;
+}
+
+static void add(size_t n_services)
+{
+	weir_warnings_add(&status, services, n_services, seen);
+}
+
+static void all_well_is_no_warning(void **state)
+{
+	/* what comes to pass every day */
+	status.verdicts[WEIR_FLOW_ADOPTED] = 9;
+	status.verdicts[WEIR_PASS_UNTRACKED] = 9;
+	status.flows_used = 89;
+	status.flows_max = 100;
+	status.verdicts[WEIR_TAP_UNJUDGED] = 9;
+	status.verdicts[WEIR_HEAD_EXPIRED] = 9;
+	status.verdicts[WEIR_DENY_MALFORMED] = 9;
+	status.verdicts[WEIR_PASS_HEAD_PART] = 9;
+	seen[0] = ~0u; /* not a service */
+	seen[3] = ~0u; /* not configured any more */
+	add(2);
+	assert_int_equal(status.n_warnings, 0);
+}
+
+static void what_a_service_saw_is_said_of_it(void **state)
+{
+	seen[1] = WEIR_SEEN_TLS;
+	seen[2] = WEIR_SEEN_H2C | WEIR_SEEN_UPGRADE;
+	add(2);
+	assert_int_equal(status.n_warnings, 3);
+	assert_string_equal(status.warnings[0],
+			    "service llm (port 8000): TLS was seen: only connection limits apply "
+			    "to it; guard the port behind what ends TLS");
+	assert_string_equal(status.warnings[1],
+			    "service claude (port 8001): HTTP/2 without TLS was seen: refused, but "
+			    "for tenants with \"other_protocols\": \"pass\", whom only connection "
+			    "limits hold");
+	assert_string_equal(status.warnings[2],
+			    "service claude (port 8001): Upgrade or CONNECT was seen: refused, but "
+			    "for tenants with \"other_protocols\": \"pass\", whom only connection "
+			    "limits hold");
+}
+
+static void what_does_not_fit_names_the_setting(void **state)
+{
+	status.ring_lost = 1;
+	status.verdicts[WEIR_DENY_MAP_FULL] = 2;
+	status.flows_used = 9;
+	status.flows_max = 10;
+	status.verdicts[WEIR_DROP_HEAD_ROOM] = 4;
+	status.verdicts[WEIR_DROP_UNJUDGED] = 5;
+	add(0);
+	assert_int_equal(status.n_warnings, 5);
+	assert_string_equal(status.warnings[0],
+			    "ring: 1 records did not fit; raise \"ring_bytes\"");
+	assert_string_equal(status.warnings[1],
+			    "connections: 9 of 10 that can be followed; more would pass unjudged; "
+			    "raise \"max_flows\"");
+	assert_string_equal(status.warnings[2],
+			    "kernel maps: 2 connections or refusals found one full; raise "
+			    "\"max_flows\" and \"max_tenants\"");
+	assert_string_equal(status.warnings[3],
+			    "heads in parts: 4 segments were dropped for want of room, to come "
+			    "again; raise \"max_split_heads\"");
+	assert_memory_equal(status.warnings[4], "5 answers came to requests that nobody saw", 42);
+}
+
+/* Longest names, every warning: whole lines, and no more than there is room for. */
+static void what_does_not_fit_into_the_list_is_left_out(void **state)
+{
+	status.n_warnings = 2; /* the wiring's own */
+	for (int i = 0; i < WEIR_REASON_MAX; i++)
+		status.verdicts[i] = UINT64_MAX;
+	status.ring_lost = status.flows_used = status.flows_max = UINT64_MAX;
+	memset(seen, 0xff, sizeof(seen));
+	add(WEIR_CONFIG_SERVICES);
+	assert_int_equal(status.n_warnings, WEIR_STATUS_WARNINGS);
+	for (size_t i = 2; i < status.n_warnings; i++) {
+		size_t n = strlen(status.warnings[i]);
+
+		assert_in_range(n, 20, sizeof(status.warnings[i]) - 2);
+	}
+	assert_non_null(strstr(status.warnings[3], "\"max_flows\""));
+	assert_non_null(strstr(status.warnings[7], "service llm"));
+}
+
+#define CLAIM(test) cmocka_unit_test_setup(test, begin)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CLAIM(all_well_is_no_warning),
+		CLAIM(what_a_service_saw_is_said_of_it),
+		CLAIM(what_does_not_fit_names_the_setting),
+		CLAIM(what_does_not_fit_into_the_list_is_left_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
