@@ -378,10 +378,6 @@ static UNUSED void diff_hints(const struct verdict *v)
 		diff_counts(now);
 		model.passed_part = now[WEIR_PASS_HEAD_PART] != diff.counts[WEIR_PASS_HEAD_PART];
 	}
-	model.wrote_end = false;
-	for (size_t i = 0; i < lab.n_records; i++)
-		model.wrote_end |=
-			((const struct weir_record *)lab.records[i].bytes)->type == WEIR_REC_END;
 }
 
 static UNUSED struct expect diff_packet(struct peer *p, bool from_client, uint8_t flags,

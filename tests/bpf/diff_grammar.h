@@ -228,7 +228,8 @@ static UNUSED void put_odd_header(struct text *t, const char *eol)
 	}
 }
 
-static UNUSED void put_request_line(struct text *t, const char *eol)
+/* true: a body may follow. */
+static UNUSED bool put_request_line(struct text *t, const char *eol)
 {
 	static const char *const methods[] = { "POST", "POST", "POST",	  "POST",  "GET",
 					       "HEAD", "PUT",  "OPTIONS", "DELETE" };
@@ -281,12 +282,13 @@ static UNUSED void put_request_line(struct text *t, const char *eol)
 		/* Free, were it not for its end. */
 		put(t, "GET /health%0*u%s HTTP/1.1%s", 100 + (int)rnd(30), 0,
 		    chance(50) ? "/../../v1/chat" : "", eol);
-		return;
+		return false;
 	}
 	if (odd && chance(5))
 		put(t, "%s%s", target, eol);
 	else
 		put(t, "%s %s %s%s", method, target, version, eol);
+	return method[0] == 'P' || method[0] == 'D' || (has(F_STRICT) && chance(5));
 }
 
 /* A whole request; *head_len: its head as meant. */
@@ -309,7 +311,10 @@ static UNUSED void put_request(struct text *t, size_t *head_len)
 		*head_len = t->len - start;
 		return;
 	}
-	put_request_line(t, eol);
+	if (!put_request_line(t, eol)) {
+		chunked = false;
+		body = 0;
+	}
 	put(t, "Host: llm%s", eol);
 	if (chance(50))
 		put(t, "Content-Type: application/json%s", eol);

@@ -171,8 +171,9 @@ struct m_conn {
 	struct conn c;
 	uint8_t client[16];
 	uint32_t service, dialect;
-	enum { M_GONE, M_SYN, M_OPEN, M_REFUSED } state;
-	bool closing; /* both ends were told to close */
+	/* M_CLOSED: both ends were reset, and what they still say is answered by resets. */
+	enum { M_GONE, M_SYN, M_OPEN, M_REFUSED, M_CLOSED } state;
+	bool over; /* an answer came too early: nothing more passes from the client */
 	uint32_t tenant;
 	bool counted, charged;
 	/* the client's stream; offset 0 is its first byte */
@@ -231,9 +232,6 @@ static struct model {
 	/* The programs let the packet pass as part of a head. A head that is wrong and
 	 * goes on may be refused at once or when it is whole: both are right. */
 	bool passed_part;
-	/* The programs ended the request at hand. Where both ends are closed they may do
-	 * that at once, or leave it to the socket's close. */
-	bool wrote_end;
 } model;
 
 static UNUSED bool has_feature(uint32_t feature)

@@ -9,6 +9,16 @@
 #include "tests/bpf/model_head.h"
 #include "tests/bpf/model_linger.h"
 
+/* The answer ends, or refuses: has the server the whole request? */
+static UNUSED void m_too_early(struct m_conn *c)
+{
+	bool chunks = c->rq.any && c->rq.body == M_CHUNKED && !c->rq.ended;
+
+	if (!c->raw && has_feature(F_UNJUDGED) &&
+	    (c->part_len || chunks || c->acked < c->next))
+		c->over = true;
+}
+
 /* What an answer's head says, if it is whole in c->ahead. 0: not yet; else the status;
  * 1: not to be understood. */
 static UNUSED int m_status(struct m_conn *c)
@@ -55,6 +65,8 @@ static UNUSED bool m_answer_byte(struct m_conn *c, uint8_t byte, struct expect *
 		} else if (status < 200) {
 			c->answer = A_HEAD;
 		} else {
+			if (status >= 400)
+				m_too_early(c);
 			return (c->slot_flags & WEIR_SLOT_HEAD_METHOD) || status == 204 ||
 			       status == 304 || (c->answer == A_LENGTH && !c->aleft);
 		}
@@ -82,10 +94,11 @@ static UNUSED bool m_unjudged(struct m_conn *c, const struct m_packet *p, const 
 	if (n >= 12 && answer)
 		status = (b[9] - '0') * 100 + (b[10] - '0') * 10 + b[11] - '0';
 	m_count(e, WEIR_TAP_UNJUDGED);
-	if (!has_feature(F_UNJUDGED) || c->answer == A_STRAY || c->raw || !answer ||
+	if (!has_feature(F_UNJUDGED) || c->answer == A_STRAY || !answer ||
 	    (status >= 100 && status < 200))
 		return false;
 	if (status >= 400 || m_lenient(c->tenant)) {
+		c->over |= !m_lenient(c->tenant);
 		c->answer = A_STRAY;
 		return false;
 	}
@@ -142,7 +155,7 @@ static UNUSED void m_syn_ack(struct m_conn *c, const struct m_packet *p, struct 
 	c->acked = c->next = c->part_len = 0;
 	c->rq.any = false;
 	c->raw = 0;
-	c->closing = false;
+	c->over = false;
 }
 
 /* A packet from the server. */
@@ -157,13 +170,8 @@ static UNUSED void m_server(struct m_conn *c, const struct m_packet *p, struct e
 		m_pass(e, M_UNCOUNTED);
 		return;
 	}
-	if (c->state == M_REFUSED) {
-		m_drop(e, WEIR_DROP_REFUSED_FLOW);
-		if (p->flags & TCP_RST)
-			return;
-		e->code = OUT_REDIRECT;
-		e->frame = OUT_RST;
-		e->seq = p->ack;
+	if (c->state == M_REFUSED || c->state == M_CLOSED) {
+		m_again_reset(p, e);
 		return;
 	}
 	if (p->flags & TCP_SYN) {
@@ -214,6 +222,7 @@ static UNUSED void m_server(struct m_conn *c, const struct m_packet *p, struct e
 				break;
 			if (!m_answer_byte(c, p->bytes[i], e))
 				continue;
+			m_too_early(c);
 			m_request_end(c, WEIR_END_RESPONSE, e);
 			/* What is behind its end nobody asked for. */
 			if (i + 1 < p->len && has_feature(F_UNJUDGED) &&

@@ -39,7 +39,7 @@ static UNUSED bool m_request_line(struct m_head *h, const char *s, size_t n)
 {
 	size_t m = 0, v;
 
-	while (m < n && m_token(s[m]))
+	while (m < n && s[m] != ' ')
 		m++;
 	if (!m || m > 24 || m == n || s[m] != ' ')
 		return m_later(h, WEIR_DENY_MALFORMED);
@@ -85,7 +85,7 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 	at = colon + 1;
 	while (at < n && (s[at] == ' ' || s[at] == '\t'))
 		at++;
-	while (n > at && (s[n - 1] == ' ' || s[n - 1] == '\t'))
+	while (n > at && s[n - 1] == ' ') /* a TAB there is part of it to some servers */
 		n--;
 	s += at;
 	n -= at;
@@ -138,6 +138,12 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 	return true;
 }
 
+static UNUSED bool m_may_have_body(const char *method)
+{
+	return !strcmp(method, "POST") || !strcmp(method, "PUT") || !strcmp(method, "PATCH") ||
+	       !strcmp(method, "DELETE");
+}
+
 /* Read the head at p, of which n bytes are there. */
 static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 {
@@ -148,6 +154,11 @@ static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 	memset(h, 0, sizeof(*h));
 	while (first < n && (p[first] == '\r' || p[first] == '\n'))
 		first++;
+	if (first < n && !m_token(p[first])) {
+		h->len = first + 1;
+		m_wrong(h, WEIR_DENY_MALFORMED);
+		return;
+	}
 	line = first;
 	for (size_t i = first; i < n; i++) {
 		size_t end = i;
@@ -173,6 +184,11 @@ static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 		if (end > line && p[end - 1] == '\r')
 			end--;
 		if (lines && end == line) {
+			if (h->body_bytes && !m_may_have_body(h->method))
+				m_later(h, WEIR_DENY_MALFORMED);
+			if (h->later == WEIR_DENY_PROTOCOL &&
+			    (n < 24 || memcmp(p, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24)))
+				h->later = WEIR_DENY_MALFORMED;
 			h->state = h->later == WEIR_DENY_PROTOCOL ? HEAD_PREFACE
 				   : h->later			  ? HEAD_WRONG
 								  : HEAD_WHOLE;

@@ -84,15 +84,14 @@ static UNUSED void m_close_both(struct m_conn *c, const struct m_packet *p, uint
 				uint32_t due, struct expect *e)
 {
 	m_count(e, reason);
-	c->closing = true;
+	m_request_end(c, WEIR_END_CLOSE, e);
+	c->state = M_CLOSED;
 	e->closes = true;
 	e->code = OUT_REDIRECT;
 	e->frame = OUT_RST;
 	e->wire = true;
 	e->wire_seq = due;
 	e->wire_from = c->first_seq + c->acked;
-	if (model.wrote_end)
-		m_request_end(c, WEIR_END_CLOSE, e);
 }
 
 /* The same on a packet of the server's, which becomes the client's RST. */
@@ -102,6 +101,17 @@ static UNUSED void m_close_from_server(struct m_conn *c, const struct m_packet *
 	m_close_both(c, p, reason, p->ack, e);
 	e->wire_from = p->ack;
 	e->code = OUT_PASS;
+}
+
+/* A packet of either end of a connection that was closed or refused, and that its sender may
+ * not know of. */
+static UNUSED void m_again_reset(const struct m_packet *p, struct expect *e)
+{
+	m_drop(e, WEIR_DROP_REFUSED_FLOW);
+	if (p->flags & TCP_RST)
+		return;
+	e->code = OUT_REDIRECT;
+	e->frame = OUT_RST;
 }
 
 /* A packet of a refused connection's client. */

@@ -17,7 +17,7 @@ static UNUSED void m_syn(struct m_conn *c, struct expect *e)
 	struct m_tenant *t;
 	uint32_t reason;
 
-	if (c->state == M_REFUSED)
+	if (c->state == M_REFUSED || c->state == M_CLOSED)
 		m_gone(c, e);
 	if (c->state != M_GONE) {
 		m_pass(e, WEIR_PASS_NO_PAYLOAD);
@@ -128,7 +128,7 @@ static UNUSED bool m_judge(struct m_conn *c, const struct m_packet *p, const str
 	struct m_tenant *t, *wallet;
 	struct m_refusal r = {};
 	int64_t reserve = 0;
-	bool foreign = h->upgrade || !strcmp(h->method, "CONNECT");
+	bool tunnel = !strcmp(h->method, "CONNECT"), foreign = h->upgrade || tunnel;
 
 	if (m_free(h)) {
 		m_pass(e, WEIR_PASS_FREE);
@@ -140,7 +140,7 @@ static UNUSED bool m_judge(struct m_conn *c, const struct m_packet *p, const str
 	r.reason = reason;
 	t = &model.tenants[tenant];
 	wallet = &model.tenants[t->t.wallet];
-	if (!reason && foreign && !(t->t.flags & WEIR_TENANT_PASS_PROTOCOLS))
+	if (!reason && foreign && (tunnel || !(t->t.flags & WEIR_TENANT_PASS_PROTOCOLS)))
 		reason = r.reason = WEIR_DENY_PROTOCOL;
 	if (!reason)
 		reason = m_move(c, tenant, &r);
@@ -265,10 +265,8 @@ static UNUSED void m_new_head(struct m_conn *c, const struct m_packet *p, const 
 		m_pass(e, WEIR_PASS_BODY);
 		return;
 	}
-	if (!parts && !m_token(b[blank])) {
-		bool tls = b[blank] == 0x16 && (n == blank + 1 || b[blank + 1] == 3);
-
-		c->raw = tls ? WEIR_PASS_TLS : WEIR_PASS_MALFORMED;
+	if (!parts && b[0] == 0x16 && (n == 1 || b[1] == 3)) {
+		c->raw = WEIR_PASS_TLS;
 		c->raw_at = c->next;
 		rq->any = false;
 		m_pass(e, c->raw);
@@ -383,10 +381,21 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		m_linger(c, p, e);
 		return;
 	}
+	if (c->state == M_CLOSED) {
+		m_again_reset(p, e);
+		return;
+	}
 	if (c->state == M_SYN && (p->flags & TCP_ACK) && c->tapped && p->ack == c->sent)
 		c->state = M_OPEN;
 	if (!p->len || (p->flags & TCP_RST)) {
 		m_pass(e, WEIR_PASS_NO_PAYLOAD);
+		return;
+	}
+	if (c->over) {
+		if (b <= c->acked)
+			m_pass(e, WEIR_PASS_REPEAT);
+		else
+			m_close_both(c, p, WEIR_DROP_AFTER_ANSWER, c->first_seq + c->acked, e);
 		return;
 	}
 	if (c->raw) {

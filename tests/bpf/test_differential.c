@@ -248,6 +248,11 @@ static void forget(struct peer *p)
 		diff_packet(p, true, TCP_RST, client_seq(p, p->sent), p->m.c.sent, NULL, 0);
 		return;
 	}
+	if (p->m.state == M_CLOSED) {
+		diff_packet(p, true, TCP_SYN, client_seq(p, p->sent + 999999), 0, NULL, 0);
+		if (p->m.state == M_GONE)
+			return;
+	}
 	p->m.c.sent += 1000000;
 	diff_packet(p, false, TCP_SYN | TCP_ACK, p->m.c.sent, client_seq(p, p->sent + 1000000),
 		    NULL, 0);
@@ -510,7 +515,7 @@ static void turn(struct peer *p)
 	}
 	if (p->m.state == M_REFUSED)
 		refused_turn(p);
-	else if (p->m.closing || chance(1))
+	else if (chance(p->m.state == M_CLOSED ? 40 : 1))
 		forget(p);
 	else if (chance(50))
 		client_turn(p);
