@@ -4,6 +4,10 @@
  * an entry holds; here is only the count of its users, so that a new agent can make
  * the same picture from what it finds.
  */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "enforce_rules.h"
 
 #include <errno.h>
@@ -57,6 +61,20 @@ void weir_rules_free(struct weir_rules_table *t)
 	free(t);
 }
 
+/* What the kernel writes over a value: the text, then blanks. */
+__attribute__((format(printf, 2, 3))) static void write_over(char out[WEIR_EDIT_MAX],
+							     const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(out, WEIR_EDIT_MAX, format, args);
+	va_end(args);
+	assert(n > 0 && n < WEIR_EDIT_MAX);
+	memset(out + n, ' ', (size_t)(WEIR_EDIT_MAX - n));
+}
+
 /* The same rules are the same bytes: what has no effect is left zero. */
 static struct weir_rules rules_of(const struct weir_limits *l)
 {
@@ -67,10 +85,13 @@ static struct weir_rules rules_of(const struct weir_limits *l)
 
 	if (l->max_output_tokens && l->refuse_output)
 		r.flags |= WEIR_RULE_REFUSE_OUTPUT;
+	if (l->max_output_tokens)
+		write_over(r.tokens_text, "%u", l->max_output_tokens);
 	if (l->degrade) {
 		r.flags |= WEIR_RULE_DEGRADE;
 		r.fallback_len = (uint32_t)strnlen(l->fallback_model, sizeof(l->fallback_model));
 		memcpy(r.fallback_model, l->fallback_model, r.fallback_len);
+		write_over(r.model_text, "%s\"", l->fallback_model);
 	}
 	return r;
 }

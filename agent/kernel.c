@@ -166,6 +166,7 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 		     struct weir_error *err)
 {
 	struct weir_bpf *s = k->skel;
+	uint32_t cpus = (uint32_t)libbpf_num_possible_cpus();
 	struct bpf_map *map;
 	char path[400];
 	int r = 0;
@@ -193,6 +194,8 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 		{ s->maps.sources, cfg->max_tenants * 2 * WEIR_WAYS_PER_TENANT, "max_tenants" },
 		{ s->maps.names, cfg->max_tenants, "max_tenants" },
 		{ s->maps.denials, cfg->max_tenants * 4, "max_tenants" },
+		{ s->maps.readers, cpus + cfg->max_split_heads, "max_split_heads" },
+		{ s->maps.free_readers, cfg->max_split_heads, "max_split_heads" },
 		{ s->maps.ring, cfg->ring_bytes, "ring_bytes" },
 	};
 
@@ -272,6 +275,10 @@ static int finish_fresh(struct weir_kernel *k, const struct weir_agent_config *c
 {
 	int r = fill_stack(k->skel->maps.free_slots, 0, cfg->max_flows, err);
 
+	/* Readers below are the CPUs' own. */
+	if (!r)
+		r = fill_stack(k->skel->maps.free_readers, (uint32_t)k->cpus, cfg->max_split_heads,
+			       err);
 	if (!r)
 		r = random_u64(&k->config->maps_id, err);
 	if (!r)

@@ -9,6 +9,14 @@
 #include "tenant.h"
 #include "wire.h"
 
+enum weir_tcp_state { /* include/net/tcp_states.h */
+		      WEIR_TCP_ESTABLISHED = 1,
+		      WEIR_TCP_SYN_RECV = 3,
+		      WEIR_TCP_CLOSE_WAIT = 8,
+		      WEIR_TCP_LISTEN = 10,
+		      WEIR_TCP_NEW_SYN_RECV = 12,
+};
+
 /* A connection that is older than the agent, or that the full map forgot: taken
  * in from its next request on, if the server really has it open. */
 weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
@@ -21,7 +29,10 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 	struct weir_tenant *t;
 	struct weir_flow *f;
 	weir_u64 now = bpf_ktime_get_ns();
-	weir_u32 tenant, state;
+	weir_u32 tenant, state, acked = 0, sent = 0;
+	struct bpf_tcp_sock *tcp;
+	struct bpf_sock *full;
+	bool open = false;
 
 	if (!c || !s)
 		return 0;
@@ -40,11 +51,20 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	}
 	if (sk) {
+		full = bpf_sk_fullsock(sk);
+		tcp = full ? bpf_tcp_sock(full) : NULL;
 		state = sk->state;
+		if (tcp) {
+			acked = tcp->rcv_nxt;
+			sent = tcp->snd_nxt;
+		}
 		bpf_sk_release(sk);
-		/* established, or half closed by the client (close wait); a listener has no
-		 * such connection */
-		if (state != 1 && state != 8)
+		/* Established, or half closed by the client (close wait). With SYN_RECV, or
+		 * SYN cookies and so only a listener, this very segment may open it. */
+		if (state == WEIR_TCP_ESTABLISHED || state == WEIR_TCP_CLOSE_WAIT)
+			open = true;
+		else if (state != WEIR_TCP_SYN_RECV && state != WEIR_TCP_LISTEN &&
+			 state != WEIR_TCP_NEW_SYN_RECV)
 			return 0;
 	}
 	tenant = weir_tenant_of_source(c, p->src);
@@ -53,15 +73,28 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 		return 0;
 	__sync_fetch_and_add(&t->connections, 1);
 	/* No socket: the server is elsewhere, if it is; its next packet will show. */
-	f = weir_flow_new(&s->key, tenant, sk ? WEIR_FLOW_OPEN : WEIR_FLOW_SYN, service, now);
+	f = weir_flow_new(&s->key, tenant, open ? WEIR_FLOW_OPEN : WEIR_FLOW_SYN, service, now);
 	if (!f) {
 		__sync_fetch_and_add(&t->connections, -1);
 		return 0;
 	}
-	f->flags = WEIR_FLOW_GRACE | (sk ? 0 : WEIR_FLOW_FORWARDED);
+	f->flags = sk ? 0 : WEIR_FLOW_FORWARDED;
 	f->client_seq = p->seq;
 	f->acked = p->seq;
 	f->seen_s = now / WEIR_NS_PER_S;
+	if (open) {
+		f->flags = WEIR_FLOW_GRACE | WEIR_FLOW_TAPPED;
+		f->acked = acked;
+		f->resp_seq = sent;
+	} else if (sk) {
+		/* Nothing came before: a head begins here. */
+		f->request_phase = WEIR_REQ_HEAD;
+		f->next_seq = p->seq;
+		f->head_seq = p->seq;
+		f->head_end = p->seq;
+	} else {
+		f->flags |= WEIR_FLOW_GRACE;
+	}
 	weir_count(WEIR_FLOW_ADOPTED);
 	return 1;
 }

@@ -142,7 +142,7 @@ weir_inline void weir_flow_close(const struct weir_flow_key *key, struct weir_fl
 {
 	weir_request_end(f, WEIR_END_CLOSE, now_ns);
 	weir_flow_uncount(f);
-	if (f->state != WEIR_FLOW_REFUSED)
+	if (f->state < WEIR_FLOW_REFUSED)
 		weir_flow_gone(key, f);
 }
 

@@ -43,8 +43,8 @@ weir_global int weir_gate(weir_u32 service)
 	}
 	weir_flow_key_of(&s->key, p, true);
 	f = bpf_map_lookup_elem(&flows, &s->key);
-	if (f && f->state == WEIR_FLOW_REFUSED) {
-		/* The client has done with the refused connection and uses its port again. */
+	if (f && f->state >= WEIR_FLOW_REFUSED) {
+		/* The client has done with that connection and uses its port again. */
 		bpf_map_delete_elem(&lingers, &s->key);
 		weir_flow_uncount(f);
 		weir_flow_gone(&s->key, f);

@@ -15,7 +15,7 @@
 #include "base.h"
 
 #define WEIR_HEAD_MAX	16384 /* longest head that is judged */
-#define WEIR_HEAD_LINES 256   /* most header lines */
+#define WEIR_HEAD_LINES 256   /* most lines, without the empty one */
 #define WEIR_HEAD_BLANK 64    /* most bytes of empty lines before the first */
 #define WEIR_HEAD_LOAD	2048  /* bytes taken from a packet at a time */
 #define WEIR_NAME_LOOK	18    /* bytes that tell every header we know, colon included */
@@ -33,6 +33,7 @@ enum weir_header {
 	WEIR_HDR_TRANSFER_ENCODING,
 	WEIR_HDR_UPGRADE,
 	WEIR_HDR_TENANT, /* x-weir-tenant */
+	WEIR_HDR_CONTENT_ENCODING,
 	WEIR_HDR_MAX
 };
 
@@ -155,6 +156,11 @@ weir_inline weir_u32 weir_head_name(const weir_u8 *p, weir_u32 *skip)
 		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 1, 0, 0);
 		if (next << 8 == WEIR_WORD(0, 'l', 'e', 'n', 'g', 't', 'h', ':') && p[7] == '-')
 			return WEIR_HDR_CONTENT_LENGTH;
+		*skip = 17;
+		next = weir_load64(p + 8) | WEIR_LOWER;
+		if (next == WEIR_WORD('e', 'n', 'c', 'o', 'd', 'i', 'n', 'g') && p[16] == ':' &&
+		    p[7] == '-')
+			return WEIR_HDR_CONTENT_ENCODING;
 		break;
 	case WEIR_WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r'):
 		*skip = 18;
@@ -176,7 +182,7 @@ weir_inline void weir_head_start(struct weir_head *h, bool request)
 	h->result = WEIR_HEAD_MORE;
 	h->stuck = 0;
 	h->len = 0;
-	h->lines = 0;
+	h->lines = 1;
 	h->header = WEIR_HDR_NONE;
 	h->line = 0;
 	h->start = 0;
@@ -447,7 +453,7 @@ weir_global weir_u64 weir_head_content_length(struct weir_head *h)
 			break;
 		weir_u32 c = h->bytes[p];
 
-		if (c == ' ' || c == '\t') {
+		if (c == ' ' || (c == '\t' && !*(volatile weir_u32 *)&h->digits)) {
 			/* Behind the number: "1 2" is none. */
 			if (*(volatile weir_u32 *)&h->digits)
 				*(volatile weir_u32 *)&h->digits |= WEIR_LENGTH_OVER;
@@ -478,7 +484,8 @@ weir_inline weir_u32 weir_head_value(const struct weir_head *h, weir_u32 at)
 	return at;
 }
 
-/* The value's end without blanks: up to four. */
+/* The value's end without blanks: up to four. A TAB stays: some servers take it for
+ * part of the value. */
 weir_inline weir_u32 weir_head_value_end(const struct weir_head *h, weir_u32 at, weir_u32 end)
 {
 	for (int i = 0; i < 4; i++) {
@@ -487,7 +494,7 @@ weir_inline weir_u32 weir_head_value_end(const struct weir_head *h, weir_u32 at,
 		weir_opaque(last);
 		if (last >= WEIR_HEAD_MAX || last < at)
 			break;
-		if (h->bytes[last] != ' ' && h->bytes[last] != '\t')
+		if (h->bytes[last] != ' ')
 			break;
 		end--;
 	}
@@ -529,6 +536,21 @@ weir_global weir_u32 weir_head_upgrades(const struct weir_head *h)
 	if (at >= WEIR_HEAD_MAX || end - at != 3)
 		return 1;
 	return (weir_load32(h->bytes + at) & 0xffffff) != ('h' | '2' << 8 | 'c' << 16);
+}
+
+/* Is the body written in another way than plainly? */
+weir_global weir_u32 weir_head_encoded(const struct weir_head *h)
+{
+	if (!h || !h->value[WEIR_HDR_CONTENT_ENCODING].end)
+		return 0;
+	weir_u32 at = weir_head_value(h, h->value[WEIR_HDR_CONTENT_ENCODING].off);
+	weir_u32 end = weir_head_value_end(h, at, h->value[WEIR_HDR_CONTENT_ENCODING].end);
+
+	weir_opaque(at);
+	if (at >= WEIR_HEAD_MAX || end - at != 8)
+		return 1;
+	return (weir_load64(h->bytes + at) | WEIR_LOWER) !=
+	       WEIR_WORD('i', 'd', 'e', 'n', 't', 'i', 't', 'y');
 }
 
 /* The place of a bearer token in Authorization. offset << 16 | length; 0: none. */

@@ -78,6 +78,11 @@ weir_inline weir_u32 weir_json_key_name(const weir_u8 *key, weir_u32 len)
 		if (a << 24 == WEIR_WORD(0, 0, 0, 'm', 'o', 'd', 'e', 'l'))
 			return WEIR_BODY_NAME_MODEL;
 		break;
+	case 9: /* llama.cpp's own, which counts before the others there */
+		if (a == WEIR_WORD('n', 0x7f, 'p', 'r', 'e', 'd', 'i', 'c') &&
+		    b << 56 == WEIR_WORD(0, 0, 0, 0, 0, 0, 0, 't'))
+			return WEIR_BODY_NAME_TOKENS;
+		break;
 	case 10:
 		if (a == WEIR_WORD('m', 'a', 'x', 0x7f, 't', 'o', 'k', 'e') &&
 		    b << 48 == WEIR_WORD(0, 0, 0, 0, 0, 0, 'n', 's'))

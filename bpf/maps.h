@@ -55,6 +55,7 @@ enum weir_flow_state {
 	WEIR_FLOW_SYN, /* SYN passed, handshake not complete */
 	WEIR_FLOW_OPEN,
 	WEIR_FLOW_REFUSED, /* answered by us; the server was reset; see linger.h */
+	WEIR_FLOW_CLOSED,  /* both ends were reset, and may need it again */
 };
 
 /* What the client's next byte is (next_seq). */
@@ -85,6 +86,7 @@ enum weir_flow_flags {
 	WEIR_FLOW_CLIENT_FIN = 1 << 3,	 /* forwarded: client_seq counts it */
 	WEIR_FLOW_SERVER_FIN = 1 << 4,	 /* forwarded: resp_seq counts it */
 	WEIR_FLOW_FIN_ACKED = 1 << 6,	 /* forwarded: the client has the server's FIN */
+	WEIR_FLOW_OVER = 1 << 7,	 /* an answer ended it: no more from the client */
 	WEIR_FLOW_GRACE = 1 << 5,	 /* adopted: one answer to nothing seen is let through */
 };
 
@@ -283,7 +285,9 @@ struct weir_request {
 	weir_u8 free;
 	weir_u8 dialect;
 	weir_u32 start;	     /* of the request line in the reader */
-	weir_u32 result; /* enum weir_head_result, of the scan */
+	weir_u32 result;     /* enum weir_head_result, of the scan */
+	weir_u32 encoded;    /* the body is compressed, or the like */
+	weir_u32 tunnel;     /* CONNECT */
 	weir_u32 rules_hold; /* the tenant's rules are enforced on the body */
 };
 

@@ -114,8 +114,21 @@ lost:
 	return TC_ACT_SHOT;
 }
 
-/* Close both ends on a packet from the client: the server waits for reset_seq. What the
- * flow holds goes back when the server's socket closes, or here if it has none. */
+/* Nothing more passes: what either end still says is answered with a RST, in case the first
+ * was lost, or challenged since something before it was. */
+weir_inline void weir_flow_shut(struct weir_flow *f)
+{
+	weir_u64 now = bpf_ktime_get_ns();
+
+	if (f->state == WEIR_FLOW_CLOSED)
+		return;
+	weir_request_end(f, WEIR_END_CLOSE, now);
+	weir_reader_drop(f);
+	f->opened_ns = now;
+	f->state = WEIR_FLOW_CLOSED;
+}
+
+/* Close both ends on a packet from the client: the server waits for reset_seq. */
 weir_global int weir_close_both(struct __sk_buff *skb, struct weir_flow *f, weir_u32 reset_seq,
 				weir_u32 reason)
 {
@@ -130,8 +143,7 @@ weir_global int weir_close_both(struct __sk_buff *skb, struct weir_flow *f, weir
 	p = &s->packet;
 	out = &s->out;
 	partial = weir_sum_is_partial(skb, p->tcp_off);
-	if (f->flags & WEIR_FLOW_FORWARDED)
-		weir_flow_close(&s->key, f, bpf_ktime_get_ns());
+	weir_flow_shut(f);
 	if (partial < 0)
 		return TC_ACT_SHOT;
 	weir_to_server(p, reset_seq, out);
@@ -159,8 +171,7 @@ weir_global int weir_close_from_server(struct __sk_buff *skb, struct weir_flow *
 	p = &s->packet;
 	out = &s->out;
 	partial = weir_sum_is_partial(skb, p->tcp_off);
-	if (f->flags & WEIR_FLOW_FORWARDED)
-		weir_flow_close(&s->key, f, bpf_ktime_get_ns());
+	weir_flow_shut(f);
 	if (partial < 0)
 		return TC_ACT_SHOT;
 	weir_to_client(p, p->ack, p->seq + p->pay_len, WEIR_RST | WEIR_ACK, out);

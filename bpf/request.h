@@ -125,6 +125,14 @@ weir_inline weir_u32 weir_read_framing(struct weir_head *h, struct weir_request 
 	return rq->body_bytes > WEIR_BODY_MAX ? WEIR_DENY_MALFORMED : 0;
 }
 
+weir_inline bool weir_method_with_body(weir_u64 first)
+{
+	return (first & 0xffffffffff) == WEIR_WORD('P', 'O', 'S', 'T', ' ', 0, 0, 0) ||
+	       (first & 0xffffffff) == WEIR_WORD('P', 'U', 'T', ' ', 0, 0, 0, 0) ||
+	       (first & 0xffffffffffff) == WEIR_WORD('P', 'A', 'T', 'C', 'H', ' ', 0, 0) ||
+	       (first & 0xffffffffffffff) == WEIR_WORD('D', 'E', 'L', 'E', 'T', 'E', ' ', 0);
+}
+
 /* Read the whole head in reader rq->reader into *rq: what it asks for, and in rq->form the
  * reason to refuse it for its form. 0: the reader is not there. */
 weir_global int weir_read_request(struct weir_request *rq)
@@ -145,6 +153,7 @@ weir_global int weir_read_request(struct weir_request *rq)
 	rq->form = WEIR_DENY_MALFORMED;
 	rq->body_bytes = 0;
 	rq->path_off = 0;
+	rq->tunnel = 0;
 	start = h->start;
 	rq->start = start;
 	weir_opaque(start);
@@ -152,9 +161,13 @@ weir_global int weir_read_request(struct weir_request *rq)
 		return 1;
 	first = weir_load64(h->bytes + start);
 	if (!weir_head_request_line(h, &l)) {
-		if (first == WEIR_WORD('P', 'R', 'I', ' ', '*', ' ', 'H', 'T') &&
-		    weir_load64(h->bytes + start + 8) ==
-			    WEIR_WORD('T', 'P', '/', '2', '.', '0', '\r', '\n'))
+		/* The whole preface of h2c, of which a head is the first part (RFC 9113 3.4). */
+		if (!start && h->len >= 24 &&
+		    first == WEIR_WORD('P', 'R', 'I', ' ', '*', ' ', 'H', 'T') &&
+		    weir_load64(h->bytes + 8) ==
+			    WEIR_WORD('T', 'P', '/', '2', '.', '0', '\r', '\n') &&
+		    weir_load64(h->bytes + 16) ==
+			    WEIR_WORD('\r', '\n', 'S', 'M', '\r', '\n', '\r', '\n'))
 			rq->form = WEIR_DENY_PROTOCOL;
 		return 1;
 	}
@@ -174,8 +187,12 @@ weir_global int weir_read_request(struct weir_request *rq)
 		rq->free |= c->free_options;
 	if (weir_anthropic_path(h->bytes + path))
 		rq->dialect = WEIR_API_ANTHROPIC;
-	if (!rq->form &&
-	    (first == WEIR_WORD('C', 'O', 'N', 'N', 'E', 'C', 'T', ' ') || weir_head_upgrades(h))) {
+	rq->encoded = weir_head_encoded(h);
+	/* Some servers do not read the body of other methods, and take it for a request. */
+	if (!rq->form && rq->body_bytes && !weir_method_with_body(first))
+		rq->form = WEIR_DENY_MALFORMED;
+	rq->tunnel = first == WEIR_WORD('C', 'O', 'N', 'N', 'E', 'C', 'T', ' ');
+	if (!rq->form && (rq->tunnel || weir_head_upgrades(h))) {
 		rq->form = WEIR_DENY_PROTOCOL;
 		rq->free = 0;
 	}
@@ -338,6 +355,8 @@ weir_inline weir_u32 weir_rules_head(const struct weir_rules *rules, const struc
 		return rules->max_output_tokens ? WEIR_DENY_LENGTH_REQUIRED : 0;
 	if (rules->max_input_tokens && r->value > rules->max_input_tokens)
 		return WEIR_DENY_INPUT_TOKENS;
+	if (rq->encoded && rq->body_bytes)
+		return WEIR_DENY_BODY; /* cannot be read */
 	return 0;
 }
 
@@ -418,7 +437,7 @@ weir_global int weir_judge(struct weir_flow *f)
 		weir_count(WEIR_PASS_INTERNAL);
 		return WEIR_JUDGED_RAW;
 	}
-	if (!reason && rq->form && !(t->flags & WEIR_TENANT_PASS_PROTOCOLS))
+	if (!reason && rq->form && (rq->tunnel || !(t->flags & WEIR_TENANT_PASS_PROTOCOLS)))
 		reason = rq->form;
 	rules = weir_rules_of(t);
 	wallet_index = t->wallet;

@@ -357,14 +357,14 @@ weir_inline int weir_head_begins(struct __sk_buff *skb, struct weir_scratch *s, 
 	if (start > WEIR_HEAD_BLANK)
 		return weir_pass(WEIR_PASS_INTERNAL);
 	c = r->head.bytes[start];
-	if (!weir_token_char(c) && r->head.phase != WEIR_HEAD_EMPTY) {
-		bool tls = c == 0x16 && (r->head.len < start + 2 || r->head.bytes[start + 1] == 3);
-
-		if (tls)
-			weir_see(s->request.service, WEIR_SEEN_TLS);
+	if (!start && c == 0x16 && (len < 2 || r->head.bytes[1] == 3)) {
+		weir_see(s->request.service, WEIR_SEEN_TLS);
 		weir_go_raw(f, seq);
-		return weir_pass(tls ? WEIR_PASS_TLS : WEIR_PASS_MALFORMED);
+		return weir_pass(WEIR_PASS_TLS);
 	}
+	/* Leading blanks and the like: not every server throws these out. */
+	if (r->head.phase != WEIR_HEAD_EMPTY && !weir_token_char(c))
+		result = WEIR_HEAD_BAD;
 	if (result == WEIR_HEAD_MORE) {
 		weir_u32 index = weir_reader_take(bpf_ktime_get_ns());
 
@@ -467,6 +467,8 @@ weir_global int weir_look(struct __sk_buff *skb, struct weir_flow *f)
 	if (s->request.dialect >= WEIR_API_MAX)
 		s->request.dialect = WEIR_API_OPENAI;
 
+	if ((f->flags & WEIR_FLOW_OVER) && f->request_phase == WEIR_REQ_RAW)
+		f->request_phase = WEIR_REQ_HEAD; /* closed below */
 	switch (f->request_phase) {
 	case WEIR_REQ_RAW:
 		/* Is what decided it sent again before the server has it? */
@@ -489,6 +491,12 @@ weir_global int weir_look(struct __sk_buff *skb, struct weir_flow *f)
 	s->request.reset_seq = f->next_seq;
 	if (f->request_phase == WEIR_REQ_EXPIRED)
 		return weir_close(s, WEIR_HEAD_EXPIRED);
+	if (f->flags & WEIR_FLOW_OVER) {
+		if (!weir_before(f->acked, end))
+			return weir_pass(WEIR_PASS_REPEAT);
+		s->request.reset_seq = f->acked;
+		return weir_close(s, WEIR_DROP_AFTER_ANSWER);
+	}
 	before = f->next_seq - p->seq;
 	if (before < 0)
 		return weir_ahead(f, p);
@@ -497,8 +505,10 @@ weir_global int weir_look(struct __sk_buff *skb, struct weir_flow *f)
 
 		int again = weir_seen_before(skb, f, upto);
 
-		if (again == WEIR_AGAIN_CHANGED)
+		if (again == WEIR_AGAIN_CHANGED) {
+			s->request.reset_seq = f->acked;
 			return weir_close(s, WEIR_DROP_CHANGED);
+		}
 		if (again == WEIR_AGAIN_SAME && f->reader && weir_edits_again(skb, f->reader))
 			return weir_drop(WEIR_DROP_CHANGE_TAIL);
 		if (upto == end)

@@ -109,6 +109,16 @@ weir_inline void weir_resp_reader_drop(struct weir_flow *f)
 	bpf_map_push_elem(&free_readers, &index, BPF_ANY);
 }
 
+/* An answer ends, or refuses, while its request is not whole: where the server reads on is not
+ * known, so nothing of the client's passes any more. */
+weir_inline void weir_answer_early(struct weir_flow *f)
+{
+	if ((f->request_phase == WEIR_REQ_HEAD && (weir_s32)(f->acked - f->next_seq) < 0) ||
+	    f->request_phase == WEIR_REQ_PARTS || f->request_phase == WEIR_REQ_CHUNKS ||
+	    f->request_phase == WEIR_REQ_RULES)
+		__sync_fetch_and_or(&f->flags, WEIR_FLOW_OVER);
+}
+
 /* Read an answer's head from off on, in one packet or in parts; interim answers (1xx) are
  * stepped over. */
 weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off,
@@ -170,6 +180,8 @@ weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, wei
 			f->resp_phase = WEIR_RESP_HEAD;
 			continue;
 		}
+		if (status >= 400)
+			weir_answer_early(f);
 		f->resp_phase = WEIR_RESP_CLOSE;
 		if ((slot->flags & WEIR_SLOT_HEAD_METHOD) || status == 204 || status == 304)
 			return WEIR_ANSWER_ENDS;
@@ -315,8 +327,7 @@ weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u3
 	slot = bpf_map_lookup_elem(&slots, &f->slot);
 	t = weir_tenant(f->tenant);
 	weir_count(WEIR_TAP_UNJUDGED);
-	if (!t || !slot || f->resp_phase == WEIR_RESP_UNASKED || f->request_phase == WEIR_REQ_RAW ||
-	    f->request_phase == WEIR_REQ_EXPIRED)
+	if (!t || !slot || f->resp_phase == WEIR_RESP_UNASKED)
 		return TC_ACT_UNSPEC;
 	if (!weir_within(&n, 12) || bpf_skb_load_bytes(skb, off, b, n))
 		return TC_ACT_UNSPEC;
@@ -325,12 +336,18 @@ weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u3
 	__builtin_memcpy(&line, b, 8);
 	if ((line ^ WEIR_WORD('H', 'T', 'T', 'P', '/', '1', '.', 0)) & mask)
 		return TC_ACT_UNSPEC;
-	if (len >= 12 && b[9] != '2' && b[9] != '3') {
-		if (b[9] != '1')
-			f->resp_phase = WEIR_RESP_UNASKED;
+	if (!c->enforce || (t->flags & WEIR_TENANT_SHADOW)) {
+		f->resp_phase = WEIR_RESP_UNASKED;
 		return TC_ACT_UNSPEC;
 	}
-	if (!c->enforce || (t->flags & WEIR_TENANT_SHADOW) || (f->flags & WEIR_FLOW_GRACE)) {
+	if (len >= 12 && b[9] != '2' && b[9] != '3') {
+		if (b[9] != '1') {
+			f->resp_phase = WEIR_RESP_UNASKED;
+			__sync_fetch_and_or(&f->flags, WEIR_FLOW_OVER);
+		}
+		return TC_ACT_UNSPEC;
+	}
+	if (f->flags & WEIR_FLOW_GRACE) {
 		__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_GRACE);
 		f->resp_phase = WEIR_RESP_UNASKED;
 		return TC_ACT_UNSPEC;
@@ -393,6 +410,7 @@ weir_inline int weir_answer_out(struct __sk_buff *skb, const struct weir_config 
 		ends = weir_answer_body(skb, f, off, end);
 	if (!ends)
 		return TC_ACT_UNSPEC;
+	weir_answer_early(f);
 	weir_request_end(f, WEIR_END_RESPONSE, bpf_ktime_get_ns());
 	return ends < end ? weir_unasked(skb, f, ends, end - ends) : TC_ACT_UNSPEC;
 }
@@ -407,7 +425,7 @@ weir_inline int weir_segment_out(struct __sk_buff *skb, const struct weir_config
 	int verdict = TC_ACT_UNSPEC;
 	weir_s32 before;
 
-	if (f->state == WEIR_FLOW_REFUSED)
+	if (f->state >= WEIR_FLOW_REFUSED)
 		return weir_reset_server(skb, s, p);
 	if (p->flags & WEIR_SYN) {
 		weir_handshake(skb, f, p);

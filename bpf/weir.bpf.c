@@ -112,6 +112,13 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 	}
 	if (f->state == WEIR_FLOW_REFUSED)
 		return weir_linger(skb, f);
+	if (f->state == WEIR_FLOW_CLOSED) {
+		if (!(p->flags & WEIR_RST))
+			return weir_close_both(skb, f, f->acked, WEIR_DROP_REFUSED_FLOW);
+		weir_flow_uncount(f);
+		weir_flow_gone(&s->key, f);
+		return TC_ACT_UNSPEC;
+	}
 	/* Only who received the SYN-ACK knows its sequence number: a forged ACK would
 	 * hold the place for ever, a half-open flow expires. */
 	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK) && (f->flags & WEIR_FLOW_TAPPED) &&
@@ -228,6 +235,11 @@ static long weir_sweep_flow(struct bpf_map *map, const struct weir_flow_key *key
 
 		if (!l || (weir_s64)(w->now_ns - l->until_ns) > 0)
 			weir_linger_over(&k, f);
+	} else if (f->state == WEIR_FLOW_CLOSED) {
+		if ((weir_s64)(w->now_ns - f->opened_ns) > (weir_s64)w->c->linger_ns) {
+			weir_flow_uncount(f);
+			weir_flow_gone(&k, f);
+		}
 	} else if (f->request_phase == WEIR_REQ_PARTS) {
 		struct weir_reader *r = weir_reader(f->reader);
 

@@ -112,17 +112,18 @@ typedef int64_t weir_s64;
 	X(DENY_FALLBACK, "fallback_model") /* out of credit, and the model cannot be replaced */   \
 	X(DENY_BODY, "body")		   /* JSON written so that a limit would not see it */     \
 	X(DROP_FRAGMENT, "drop_fragment")                                                          \
-	X(DROP_HEAD_ROOM, "drop_head_room")	/* too many heads in parts: sent again later */    \
-	X(DROP_CHANGED, "drop_changed")		/* resent with other bytes: flow closed */         \
-	X(DROP_BAD_CHUNK, "drop_bad_chunk")	/* request body's framing broken: closed */        \
-	X(DROP_UNJUDGED, "drop_unjudged")	/* answer to nothing judged: billed, closed */     \
-	X(DROP_UPGRADE, "drop_upgrade")		/* 101 and the tier refuses: closed */             \
-	X(REWRITE_TOKENS, "rewrite_max_tokens") /* the body's max_tokens lowered */                \
-	X(REWRITE_MODEL, "rewrite_model")	/* the body's model replaced */                    \
-	X(STRIP_OPTION, "strip_option")		/* MPTCP or fast open taken out of a SYN */        \
-	X(HEAD_EXPIRED, "head_expired")		/* a head that never ended: closed */              \
-	X(IDLE_EXPIRED, "idle_expired")		/* forwarded connection, long silent */            \
-	X(WIRE_CLOSED, "wire_closed")		/* forwarded connection, seen to close */
+	X(DROP_HEAD_ROOM, "drop_head_room")	  /* too many heads in parts: sent again later */  \
+	X(DROP_CHANGED, "drop_changed")		  /* resent with other bytes: flow closed */       \
+	X(DROP_BAD_CHUNK, "drop_bad_chunk")	  /* request body's framing broken: closed */      \
+	X(DROP_UNJUDGED, "drop_unjudged")	  /* answer to nothing judged: billed, closed */   \
+	X(DROP_UPGRADE, "drop_upgrade")		  /* 101 and the tier refuses: closed */           \
+	X(REWRITE_TOKENS, "rewrite_max_tokens")	  /* the body's max_tokens lowered */              \
+	X(REWRITE_MODEL, "rewrite_model")	  /* the body's model replaced */                  \
+	X(STRIP_OPTION, "strip_option")		  /* MPTCP or fast open taken out of a SYN */      \
+	X(HEAD_EXPIRED, "head_expired")		  /* a head that never ended: closed */            \
+	X(IDLE_EXPIRED, "idle_expired")		  /* forwarded connection, long silent */          \
+	X(WIRE_CLOSED, "wire_closed")		  /* forwarded connection, seen to close */        \
+	X(DROP_AFTER_ANSWER, "drop_after_answer") /* more, behind an answer that ended it */
 
 enum weir_reason {
 #define X(id, name) WEIR_##id,
