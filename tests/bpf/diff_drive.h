@@ -369,13 +369,14 @@ static UNUSED void diff_remember(struct peer *p, bool from_client, const struct 
 }
 
 /* What the programs did that leaves the model a choice. */
-static UNUSED void diff_hints(const struct verdict *v)
+static UNUSED void diff_hints(void)
 {
 	uint64_t now[WEIR_REASON_MAX];
 
-	model.passed_part = false;
-	if (v->code == OUT_PASS && (model.features & F_PARTS)) {
+	model.passed_part = model.said_malformed = false;
+	if (model.features & F_PARTS) {
 		diff_counts(now);
+		model.said_malformed = now[WEIR_DENY_MALFORMED] != diff.counts[WEIR_DENY_MALFORMED];
 		model.passed_part = now[WEIR_PASS_HEAD_PART] != diff.counts[WEIR_PASS_HEAD_PART];
 	}
 }
@@ -399,7 +400,7 @@ static UNUSED struct expect diff_packet(struct peer *p, bool from_client, uint8_
 	v = run(from_client ? lab.skel->progs.weir_ingress : lab.skel->progs.weir_egress, frame, n);
 	p->past[(p->n_past - 1) % HISTORY].code = v.code;
 	take_records();
-	diff_hints(&v);
+	diff_hints();
 	if (from_client && (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		m_syn(&p->m, &e);
 	else if (from_client)

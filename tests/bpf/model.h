@@ -232,6 +232,9 @@ static struct model {
 	/* The programs let the packet pass as part of a head. A head that is wrong and
 	 * goes on may be refused at once or when it is whole: both are right. */
 	bool passed_part;
+	/* They found a mistake of form. In a head that is too long anyway, and the mistake
+	 * behind its 16 KiB, that is as right as to say that it is too long. */
+	bool said_malformed;
 } model;
 
 static UNUSED bool has_feature(uint32_t feature)

@@ -14,8 +14,7 @@ static UNUSED void m_too_early(struct m_conn *c)
 {
 	bool chunks = c->rq.any && c->rq.body == M_CHUNKED && !c->rq.ended;
 
-	if (!c->raw && has_feature(F_UNJUDGED) &&
-	    (c->part_len || chunks || c->acked < c->next))
+	if (!c->raw && has_feature(F_UNJUDGED) && (c->part_len || chunks || c->acked < c->next))
 		c->over = true;
 }
 

@@ -172,6 +172,10 @@ static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 			m_wrong(h, WEIR_DENY_MALFORMED);
 			return;
 		}
+		if (lines && !colon && (p[i] == ' ' || (p[i] == ':' && i == line))) {
+			m_wrong(h, WEIR_DENY_MALFORMED);
+			return;
+		}
 		if (p[i] == ':')
 			colon = true;
 		if (p[i] < 0x20 && p[i] != '\r' && p[i] != '\n' &&

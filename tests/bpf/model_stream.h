@@ -54,7 +54,7 @@ static UNUSED bool m_free(const struct m_head *h)
 
 	if (!strcmp(h->method, "OPTIONS"))
 		return true;
-	if (memchr(h->target, ' ', h->target_len))
+	if (memchr(h->target, ' ', n))
 		return false;
 	for (uint32_t i = 0; i < model.n_free_paths; i++) {
 		const struct m_path *f = &model.free_paths[i];
@@ -130,7 +130,7 @@ static UNUSED bool m_judge(struct m_conn *c, const struct m_packet *p, const str
 	int64_t reserve = 0;
 	bool tunnel = !strcmp(h->method, "CONNECT"), foreign = h->upgrade || tunnel;
 
-	if (m_free(h)) {
+	if (!foreign && m_free(h)) {
 		m_pass(e, WEIR_PASS_FREE);
 		m_open_slot(c, h, WEIR_SLOT_FREE, 0, 0, flags, e);
 		return true;
@@ -221,7 +221,7 @@ static UNUSED bool m_is_whole(const uint8_t *p, size_t n)
 		if (p[i] == '\n' &&
 		    (p[i - 1] == '\n' || (i > 1 && p[i - 1] == '\r' && p[i - 2] == '\n')))
 			return true;
-	return n > M_HEAD_MAX;
+	return n > M_HEAD_MAX + 2048; /* it may be found out a little later */
 }
 
 /* A head of a form that is refused, or the h2c preface. */
@@ -232,6 +232,8 @@ static UNUSED void m_wrong_head(struct m_conn *c, const struct m_packet *p, cons
 	bool passes = h->state == HEAD_PREFACE &&
 		      (model.tenants[r.tenant].t.flags & WEIR_TENANT_PASS_PROTOCOLS);
 
+	if (h->len > M_HEAD_MAX && model.said_malformed)
+		r.reason = WEIR_DENY_MALFORMED;
 	if (c->slot_state != WEIR_SLOT_IDLE)
 		m_request_end(c, WEIR_END_NEXT, e);
 	if (!passes && !m_lenient(r.tenant)) {
@@ -382,7 +384,12 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		return;
 	}
 	if (c->state == M_CLOSED) {
-		m_again_reset(p, e);
+		if (p->flags & TCP_RST) {
+			m_pass(e, M_UNCOUNTED);
+			m_gone(c, e);
+			return;
+		}
+		m_close_both(c, p, WEIR_DROP_REFUSED_FLOW, c->first_seq + c->acked, e);
 		return;
 	}
 	if (c->state == M_SYN && (p->flags & TCP_ACK) && c->tapped && p->ack == c->sent)
