@@ -194,8 +194,8 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 		{ s->maps.sources, cfg->max_tenants * 2 * WEIR_WAYS_PER_TENANT, "max_tenants" },
 		{ s->maps.names, cfg->max_tenants, "max_tenants" },
 		{ s->maps.denials, cfg->max_tenants * 4, "max_tenants" },
-		{ s->maps.readers, cpus + cfg->max_split_heads, "max_split_heads" },
 		{ s->maps.free_readers, cfg->max_split_heads, "max_split_heads" },
+		{ s->maps.readers, cpus + cfg->max_split_heads, "max_split_heads" },
 		{ s->maps.ring, cfg->ring_bytes, "ring_bytes" },
 	};
 

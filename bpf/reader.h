@@ -156,13 +156,47 @@ weir_inline void weir_part_add(struct weir_reader *r, weir_u32 seq, weir_u32 end
 	r->n_parts++;
 }
 
-/* The hash of the part with just this place. 0: none is remembered. */
-weir_inline weir_u64 weir_part_find(const struct weir_reader *r, weir_u32 seq, weir_u32 end)
+/* The latest part that begins at seq. NULL: none is remembered. */
+weir_inline const struct weir_part *weir_part_at(const struct weir_reader *r, weir_u32 seq)
 {
 #pragma clang loop unroll(full)
-	for (weir_u32 i = 0; i < WEIR_PARTS; i++)
-		if (i < r->n_parts && r->parts[i].seq == seq && r->parts[i].end == end)
-			return r->parts[i].hash;
+	for (weir_u32 i = 1; i <= WEIR_PARTS; i++) {
+		weir_u32 at = (r->n_parts - i) & (WEIR_PARTS - 1);
+
+		if (i > r->n_parts)
+			break;
+		weir_opaque(at);
+		at &= WEIR_PARTS - 1;
+		if (r->parts[at].seq == seq)
+			return &r->parts[at];
+	}
+	return NULL;
+}
+
+/* Are the packet's bytes from `start` to `upto` a row of parts that the reader remembers?
+ * `off` is where `start` is in the packet. */
+weir_global int weir_parts_same(struct __sk_buff *skb, weir_u32 index, weir_u32 off, weir_u32 start,
+				weir_u32 upto)
+{
+	struct weir_reader *r = weir_reader(index);
+
+	if (!r)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_PARTS; i++) {
+		const struct weir_part *part = weir_part_at(r, start);
+		weir_u32 len;
+
+		if (!part || (weir_s32)(upto - part->end) < 0)
+			return 0;
+		len = part->end - start;
+		if (part->hash != weir_packet_hash(skb, off, len))
+			return 0;
+		start += len;
+		off += len;
+		if (start == upto)
+			return 1;
+	}
 	return 0;
 }
 

@@ -93,6 +93,11 @@ enum weir_rules_next {
 weir_inline int weir_rules_refuse(struct weir_scratch *s, weir_u32 reason)
 {
 	s->refusal.reason = reason;
+	if (reason == WEIR_DENY_FALLBACK) {
+		/* its figures are of credit */
+		s->refusal.limit = 0;
+		s->refusal.asked = 0;
+	}
 	return WEIR_RULES_REFUSE;
 }
 

@@ -9,6 +9,11 @@
 #include "maps.h"
 #include "tcp_reply.h"
 
+#ifndef TC_ACT_UNSPEC
+#define TC_ACT_UNSPEC (-1)
+#define TC_ACT_SHOT   2
+#endif
+
 /* On packets we made, so that our own hooks let them by. Not seen on any wire. */
 #define WEIR_MARK 0x77656972
 
@@ -23,41 +28,43 @@ weir_inline int weir_sum_is_partial(struct __sk_buff *skb, weir_u32 tcp_off)
 	return err == -22 /* EINVAL */ ? 1 : -1;
 }
 
-/* Write IP and TCP headers over those of the skb, which is already as long as the
- * segment will be and has its IP header at WEIR_ETH_LEN. */
+/* The skb, which is already as long as the segment will be, gets the segment's headers.
+ * 0, or -1. */
+weir_global int weir_put_headers(struct __sk_buff *skb, const struct weir_segment *s,
+				 struct weir_headers *h)
+{
+	weir_u32 len;
+
+	if (!s || !h)
+		return -1;
+	len = weir_build_headers(s, h);
+	if (!weir_within(&len, WEIR_HEADERS_MAX))
+		return -1;
+	return bpf_skb_store_bytes(skb, s->l3_off, h->bytes, len, BPF_F_RECOMPUTE_CSUM) ? -1 : 0;
+}
+
+/* h: struct weir_scratch's headers. */
 weir_inline int weir_store_headers(struct __sk_buff *skb, const struct weir_segment *s,
 				   weir_u8 h[WEIR_HEADERS_MAX])
 {
-	weir_u32 tcp_len = weir_segment_tcp_len(s);
-	long err;
-
-	if (s->v6) {
-		weir_build_v6(s, h);
-		weir_build_tcp(s, h + 40);
-		if (tcp_len == WEIR_TCP_LEN)
-			err = bpf_skb_store_bytes(skb, WEIR_ETH_LEN, h, 60, BPF_F_RECOMPUTE_CSUM);
-		else
-			err = bpf_skb_store_bytes(skb, WEIR_ETH_LEN, h, 72, BPF_F_RECOMPUTE_CSUM);
-	} else {
-		weir_build_v4(s, h);
-		weir_build_tcp(s, h + 20);
-		if (tcp_len == WEIR_TCP_LEN)
-			err = bpf_skb_store_bytes(skb, WEIR_ETH_LEN, h, 40, BPF_F_RECOMPUTE_CSUM);
-		else
-			err = bpf_skb_store_bytes(skb, WEIR_ETH_LEN, h, 52, BPF_F_RECOMPUTE_CSUM);
-	}
-	return err ? -1 : 0;
+	return weir_put_headers(skb, s, (struct weir_headers *)h);
 }
 
 weir_inline weir_u32 weir_segment_len(const struct weir_segment *s)
 {
-	return WEIR_ETH_LEN + (s->v6 ? 40 : 20) + weir_segment_tcp_len(s) + s->payload_len;
+	return s->l3_off + s->ip_len + weir_segment_tcp_len(s) + s->payload_len;
 }
 
+/* Of the segment in scratch's `out`: a device without a header of its own has no MACs. */
 weir_inline int weir_swap_macs(struct __sk_buff *skb)
 {
+	const struct weir_scratch *s = weir_scratch();
 	weir_u8 mac[12], out[12];
 
+	if (!s)
+		return -1;
+	if (!s->out.l3_off)
+		return 0;
 	if (bpf_skb_load_bytes(skb, 0, mac, 12))
 		return -1;
 	__builtin_memcpy(out, mac + 6, 6);
@@ -101,7 +108,7 @@ weir_inline int weir_make_bare(struct __sk_buff *skb, const struct weir_segment 
 weir_inline int weir_send_back(struct __sk_buff *skb)
 {
 	if (weir_swap_macs(skb))
-		return 2; /* TC_ACT_SHOT */
+		return TC_ACT_SHOT;
 	skb->mark = WEIR_MARK;
 	return bpf_redirect(skb->ifindex, 0);
 }

@@ -69,6 +69,8 @@ weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, wei
 	if (!weir_before(from, upto))
 		return WEIR_AGAIN_ACKED;
 	start = seq;
+	if (!weir_before(f->head_seq, upto) && f->head_end != f->head_seq)
+		return WEIR_AGAIN_BODY; /* of the request before */
 	if (f->head_end != f->head_seq && weir_before(from, f->head_end)) {
 		/* A head that came whole: whole again, and the same. */
 		if (weir_before(f->head_seq, seq) || weir_before(upto, f->head_end))
@@ -93,8 +95,7 @@ weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, wei
 		return same;
 	if (weir_before(r->until, upto))
 		upto = r->until;
-	hash = weir_part_find(r, start, upto);
-	if (!hash || hash != weir_packet_hash(skb, off + (start - seq), upto - start))
+	if (!weir_parts_same(skb, f->reader, off + (start - seq), start, upto))
 		return WEIR_AGAIN_CHANGED;
 	return WEIR_AGAIN_SAME;
 }
@@ -138,7 +139,7 @@ weir_global int weir_chunks_in(struct __sk_buff *skb, struct weir_flow *f, weir_
 	if (r->chunk.phase == WEIR_CHUNK_DATA && r->chunk.left > len) {
 		r->chunk.left -= len;
 		f->next_seq = end;
-		return weir_pass(WEIR_PASS_BODY);
+		return WEIR_ACT_PASS;
 	}
 	w = &s->walk;
 	w->chunk = r->chunk;
@@ -162,7 +163,7 @@ weir_global int weir_chunks_in(struct __sk_buff *skb, struct weir_flow *f, weir_
 	r->until = end;
 	r->data_seq = end;
 	f->next_seq = end;
-	return weir_pass(WEIR_PASS_BODY);
+	return WEIR_ACT_PASS;
 }
 
 /* The request was admitted: its body begins, maybe in this packet. BODY: what is there has to
@@ -527,10 +528,15 @@ weir_inline int weir_segment_in(struct __sk_buff *skb, struct weir_scratch *s, s
 
 	if (act == WEIR_ACT_REQUEST)
 		act = weir_request_in(skb, f);
-	if (act == WEIR_ACT_BODY)
+	if (act == WEIR_ACT_BODY) {
 		act = weir_body_begins(f);
-	if (act == WEIR_ACT_BODY_MORE)
+		if (act == WEIR_ACT_BODY_MORE)
+			act = weir_body_in(skb, f);
+	} else if (act == WEIR_ACT_BODY_MORE) {
 		act = weir_body_in(skb, f);
+		if (act == WEIR_ACT_PASS)
+			weir_count(WEIR_PASS_BODY);
+	}
 	if (act == WEIR_ACT_REFUSE_BODY) {
 		weir_take_back(f);
 		act = WEIR_ACT_REFUSE;

@@ -20,8 +20,10 @@
 #include "maps.h"
 #include "gate.h"
 #include "linger.h"
+#include "mac_header.h"
 #include "stream.h"
 #include "send.h"
+#include "syn_options.h"
 #include "tap.h"
 #include "adopt.h"
 #include "tc_packet.h"
@@ -42,10 +44,20 @@ int weir_xdp(struct xdp_md *ctx)
 	const struct weir_config *c;
 	struct weir_scratch *s;
 	const weir_u8 *l4;
-	weir_u8 v6, service;
+	weir_u32 found;
+	weir_u8 service;
 
-	/* Whatever cannot be read here, TC sees again. */
-	if (weir_find_tcp(data, end, &l4, &v6) != WEIR_PARSE_TCP)
+	/* Whatever cannot be read here, TC sees again; fragments too. */
+	found = weir_find_plain(data, end, WEIR_ETH_LEN);
+	if (found == WEIR_PARSE_LOOK) {
+		found = weir_xdp_find(ctx);
+		data = (void *)(long)ctx->data;
+		end = (void *)(long)ctx->data_end;
+	}
+	if (weir_found_parse(found) != WEIR_PARSE_TCP)
+		return XDP_PASS;
+	l4 = data + weir_found_l4(found);
+	if (l4 + WEIR_TCP_LEN > end)
 		return XDP_PASS;
 	if ((l4[13] & (WEIR_SYN | WEIR_ACK)) != WEIR_SYN)
 		return XDP_PASS;
@@ -56,7 +68,7 @@ int weir_xdp(struct xdp_md *ctx)
 	if (!service)
 		return XDP_PASS;
 	s = weir_scratch();
-	if (!s || !weir_read_tcp(data, end, l4, v6, end - data, &s->packet))
+	if (!s || !weir_xdp_read(ctx, found, &s->packet))
 		return XDP_PASS;
 	switch (weir_gate(service)) {
 	case WEIR_GATE_PASS:
@@ -80,13 +92,15 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 	weir_u8 service = 0;
 	int verdict = TC_ACT_UNSPEC;
 
-	s = weir_tc_packet(skb, c, true, l2_len, &service);
+	s = weir_tc_packet(skb, c, true, l2_len, &service, &verdict);
 	if (!s)
-		return TC_ACT_UNSPEC;
+		return verdict;
+	verdict = TC_ACT_UNSPEC;
 	p = &s->packet;
 	if ((p->flags & (WEIR_SYN | WEIR_ACK)) == WEIR_SYN) {
 		switch (weir_gate(service)) {
 		case WEIR_GATE_PASS:
+			weir_syn_passes(skb, s);
 			return TC_ACT_UNSPEC;
 		case WEIR_GATE_DROP:
 			return TC_ACT_SHOT;
@@ -115,6 +129,11 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 	if (f->state == WEIR_FLOW_CLOSED) {
 		if (!(p->flags & WEIR_RST))
 			return weir_close_both(skb, f, f->acked, WEIR_DROP_REFUSED_FLOW);
+		if (p->seq != f->acked) {
+			weir_count(WEIR_DROP_REFUSED_FLOW);
+			return TC_ACT_SHOT;
+		}
+		weir_count(WEIR_PASS_NO_PAYLOAD);
 		weir_flow_uncount(f);
 		weir_flow_gone(&s->key, f);
 		return TC_ACT_UNSPEC;
@@ -138,6 +157,7 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 SEC("tc")
 int weir_ingress(struct __sk_buff *skb)
 {
+	weir_put_header_back(skb);
 	return weir_ingress_at(skb, WEIR_ETH_LEN);
 }
 
@@ -154,10 +174,11 @@ weir_inline int weir_egress_at(struct __sk_buff *skb, weir_u32 l2_len)
 	struct weir_scratch *s;
 	struct weir_flow *f;
 	weir_u8 service = 0;
+	int verdict;
 
-	s = weir_tc_packet(skb, c, false, l2_len, &service);
+	s = weir_tc_packet(skb, c, false, l2_len, &service, &verdict);
 	if (!s)
-		return TC_ACT_UNSPEC;
+		return verdict;
 	f = bpf_map_lookup_elem(&flows, &s->key);
 	if (!f)
 		return TC_ACT_UNSPEC;

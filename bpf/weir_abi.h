@@ -123,7 +123,8 @@ typedef int64_t weir_s64;
 	X(HEAD_EXPIRED, "head_expired")		  /* a head that never ended: closed */            \
 	X(IDLE_EXPIRED, "idle_expired")		  /* forwarded connection, long silent */          \
 	X(WIRE_CLOSED, "wire_closed")		  /* forwarded connection, seen to close */        \
-	X(DROP_AFTER_ANSWER, "drop_after_answer") /* more, behind an answer that ended it */
+	X(DROP_AFTER_ANSWER, "drop_after_answer") /* more, behind an answer that ended it */       \
+	X(DROP_HEADERS, "drop_headers") /* more IPv6 extension headers than are followed */
 
 enum weir_reason {
 #define X(id, name) WEIR_##id,

@@ -6,11 +6,27 @@
  */
 #include "tests/bpf/lab.h"
 
+#include <netinet/tcp.h>
+
 /* A connected pair, and the connection as packets see it. */
 struct pair {
 	int client, server;
 	struct conn conn;
 };
+
+/* The sequence number of the next byte that a socket will send. */
+static uint32_t next_byte(int fd)
+{
+	int on = TCP_REPAIR_ON, off = TCP_REPAIR_OFF_NO_WP, queue = TCP_SEND_QUEUE;
+	uint32_t seq = 0;
+	socklen_t len = sizeof(seq);
+
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof(queue)), 0);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &seq, &len), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)), 0);
+	return seq;
+}
 
 static struct pair connect_pair(int family, const char *at)
 {
@@ -32,6 +48,8 @@ static struct pair connect_pair(int family, const char *at)
 	assert_true(p.server >= 0);
 	close(listener);
 	assert_int_equal(getsockname(p.client, to, &len), 0);
+	p.conn.next = next_byte(p.client);
+	p.conn.sent = next_byte(p.server);
 	p.conn.client_port = ntohs(family == AF_INET ? to4.sin_port : to6.sin6_port);
 	return p;
 }
@@ -112,8 +130,14 @@ static void a_connection_older_than_the_agent_is_judged_from_its_next_request(vo
 
 		lab_reset(NULL);
 		lab.config->default_tenant = index;
-		assert_int_equal(send_text(c, chat(NULL)).code, OUT_PASS);
+		/* What the server has of before is not judged again. */
+		assert_int_equal(from_client(c, TCP_ACK | TCP_PSH, c->next - 400, c->sent,
+					     chat(NULL), strlen(chat(NULL)))
+					 .code,
+				 OUT_PASS);
 		is_counted(WEIR_FLOW_ADOPTED, 1);
+		is_counted(WEIR_PASS_REPEAT, 1);
+		assert_int_equal(send_text(c, chat(NULL)).code, OUT_PASS);
 		is_counted(WEIR_ADMIT_REQUEST, 1);
 		assert_int_equal(t->connections, 1);
 		assert_int_equal(t->inflight, 1);

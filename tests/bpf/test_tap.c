@@ -304,14 +304,33 @@ static void a_request_record_leaves_room_for_ends(void **state)
 	assert_non_null(record(WEIR_REC_END, 1));
 }
 
-static void an_answer_that_no_request_explains_is_counted(void **state)
+static void an_answer_that_no_request_explains_is_billed_and_closes(void **state)
 {
+	static const char text[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 	struct conn c = open_conn(nobody, host);
+	const struct weir_rec_request *r;
+	const struct weir_rec_end *e;
+	uint32_t seq = c.sent;
+	struct segment rst;
+	struct verdict v;
 
-	assert_int_equal(answer_text(&c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").code,
-			 OUT_PASS);
+	v = answer_text(&c, text);
+	assert_int_equal(v.code, OUT_PASS);
+	assert_null(read_frame(v.frame, v.frame_len, &rst));
+	assert_int_equal(rst.flags, TCP_RST | TCP_ACK);
+	assert_int_equal(rst.seq, seq);
+	assert_int_equal(rst.len, 0);
+	assert_true(on_the_wire(&rst));
+	assert_int_equal(rst.seq, c.next);
 	is_counted(WEIR_TAP_UNJUDGED, 1);
-	assert_null(record(WEIR_REC_DATA, 0));
+	is_counted(WEIR_DROP_UNJUDGED, 1);
+	r = record(WEIR_REC_REQUEST, 0);
+	assert_non_null(r);
+	assert_string_equal(r->path, "-");
+	assert_non_null(record(WEIR_REC_DATA, 0));
+	e = record(WEIR_REC_END, 0);
+	assert_int_equal(e->flags, WEIR_SLOT_UNJUDGED);
+	assert_int_equal(e->response_bytes, strlen(text));
 }
 
 /* A new SYN on a live flow changes nothing until the server accepts it. */
@@ -400,7 +419,7 @@ int main(void)
 		CLAIM(what_the_ring_cannot_take_is_told_as_lost),
 		CLAIM(the_reservation_of_a_lost_end_is_told_apart),
 		CLAIM(a_request_record_leaves_room_for_ends),
-		CLAIM(an_answer_that_no_request_explains_is_counted),
+		CLAIM(an_answer_that_no_request_explains_is_billed_and_closes),
 		CLAIM(only_the_servers_syn_ack_replaces_a_live_flow),
 		CLAIM(a_long_stream_in_small_chunks_is_tapped_in_order),
 		CLAIM(v6_is_tapped_alike),
