@@ -176,6 +176,11 @@ static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 			m_wrong(h, WEIR_DENY_MALFORMED);
 			return;
 		}
+		/* One line more than there may be has begun. */
+		if (i == line && lines == M_LINES_MAX && !strchr("\t\r\n", p[i])) {
+			m_wrong(h, WEIR_DENY_HEAD_TOO_LARGE);
+			return;
+		}
 		if (p[i] == ':')
 			colon = true;
 		if (p[i] < 0x20 && p[i] != '\r' && p[i] != '\n' &&
@@ -204,10 +209,7 @@ static UNUSED void m_read_head(const uint8_t *p, size_t n, struct m_head *h)
 				}
 			return;
 		}
-		if (++lines > M_LINES_MAX) {
-			m_wrong(h, WEIR_DENY_HEAD_TOO_LARGE);
-			return;
-		}
+		lines++;
 		if (!(lines == 1 ? m_request_line(h, (const char *)p + line, end - line)
 				 : m_header_line(h, &seen, (const char *)p + line, end - line)))
 			return;

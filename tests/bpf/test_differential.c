@@ -525,19 +525,32 @@ static void turn(struct peer *p)
 
 /* -- runs */
 
+/* Which of the two a head behind its 16 KiB is refused for is open (model.said_malformed), and in
+ * shadow no counter tells. */
+static uint32_t same_denial(uint32_t reason)
+{
+	return reason == WEIR_DENY_HEAD_TOO_LARGE ? WEIR_DENY_MALFORMED : reason;
+}
+
 static void check_denials(void)
 {
-	for (uint32_t i = 0; i < model.n_tenants; i++)
+	for (uint32_t i = 0; i < model.n_tenants; i++) {
+		uint64_t counted[WEIR_REASON_MAX] = {}, expected[WEIR_REASON_MAX] = {};
+
 		for (uint32_t r = 0; r < WEIR_REASON_MAX; r++) {
 			struct weir_denial_key key = { .tenant = i, .reason = r };
 			struct weir_denial d = {};
 
 			bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.denials), &key, &d);
-			if (d.count != model.denials[i][r])
-				diff_fail("tenant %u: %s refused %llu times, expected %llu", i,
-					  weir_reason_name(r), (unsigned long long)d.count,
-					  (unsigned long long)model.denials[i][r]);
+			counted[same_denial(r)] += d.count;
+			expected[same_denial(r)] += model.denials[i][r];
 		}
+		for (uint32_t r = 0; r < WEIR_REASON_MAX; r++)
+			if (counted[r] != expected[r])
+				diff_fail("tenant %u: %s refused %llu times, expected %llu", i,
+					  weir_reason_name(r), (unsigned long long)counted[r],
+					  (unsigned long long)expected[r]);
+	}
 }
 
 static void report(uint64_t began_ns)
