@@ -18,8 +18,8 @@
 
 struct weir_attachment {
 	/* Filled in by who found the device. */
-	char name[WEIR_STATUS_INTERFACE_BYTES]; /* for people: "eth0", "eth0@/run/netns/pod" */
-	char ifname[IF_NAMESIZE];		/* what the device is called now */
+	char name[WEIR_INTERFACE_LABEL]; /* for people: "eth0", "eth0@/run/netns/pod" */
+	char ifname[IF_NAMESIZE];	 /* what the device is called now */
 	struct weir_device device;
 	uint16_t type;	 /* ARPHRD_*: of its header */
 	bool is_virtual; /* the kernel made it up: veth, tun, bridge, bond… */

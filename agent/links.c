@@ -266,15 +266,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static void name_interface(const struct weir_config_interface *conf,
-			   char out[static WEIR_STATUS_INTERFACE_BYTES])
-{
-	size_t room = WEIR_STATUS_INTERFACE_BYTES - IF_NAMESIZE - 2, n = strlen(conf->netns);
-
-	snprintf(out, WEIR_STATUS_INTERFACE_BYTES, "%s%s%s", conf->name, n ? "@" : "",
-		 conf->netns + (n > room ? n - room : 0));
-}
-
 static void add_interfaces(struct weir_links *l)
 {
 	l->spaces[0] = (struct space){ .path = "", .fd = -1 };
@@ -290,7 +281,7 @@ static void add_interfaces(struct weir_links *l)
 			l->spaces[l->n_spaces++] = (struct space){ .path = conf->netns, .fd = -1 };
 		w->conf = conf;
 		w->space = &l->spaces[s];
-		name_interface(conf, w->at.name);
+		weir_interface_label(conf, w->at.name);
 	}
 }
 

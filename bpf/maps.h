@@ -329,6 +329,16 @@ struct {
 	__type(value, weir_u32);
 } seen SEC(".maps");
 
+/* Where a loop over a packet's bytes stands. In map memory, read again at each step, or the
+ * verifier follows every length through every one. */
+struct weir_span {
+	weir_u32 off;
+	weir_u32 len;
+	weir_u32 base;
+	weir_u32 pad;
+	weir_u64 hash;
+};
+
 /* Working memory of the program at hand; the stack has only 512 bytes for a whole
  * chain of calls. Programs of one CPU do not nest while they use it: a packet we
  * send ourselves leaves both hooks by its mark before they touch it. */
@@ -349,6 +359,7 @@ struct weir_scratch {
 	weir_u32 reason;     /* of an act (stream.h) */
 	struct weir_writer_state text;
 	struct weir_chunk_walk walk;
+	struct weir_span span;
 	weir_u8 old_bytes[WEIR_EDIT_ROOM] __attribute__((aligned(8)));
 	weir_u8 new_bytes[WEIR_EDIT_ROOM] __attribute__((aligned(8)));
 };

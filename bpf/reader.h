@@ -113,32 +113,51 @@ weir_global weir_u64 weir_reader_hash(weir_u32 index, weir_u32 n, weir_u64 hash,
 
 #define WEIR_HASH_PIECES 40 /* of WEIR_HEAD_LOAD: a 64 KiB super-packet, and some */
 
-/* Of len bytes at off of the packet, through this CPU's own reader. 0: cannot be read. */
-weir_global weir_u64 weir_packet_hash(struct __sk_buff *skb, weir_u32 off, weir_u32 len)
+/* The next piece of s->span, through this CPU's own reader. 0: there is more; 1: it is
+ * hashed; -1: it cannot be read. */
+weir_global int weir_hash_piece(struct __sk_buff *skb)
 {
 	const struct weir_config *c = weir_config();
-	weir_u32 index = weir_reader_own();
+	weir_u32 index = weir_reader_own(), n, taken;
 	struct weir_reader *r = weir_reader(index);
-	weir_u64 hash = len;
+	struct weir_scratch *s = weir_scratch();
 
-	if (!r || !c)
+	if (!r || !c || !s)
+		return -1;
+	n = s->span.len;
+	if (!n)
+		return 1;
+	if (n > WEIR_HEAD_LOAD)
+		n = WEIR_HEAD_LOAD;
+	if (!weir_within(&n, WEIR_HEAD_LOAD))
+		return -1;
+	taken = n;
+	if (bpf_skb_load_bytes(skb, s->span.off, r->head.bytes, n))
+		return -1;
+	s->span.hash = weir_reader_hash(index, taken, s->span.hash, c->hash_key);
+	s->span.off += taken;
+	s->span.len -= taken;
+	return 0;
+}
+
+/* Of len bytes at off of the packet. 0: cannot be read. */
+weir_global weir_u64 weir_packet_hash(struct __sk_buff *skb, weir_u32 off, weir_u32 len)
+{
+	struct weir_scratch *s = weir_scratch();
+
+	if (!s)
 		return 0;
+	s->span.off = off;
+	s->span.len = len;
+	s->span.hash = len;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WEIR_HASH_PIECES; i++) {
-		weir_u32 n = len < WEIR_HEAD_LOAD ? len : WEIR_HEAD_LOAD, taken;
+		int done = weir_hash_piece(skb);
 
-		if (!len)
-			return hash | 1;
-		if (!weir_within(&n, WEIR_HEAD_LOAD))
-			return 0;
-		taken = n;
-		if (bpf_skb_load_bytes(skb, off, r->head.bytes, n))
-			return 0;
-		hash = weir_reader_hash(index, taken, hash, c->hash_key);
-		off += taken;
-		len -= taken;
+		if (done)
+			return done > 0 ? s->span.hash | 1 : 0;
 	}
-	return len ? 0 : hash | 1;
+	return 0;
 }
 
 /* -- parts */
