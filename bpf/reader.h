@@ -35,6 +35,8 @@ weir_inline weir_u32 weir_reader_take(weir_u64 now_ns)
 	r->began_ns = now_ns;
 	r->until = 0;
 	r->data_seq = 0;
+	r->holes_seq = 0;
+	r->holes_end = 0;
 	r->rule = 0;
 	r->body_bytes = 0;
 	r->degrade = 0;

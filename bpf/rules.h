@@ -351,6 +351,7 @@ weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u
 	if (next == WEIR_RULES_OVER) {
 		weir_rules_tell(f);
 		f->next_seq = r->body_end;
+		f->blank_seq = r->body_end;
 		f->request_phase = WEIR_REQ_HEAD;
 	}
 	return WEIR_ACT_PASS;
