@@ -350,7 +350,8 @@ static UNUSED void put_request(struct text *t, size_t *head_len)
 	else
 		put_bytes(t, body);
 	if (has(F_ACK_ORDER) && chance(3))
-		put(t, chance(50) ? "\r\n" : "\n");
+		for (uint32_t i = 1 + rnd(6); i; i--)
+			put(t, chance(50) ? "\r" : "\n");
 }
 
 /* -- answers */

@@ -187,7 +187,8 @@ struct m_conn {
 	int64_t part_len; /* of the head at `next` */
 	struct m_kept kept[M_KEPT];
 	uint32_t n_kept;
-	int64_t data_at; /* of the chunk at hand */
+	int64_t data_at;		/* of the chunk at hand */
+	int64_t holes_end, holes_chunk; /* passed ahead up to here, in the chunk with data at */
 	/* the request in flight */
 	uint32_t slot_state, slot_tenant, slot_wallet, slot_flags, ordinal;
 	int64_t slot_reserved;

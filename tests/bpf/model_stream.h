@@ -318,6 +318,7 @@ static UNUSED void m_new_head(struct m_conn *c, const struct m_packet *p, const 
 	}
 	memset(&rq->chunk, 0, sizeof(rq->chunk));
 	rq->have = c->next = c->data_at = rq->body_at;
+	c->holes_end = 0;
 	reason = n ? m_follow(c, b, n) : 0;
 	if (reason)
 		m_close_both(c, p, reason, due, e);
@@ -384,8 +385,12 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		return;
 	}
 	if (c->state == M_CLOSED) {
+		if ((p->flags & TCP_RST) && a != c->acked) {
+			m_drop(e, WEIR_DROP_REFUSED_FLOW);
+			return;
+		}
 		if (p->flags & TCP_RST) {
-			m_pass(e, M_UNCOUNTED);
+			m_pass(e, WEIR_PASS_NO_PAYLOAD);
 			m_gone(c, e);
 			return;
 		}
@@ -421,6 +426,13 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		/* In the data of the chunk at hand, short of its end, it is data whatever
 		 * is missing before it. */
 		if (chunks && rq->chunk.at == CH_DATA && b < seen + (int64_t)rq->chunk.left) {
+			/* What is missing before it must lie in this chunk, too. */
+			if (c->acked < c->holes_end && c->holes_chunk != c->data_at) {
+				m_drop(e, WEIR_DROP_OUT_OF_ORDER);
+				return;
+			}
+			c->holes_chunk = c->data_at;
+			c->holes_end = b;
 			rq->chunk.left -= b - seen;
 			rq->have = b;
 			m_pass(e, WEIR_PASS_BODY);
