@@ -38,7 +38,7 @@ weir_global int weir_blank_bytes(struct __sk_buff *skb, weir_u32 off, weir_u32 n
 /* A judged request's answer is still to come, or coming. */
 weir_inline bool weir_answering(const struct weir_flow *f)
 {
-	struct weir_slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
+	struct weir_slot *slot = weir_slot(f);
 
 	return slot && slot->state != WEIR_SLOT_IDLE && f->resp_phase != WEIR_RESP_CLOSE;
 }
@@ -198,7 +198,7 @@ weir_global int weir_body_begins(struct weir_flow *f)
 	len = end - rq->body_seq;
 	f->next_seq = rq->body_seq;
 	r = f->reader ? weir_reader(f->reader) : NULL;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	if (!slot)
 		return WEIR_ACT_DROP;
 	t = weir_tenant(slot->tenant);
@@ -295,7 +295,7 @@ weir_global int weir_request_in(struct __sk_buff *skb, struct weir_flow *f)
 	}
 	weir_request_end(f, WEIR_END_NEXT, rq->now_ns);
 	if (!rq->free)
-		weir_whose(rq);
+		weir_whose(rq, weir_hash_key(s));
 	switch (weir_judge(f)) {
 	case WEIR_JUDGED_REFUSE:
 		return WEIR_ACT_REFUSE;
