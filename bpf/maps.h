@@ -349,9 +349,10 @@ struct weir_span {
 	weir_u64 hash;
 };
 
-/* Working memory of the program at hand; the stack has only 512 bytes for a whole
- * chain of calls. Programs of one CPU do not nest while they use it: a packet we
- * send ourselves leaves both hooks by its mark before they touch it. */
+/* Pinned like the rest: while one agent takes over from another, a hook's program may hand a
+ * packet to the other's. Working memory of the program at hand; the stack has only 512 bytes for a
+ * whole chain of calls. Programs of one CPU do not nest while they use it: a packet we send
+ * ourselves leaves both hooks by its mark before they touch it. */
 #define WEIR_EDIT_ROOM (WEIR_EDIT_MAX + 8)
 
 struct weir_scratch {
