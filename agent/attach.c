@@ -91,12 +91,35 @@ static int frames_of(struct weir_attachment *a, struct weir_error *err)
 			 a->name, a->type);
 }
 
+/* Sockets of this namespace may be ours from now on. Those of a namespace that is gone do
+ * no harm, so none is taken out; when there is no more room, all may be. */
+static void know_netns(struct weir_config *c, uint32_t inode)
+{
+	const uint32_t any = UINT32_MAX;
+	uint32_t n = c->n_netns;
+
+	if (!n && c->netns[0] == any)
+		return;
+	for (uint32_t i = 0; i < n; i++)
+		if (c->netns[i] == inode)
+			return;
+	if (n < WEIR_MAX_NETNS) {
+		c->netns[n] = inode;
+		__atomic_store_n(&c->n_netns, n + 1, __ATOMIC_RELEASE);
+		return;
+	}
+	__atomic_store_n(&c->n_netns, 0, __ATOMIC_RELEASE);
+	c->netns[0] = any;
+}
+
 int weir_attach(struct weir_kernel *k, const char *instance, enum weir_xdp want,
 		struct weir_attachment *a, struct weir_error *err)
 {
 	struct weir_bpf *s = k->skel;
 	int r = frames_of(a, err);
 
+	if (!r)
+		know_netns(k->config, (uint32_t)a->device.netns);
 	/* Answers before requests: nothing is counted that could not be given back. */
 	if (!r)
 		r = attach_tc(instance,

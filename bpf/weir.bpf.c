@@ -234,6 +234,17 @@ int weir_egress_l3(struct __sk_buff *skb)
 
 /* -- sockets */
 
+weir_inline bool weir_our_netns(const struct weir_config *c, weir_u32 inum)
+{
+	if (!c->n_netns)
+		return true;
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_MAX_NETNS; i++)
+		if (i < c->n_netns && c->netns[i] == inum)
+			return true;
+	return false;
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 {
@@ -247,6 +258,8 @@ int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 	/* skc_num is 0 by now: the bind is undone before the state is told. */
 	sport_be = BPF_CORE_READ((struct inet_sock *)sk, inet_sport);
 	if (!weir_service(c, sport_be))
+		return 0;
+	if (!weir_our_netns(c, sk->__sk_common.skc_net.net->ns.inum))
 		return 0;
 	family = sk->__sk_common.skc_family;
 	if (family == AF_INET) {

@@ -35,6 +35,7 @@ typedef int64_t weir_s64;
 #define WEIR_ABI_VERSION 2
 
 #define WEIR_CACHE_LINE	     64
+#define WEIR_MAX_NETNS	     16
 #define WEIR_MAX_SERVICES    32 /* service number 0 means "not guarded" */
 #define WEIR_MAX_PREFIX_LENS 64 /* distinct source prefix lengths in use */
 #define WEIR_NO_TENANT	     0	/* tenant index 0 is nobody; names start at 1 */
@@ -206,12 +207,17 @@ struct weir_config {
 	weir_u32 first_reader; /* readers below are the CPUs' own */
 	struct weir_free_path free_paths[WEIR_FREE_PATHS];
 	struct weir_trusted trusted[WEIR_TRUSTED_MAX];
+	/* Network namespaces (inode numbers) whose sockets may be ours: the tracepoint sees
+	 * all of them, and another may use the same addresses. 0 of them: any. */
+	weir_u32 n_netns;
+	weir_u32 netns[WEIR_MAX_NETNS];
+	weir_u32 pad_netns;
 	weir_u8 port_service[65536];
 };
 _Static_assert(sizeof(struct weir_service) == 8, "weir_service");
 _Static_assert(sizeof(struct weir_free_path) == 72, "weir_free_path");
 _Static_assert(sizeof(struct weir_trusted) == 32, "weir_trusted");
-_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 65536, "weir_config");
+_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 72 + 65536, "weir_config");
 
 /* ------------------------------------------------------------------ tenants */
 
