@@ -193,6 +193,26 @@ static void a_head_of_16_kib_is_judged_and_not_a_byte_more(void **state)
 	assert_int_equal(t->admitted, 8);
 }
 
+/* Bytes that cost the reader most: it may not give up on a head that the server has whole. */
+static void a_head_full_of_tabs_is_judged(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-tabs");
+
+	for (size_t tabs = 100; tabs < 3000; tabs += 100) {
+		struct conn c = open_conn(nobody, host);
+		uint64_t had = t->admitted;
+		char text[3200];
+		int n = sprintf(text, "POST / HTTP/1.1\r\nx-api-key: sk-tabs\r\nA: ");
+
+		memset(text + n, '\t', tabs);
+		strcpy(text + n + tabs, "\r\n\r\n");
+		passes(send_text(&c, text));
+		if (t->admitted != had + 1)
+			fail_msg("a head with %zu TABs passes unjudged", tabs);
+		answer_ok(&c);
+	}
+}
+
 static void a_head_without_end_is_refused_at_16_kib(void **state)
 {
 	struct conn c = open_conn(nobody, host);
@@ -488,6 +508,7 @@ int main(void)
 		STREAM_CLAIM(a_head_in_parts_of_one_byte_is_judged),
 		STREAM_CLAIM(a_head_in_many_parts_is_judged_wherever_it_is_cut),
 		STREAM_CLAIM(a_head_of_16_kib_is_judged_and_not_a_byte_more),
+		STREAM_CLAIM(a_head_full_of_tabs_is_judged),
 		STREAM_CLAIM(a_head_without_end_is_refused_at_16_kib),
 		STREAM_CLAIM(parts_out_of_order_are_dropped_and_come_again),
 		STREAM_CLAIM(parts_sent_twice_count_once),
