@@ -27,7 +27,7 @@ weir_global int weir_plain_path(const struct weir_head *h, weir_u32 at, weir_u32
 {
 	weir_u8 last = 0;
 
-	if (!h || len > WEIR_FREE_PATH_LOOK)
+	if (!h || len >= WEIR_FREE_PATH_LOOK)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (weir_u32 i = 0; i < WEIR_FREE_PATH_LOOK; i++) {
@@ -38,7 +38,7 @@ weir_global int weir_plain_path(const struct weir_head *h, weir_u32 at, weir_u32
 		if (i >= len || off >= WEIR_HEAD_MAX)
 			break;
 		c = h->bytes[off];
-		if (c == '%' || c == '\\' || (c == last && (c == '.' || c == '/')))
+		if (c == '%' || c == '\\' || c == ' ' || (c == last && (c == '.' || c == '/')))
 			return 0;
 		last = c;
 	}
@@ -51,9 +51,11 @@ weir_global int weir_free_path(const struct weir_head *h, weir_u32 at, weir_u32 
 	const struct weir_config *c = weir_config();
 	weir_u64 w[WEIR_FREE_PATH_BYTES / 8];
 
-	weir_opaque(at);
 	if (!h || !c || at >= WEIR_HEAD_MAX)
 		return 0;
+	/* 6.1 forgets the bound of what was on the stack meanwhile. */
+	weir_opaque(at);
+	at &= WEIR_HEAD_MAX - 1;
 	for (int k = 0; k < WEIR_FREE_PATH_BYTES / 8; k++)
 		w[k] = weir_load64(h->bytes + at + k * 8);
 #pragma clang loop unroll(disable)
@@ -70,7 +72,7 @@ weir_global int weir_free_path(const struct weir_head *h, weir_u32 at, weir_u32 
 		if (f->flags & WEIR_FREE_PREFIX) {
 			if (len >= f->len && weir_plain_path(h, at, len))
 				return 1;
-		} else if (len == f->len) {
+		} else if (len == f->len && len < WEIR_FREE_PATH_LOOK) {
 			return 1;
 		}
 	}
@@ -201,8 +203,9 @@ weir_global int weir_read_request(struct weir_request *rq)
 
 /* -- whose it is */
 
-/* Whose request is it? Sets tenant, and unknown: 0 or the reason to refuse. */
-weir_global int weir_whose(struct weir_request *rq)
+/* Whose request is it? Sets tenant, and unknown: 0 or the reason to refuse. `hashed`: what
+ * weir_hash_key() said; called from here it would need more stack than 6.1 has. */
+weir_global int weir_whose(struct weir_request *rq, int hashed)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
@@ -212,7 +215,7 @@ weir_global int weir_whose(struct weir_request *rq)
 	if (!rq || !c || !s)
 		return 0;
 	rq->unknown = 0;
-	k = weir_tenant_by_key(c, s, rq->now_ns, &tenant);
+	k = weir_tenant_by_key(c, s, hashed, rq->now_ns, &tenant);
 	if (k == WEIR_KEY_ABSENT)
 		k = weir_tenant_by_name(c, s, &s->packet, &tenant);
 	if (k != WEIR_KEY_KNOWN) {
@@ -274,7 +277,7 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 tenant, weir_u32
 	if (!f || !c || !s)
 		return 0;
 	rq = &s->request;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	if (!slot)
 		return 0;
 	f->ordinal++;
@@ -331,7 +334,7 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 tenant, weir_u32
 		__builtin_memcpy(rec->method, r->head.bytes + start, WEIR_METHOD_BYTES);
 		__builtin_memcpy(rec->path, r->head.bytes + path, WEIR_PATH_BYTES);
 	}
-	weir_copy16(rec->client, s->packet.src);
+	weir_copy16(rec->client, s->key.client);
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 	return 0;
 }

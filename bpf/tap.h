@@ -129,7 +129,7 @@ weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, wei
 
 	if (!s || !f)
 		return WEIR_ANSWER_ON;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	if (!slot)
 		return WEIR_ANSWER_ON;
 #pragma clang loop unroll(disable)
@@ -249,6 +249,7 @@ weir_global weir_u32 weir_answer_body(struct __sk_buff *skb, struct weir_flow *f
 weir_inline void weir_hole(struct weir_flow *f, weir_u32 missing)
 {
 	weir_count(WEIR_TAP_HOLE);
+	weir_resp_reader_drop(f);
 	f->lost += missing;
 	f->resp_offset += missing;
 	if (f->resp_phase == WEIR_RESP_LENGTH && f->chunk.left > missing)
@@ -301,6 +302,7 @@ weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
 	f->resp_phase = WEIR_RESP_NOBODY;
 	f->acked = p->ack;
 	f->next_seq = p->ack;
+	f->blank_seq = p->ack;
 	f->head_seq = p->ack;
 	f->head_end = p->ack;
 	f->client_seq = p->ack;
@@ -324,7 +326,7 @@ weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u3
 
 	if (!c || !s || !f)
 		return TC_ACT_UNSPEC;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	t = weir_tenant(f->tenant);
 	weir_count(WEIR_TAP_UNJUDGED);
 	if (!t || !slot || f->resp_phase == WEIR_RESP_UNASKED)
@@ -420,7 +422,7 @@ weir_inline int weir_segment_out(struct __sk_buff *skb, const struct weir_config
 				 struct weir_scratch *s, const struct weir_packet *p,
 				 struct weir_flow *f)
 {
-	struct weir_slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
+	struct weir_slot *slot = weir_slot(f);
 	weir_u32 len, end = p->seq + p->pay_len;
 	int verdict = TC_ACT_UNSPEC;
 	weir_s32 before;
