@@ -312,23 +312,6 @@ static void lost_data_comes_behind_the_framing_that_follows(void **state)
 	assert_int_equal(t->admitted, 2);
 }
 
-/* Data that was read as such may come again behind the chunk's end. */
-static void data_comes_again_behind_its_chunks_end(void **state)
-{
-	struct conn c;
-	uint32_t data;
-
-	tenant_with("sk-ch");
-	c = asked();
-	passes(send_text(&c, "14\r\n"));
-	data = c.next;
-	passes(send_text(&c, "0123456789"));
-	passes(send_text(&c, "0123456789\r\n5\r\n"));
-	passes(text_at(&c, data, "0123456789"));
-	passes(send_text(&c, "hello\r\n0\r\n\r\n"));
-	answer_ok(&c);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,7 +331,6 @@ int main(void)
 		STREAM_CLAIM(framing_comes_again_as_it_was),
 		STREAM_CLAIM(the_last_chunk_comes_again_as_it_was),
 		STREAM_CLAIM(lost_data_comes_behind_the_framing_that_follows),
-		STREAM_CLAIM(data_comes_again_behind_its_chunks_end),
 	};
 
 	lab_open();
