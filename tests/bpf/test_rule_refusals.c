@@ -34,7 +34,6 @@ static void what_servers_read_differently_is_refused(void **state)
 		"{\"a\":[x\"]\"]}",
 		"{\"a\":[1 /* */]}",
 		"{,}",
-		"{\"a\":1,}",
 	};
 	struct weir_tenant *t = ruled_tenant("sk-bad", at_most_100);
 
@@ -161,7 +160,7 @@ static void a_chunked_one_when_it_has_passed_that(void **state)
 
 	passes(send_text(&c, "POST / HTTP/1.1\r\nx-api-key: sk-inch\r\n"
 			     "Transfer-Encoding: chunked\r\n\r\n"));
-	passes(send_text(&c, "64\r\n0123456789012345678901234567890123456789"));
+	passes(send_text(&c, "64\r\n012345678901234567890123456789012345"));
 	part = c.next;
 	v = send_text(&c, "0123456789");
 	a = is_refused(&c, &v, 400);
