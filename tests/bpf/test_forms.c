@@ -24,6 +24,8 @@ static const struct {
 	{ "GET /v1/x HTTP/1.1\r\nHost:\ta\tb\r\n\r\n", 0, 0 },
 	{ "GET /v1/\x0bx HTTP/1.1\r\n\r\n", 400, WEIR_DENY_MALFORMED },
 	{ "GET\t/v1/x\tHTTP/1.1\r\n\r\n", 400, WEIR_DENY_MALFORMED },
+	{ "GET /v1/\tx HTTP/1.1\r\n\r\n", 400, WEIR_DENY_MALFORMED },
+	{ "G\tT /v1/x HTTP/1.1\r\n\r\n", 400, WEIR_DENY_MALFORMED },
 	/* request lines */
 	{ "get /v1/x HTTP/1.1\r\n\r\n", 0, 0 },
 	{ "ABCDEFGHIJKLMNOPQRSTUVWX / HTTP/1.1\r\n\r\n", 0, 0 },

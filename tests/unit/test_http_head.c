@@ -240,6 +240,8 @@ static void what_servers_read_differently_is_bad(void **state)
 		"GET / HTTP/1.1\r\nA: \x1f\r\n\r\n",
 		"GET / HTTP/1.1\r\nA\x1b: b\r\n\r\n",
 		"GET\t/ HTTP/1.1\r\nA: b\r\n\r\n",
+		"GET /a\tb HTTP/1.1\r\nA: b\r\n\r\n",
+		"GET /a-target-that-is-longer-than-32-bytes-with-a\tb-in-it HTTP/1.1\r\n\r\n",
 		"GET /\x7 HTTP/1.1\r\nA: b\r\n\r\n",
 		"GET / HTTP/1.1\rA: b\r\n\r\n",
 	};
