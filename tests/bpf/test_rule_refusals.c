@@ -91,6 +91,31 @@ static void the_refusal_of_a_part_resets_the_server_at_that_part(void **state)
 	is_counted(WEIR_LINGER_REPLY, 1);
 }
 
+/* Not those of another connection's, between its head and its body. */
+static void a_refusal_tells_its_own_figures(void **state)
+{
+	struct weir_tenant *t = ruled_tenant("sk-own", at_most_100), *u;
+	struct conn c = open_conn(nobody, host), d = open_conn(nobody, host);
+	const struct weir_rec_deny *deny = NULL;
+	struct verdict v;
+
+	u = ruled_tenant("sk-other", (struct weir_rules){ .max_output_tokens = 55,
+							  .flags = WEIR_RULE_REFUSE_OUTPUT });
+	passes(send_text(&c, "POST / HTTP/1.1\r\nx-api-key: sk-own\r\n"
+			     "Content-Length: 1000\r\n\r\n{\"a\":"));
+	v = ask(&d, "sk-other", "", "{\"max_tokens\":4321}");
+	is_refused(&d, &v, 400);
+	v = send_text(&c, "'b',");
+	is_refused(&c, &v, 400);
+	for (size_t i = 0; (deny = record(WEIR_REC_DENY, i)); i++)
+		if (deny->tenant == (uint32_t)(t - lab.tenants))
+			break;
+	assert_non_null(deny);
+	assert_int_equal(deny->reason, WEIR_DENY_BODY);
+	assert_int_equal(deny->asked, 0);
+	assert_int_equal(u->admitted, 0);
+}
+
 static void an_encoded_body_is_refused(void **state)
 {
 	struct weir_tenant *t = ruled_tenant("sk-gzip", at_most_100);
@@ -348,6 +373,7 @@ int main(void)
 		STREAM_CLAIM(what_servers_read_differently_is_refused),
 		STREAM_CLAIM(a_nul_before_the_object_is_refused),
 		STREAM_CLAIM(the_refusal_of_a_part_resets_the_server_at_that_part),
+		STREAM_CLAIM(a_refusal_tells_its_own_figures),
 		STREAM_CLAIM(an_encoded_body_is_refused),
 		STREAM_CLAIM(a_chunked_body_needs_a_length),
 		STREAM_CLAIM(a_larger_body_is_refused_by_its_length),

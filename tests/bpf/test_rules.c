@@ -153,7 +153,8 @@ static void a_value_is_written_over_wherever_it_stands(void **state)
 	ruled_tenant("sk-place", at_most_100);
 	for (int digits = 3; digits <= 128; digits += digits < 12 ? 1 : 29)
 		for (int pad = 0; pad < 9; pad++) {
-			struct conn c = open_conn(nobody, host);
+			struct conn c = pad & 1 ? open_conn("2001:db8:41::7", "2001:db8::1")
+						: open_conn(nobody, host);
 			char body[400], lower[400];
 
 			c.has_ts = digits & 1;
