@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Hostile heads. One claim: the scanner that works in words, in bounded steps, on a
- * buffer with leavings behind its bytes says what a slow and simple reader of lines
- * says: where the head ends, each header's value, the length, the key, the status.
+ * Hostile heads. Two claims. The scanner that works in words, in bounded steps, on a buffer
+ * with leavings behind its bytes says what a slow and simple reader of bytes says: where the
+ * head ends or is bad, each header's value, the length, the coding, the key, the request
+ * line, the status. And it says the same however the bytes are cut into segments.
  *
- * Input: two bytes that seed what lies behind, then the bytes.
+ * Input: two bytes that lie behind, one whose low bit tells a request from an answer, one that
+ * seeds the cuts, then the bytes.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -26,168 +28,296 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 	} while (0)
 
 static const char *const names[WEIR_HDR_MAX] = {
-	"", "authorization:", "x-api-key:", "api-key:", "content-length:", "transfer-encoding:",
+	"",	    "authorization:",  "x-api-key:",
+	"api-key:", "content-length:", "transfer-encoding:",
+	"upgrade:", "x-weir-tenant:",  "content-encoding:",
 };
 
-/* Part of the bytes; from NULL: not there. */
+/* Bytes of a head that a name may need before it is looked at. */
+enum { LOOK = 18 };
+
 struct part {
-	const char *from;
-	size_t len;
+	size_t from, end;
+	bool there;
 };
 
 struct reading {
-	size_t head_len; /* 0: the head is not over */
-	size_t first_line_len;
-	struct part value[WEIR_HDR_MAX]; /* without the line's LF */
+	enum weir_head_result result;
+	size_t at; /* DONE: the head's length; else the byte that decided */
+	size_t start, first_end;
+	uint32_t repeated;
+	struct part value[WEIR_HDR_MAX];
 };
 
-static struct reading read_slowly(const char *p, size_t n)
+/* The end of the line that begins at `at`, without its line end. BAD: the byte that is. */
+static size_t line_end(const uint8_t *p, size_t n, size_t at, bool tabs, struct reading *r)
 {
-	struct reading r = {};
-	size_t at = 0, line = 0;
-
-	for (;; line++) {
-		const char *lf = memchr(p + at, '\n', n - at);
-		size_t len;
-
-		if (line && at < n && p[at] == '\r' && at + 1 < n && p[at + 1] == '\n') {
-			r.head_len = at + 2;
-			return r;
+	for (; at < n; at++) {
+		if (p[at] == '\n')
+			return at;
+		if (p[at] == '\r') {
+			if (at + 1 < n && p[at + 1] != '\n')
+				r->result = WEIR_HEAD_BAD;
+			return at + 1 < n ? at : n;
 		}
-		if (!lf)
-			return r;
-		len = lf - (p + at);
-		if (line && !len) {
-			r.head_len = at + 1;
-			return r;
+		if (p[at] < 0x20 && !(tabs && p[at] == '\t')) {
+			r->result = WEIR_HEAD_BAD;
+			return at;
 		}
-		if (!line)
-			r.first_line_len = len ? len : 1;
-		for (int h = 1; line && h < WEIR_HDR_MAX; h++) {
-			size_t skip = strlen(names[h]);
-
-			if (len >= skip && !strncasecmp(p + at, names[h], skip) && !r.value[h].from)
-				r.value[h] = (struct part){ p + at + skip, len - skip };
-		}
-		at = lf + 1 - p;
-	}
-}
-
-static struct part trim(struct part v)
-{
-	while (v.len && (*v.from == ' ' || *v.from == '\t'))
-		v.from++, v.len--;
-	while (v.len && memchr(" \t\r", v.from[v.len - 1], 3))
-		v.len--;
-	return v;
-}
-
-static uint64_t length_slowly(struct part v)
-{
-	uint64_t n = 0;
-
-	if (!v.from || v.len > WEIR_LENGTH_CHARS)
-		return WEIR_NO_LENGTH;
-	while (v.len && memchr(" \t\r", *v.from, 3))
-		v.from++, v.len--;
-	v = trim(v);
-	if (!v.len || v.len > 18)
-		return WEIR_NO_LENGTH;
-	for (size_t i = 0; i < v.len; i++) {
-		if (v.from[i] < '0' || v.from[i] > '9')
-			return WEIR_NO_LENGTH;
-		n = n * 10 + (v.from[i] - '0');
 	}
 	return n;
 }
 
-/* More blanks than four on a side are nobody's; what we then take for a key is
- * unknown to all. */
-static bool plain_blanks(struct part v)
+static struct reading read_slowly(const uint8_t *p, size_t n, bool request)
 {
-	return !(v.len > 4 && strspn(v.from, " \t") > 3) &&
-	       !(v.len > 4 && memchr(" \t\r", v.from[v.len - 1], 3) &&
-		 memchr(" \t\r", v.from[v.len - 2], 3) && memchr(" \t\r", v.from[v.len - 3], 3) &&
-		 memchr(" \t\r", v.from[v.len - 4], 3));
+	struct reading r = { .result = WEIR_HEAD_MORE };
+	size_t at = 0, end, name, lines = 1;
+
+	for (; request && at < n && (p[at] == '\r' || p[at] == '\n'); at++)
+		if (at >= WEIR_HEAD_BLANK) {
+			r.result = WEIR_HEAD_BAD;
+			r.at = at;
+			return r;
+		}
+	r.start = at;
+	for (;;) {
+		bool first = lines == 1;
+
+		name = at;
+		if (!first) {
+			while (name < n && p[name] > 0x20 && p[name] != ':')
+				name++;
+			if (name < n && (p[name] != ':' || name == at)) {
+				r.result = WEIR_HEAD_BAD;
+				r.at = name;
+				return r;
+			}
+			name = name < n ? name + 1 : n;
+		}
+		end = line_end(p, n, name, !first, &r);
+		r.at = end;
+		if (r.result == WEIR_HEAD_BAD || end >= n)
+			return r;
+		if (first)
+			r.first_end = end;
+		for (int h = 1; !first && h < WEIR_HDR_MAX; h++) {
+			if (name - at != strlen(names[h]) ||
+			    strncasecmp((const char *)p + at, names[h], name - at))
+				continue;
+			if (r.value[h].there)
+				r.repeated |= 1U << h;
+			else
+				r.value[h] = (struct part){ name, end, true };
+		}
+		at = end + (p[end] == '\r' ? 2 : 1);
+		r.at = at;
+		if (at >= n)
+			return r;
+		if (p[at] == '\n' || p[at] == '\r') {
+			if (p[at] == '\r' && at + 1 >= n)
+				return r;
+			r.result =
+				p[at] == '\n' || p[at + 1] == '\n' ? WEIR_HEAD_DONE : WEIR_HEAD_BAD;
+			r.at = at + (p[at] == '\n' ? 1 : 2);
+			if (r.at > WEIR_HEAD_MAX)
+				r.result = WEIR_HEAD_TOO_LARGE;
+			return r;
+		}
+		if (p[at] != ' ' && p[at] != '\t' && p[at] != ':' && ++lines > WEIR_HEAD_LINES) {
+			r.result = WEIR_HEAD_TOO_LARGE;
+			return r;
+		}
+		if (lines == 1)
+			lines = 2;
+	}
 }
 
-static void check_key(const struct weir_head *h, const struct reading *r)
+/* As the gate takes segments in: weir_reader_add. */
+static uint32_t add(struct weir_head *h, const uint8_t *p, size_t n)
 {
-	uint32_t place = weir_head_key(h);
-	struct part v = {};
-	int from = 0;
+	while (n) {
+		size_t piece = n < WEIR_HEAD_LOAD ? n : WEIR_HEAD_LOAD;
 
-	for (int i = WEIR_HDR_AUTHORIZATION; i <= WEIR_HDR_API_KEY && !v.from; i++) {
-		v = r->value[i];
-		from = i;
+		if (h->len >= WEIR_HEAD_MAX)
+			return WEIR_HEAD_TOO_LARGE;
+		memcpy(h->bytes + h->len, p, piece);
+		if (weir_head_scan(h, piece) != WEIR_HEAD_MORE)
+			return h->result;
+		p += piece;
+		n -= piece;
 	}
-	if (place)
-		CHECK((place >> 16) + (place & 0xffff) <= h->len);
-	if (!v.from) {
-		CHECK(!place);
-		return;
+	return WEIR_HEAD_MORE;
+}
+
+/* Without up to four blanks or TABs in front, and up to four blanks behind. */
+static struct part trim(const uint8_t *p, struct part v)
+{
+	for (int i = 0; i < 4 && v.from < v.end && (p[v.from] == ' ' || p[v.from] == '\t'); i++)
+		v.from++;
+	for (int i = 0; i < 4 && v.end > v.from && p[v.end - 1] == ' '; i++)
+		v.end--;
+	return v;
+}
+
+static bool part_is(const uint8_t *p, struct part v, const char *text, bool any_case)
+{
+	if (v.end - v.from != strlen(text))
+		return false;
+	return any_case ? !strncasecmp((const char *)p + v.from, text, strlen(text))
+			: !memcmp(p + v.from, text, strlen(text));
+}
+
+static uint64_t length_slowly(const uint8_t *p, struct part v)
+{
+	uint64_t n = 0;
+	size_t digits = 0;
+
+	if (!v.there || v.end - v.from > WEIR_LENGTH_CHARS)
+		return WEIR_NO_LENGTH;
+	while (v.from < v.end && (p[v.from] == ' ' || p[v.from] == '\t'))
+		v.from++;
+	while (v.end > v.from && p[v.end - 1] == ' ')
+		v.end--;
+	for (; v.from < v.end; v.from++, digits++) {
+		if (p[v.from] < '0' || p[v.from] > '9' || digits == 18)
+			return WEIR_NO_LENGTH;
+		n = n * 10 + (p[v.from] - '0');
 	}
-	if (!plain_blanks(v))
-		return;
-	v = trim(v);
-	if (from == WEIR_HDR_AUTHORIZATION) {
-		if (v.len < 7 || strncasecmp(v.from, "bearer ", 7)) {
-			CHECK(!place);
-			return;
+	return digits ? n : WEIR_NO_LENGTH;
+}
+
+static struct part key_slowly(const uint8_t *p, const struct reading *r)
+{
+	for (int h = WEIR_HDR_AUTHORIZATION; h <= WEIR_HDR_API_KEY; h++) {
+		struct part v = trim(p, r->value[h]);
+
+		if (!v.there)
+			continue;
+		if (h == WEIR_HDR_AUTHORIZATION) {
+			if (v.end - v.from < 7 ||
+			    strncasecmp((const char *)p + v.from, "bearer ", 7))
+				continue;
+			v.from += 7;
+			for (int i = 0;
+			     i < 4 && v.from < v.end && (p[v.from] == ' ' || p[v.from] == '\t');
+			     i++)
+				v.from++;
 		}
-		v.from += 7;
-		v.len -= 7;
-		if (v.len && *v.from == ' ' && strspn(v.from, " ") > 3)
-			return;
-		while (v.len && *v.from == ' ')
-			v.from++, v.len--;
+		if (v.end > v.from)
+			return v;
 	}
-	CHECK((place & 0xffff) == v.len);
-	if (v.len)
-		CHECK(!memcmp(h->bytes + (place >> 16), v.from, v.len));
+	return (struct part){};
+}
+
+static void check_request_line(const struct weir_head *h, const uint8_t *p, const struct reading *r)
+{
+	const char *line = (const char *)p + r->start;
+	size_t n = r->first_end - r->start, method = 0;
+	struct weir_request_line l;
+	bool is;
+
+	while (method < n && line[method] != ' ')
+		method++;
+	is = method && method <= WEIR_METHOD_MAX && n >= method + 11 &&
+	     (!memcmp(line + n - 9, " HTTP/1.0", 9) || !memcmp(line + n - 9, " HTTP/1.1", 9));
+	CHECK(weir_head_request_line(h, &l) == is);
+	if (!is)
+		return;
+	CHECK(l.method_len == method);
+	CHECK(l.target == r->start + method + 1);
+	CHECK(l.target_end == r->first_end - 9);
+	CHECK(l.minor == (uint32_t)(line[n - 1] - '0'));
+}
+
+static void check_values(struct weir_head *h, const uint8_t *p, const struct reading *r)
+{
+	struct part coding = trim(p, r->value[WEIR_HDR_TRANSFER_ENCODING]);
+	struct part upgrade = trim(p, r->value[WEIR_HDR_UPGRADE]);
+	struct part encoding = trim(p, r->value[WEIR_HDR_CONTENT_ENCODING]);
+	struct part key = key_slowly(p, r);
+
+	for (int i = 1; i < WEIR_HDR_MAX; i++) {
+		CHECK(!!h->value[i].end == r->value[i].there);
+		if (!r->value[i].there)
+			continue;
+		CHECK(h->value[i].off == r->value[i].from);
+		CHECK(h->value[i].end == r->value[i].end);
+	}
+	CHECK(h->repeated == r->repeated);
+	CHECK(weir_head_content_length(h) == length_slowly(p, r->value[WEIR_HDR_CONTENT_LENGTH]));
+	CHECK(weir_head_coding(h) == (!coding.there			    ? WEIR_CODING_NONE
+				      : part_is(p, coding, "chunked", true) ? WEIR_CODING_CHUNKED
+									    : WEIR_CODING_OTHER));
+	CHECK(!!weir_head_upgrades(h) == (upgrade.there && !part_is(p, upgrade, "h2c", false)));
+	CHECK(!!weir_head_encoded(h) ==
+	      (encoding.there && !part_is(p, encoding, "identity", true)));
+	if (key.there)
+		CHECK(weir_head_key(h) == (key.from << 16 | (key.end - key.from)));
+	else
+		CHECK(!weir_head_key(h));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct weir_head h;
-	static char text[WEIR_HEAD_SPACE];
+	static struct weir_head whole, cut;
 	struct reading r;
-	uint32_t phase;
+	uint32_t result, again, seed;
+	bool request;
 
-	if (size < 3)
+	if (size < 5)
 		return 0;
-	for (size_t i = 0; i < sizeof(h.bytes); i++)
-		h.bytes[i] = i % 3 ? data[0] : data[1];
-	data += 2;
-	size -= 2;
-	if (size > WEIR_HEAD_MAX)
-		size = WEIR_HEAD_MAX;
-	memcpy(text, data, size);
-	text[size] = 0;
-	memcpy(h.bytes, data, size);
-	weir_head_start(&h, size);
-	phase = weir_head_scan(&h);
-	r = read_slowly(text, size);
-	if (phase != WEIR_HEAD_DONE) {
-		/* Steps are bounded: only a long head may be told short when it is not. */
-		CHECK(!r.head_len || r.head_len > 1024);
-		return 0;
+	for (size_t i = 0; i < sizeof(whole.bytes); i++) {
+		whole.bytes[i] = i % 3 ? data[0] : data[1];
+		cut.bytes[i] = i % 5 ? data[1] : '\n';
 	}
-	CHECK(h.head_len == r.head_len);
-	CHECK(h.first_line_len == r.first_line_len);
-	for (int i = 1; i < WEIR_HDR_MAX; i++) {
-		CHECK(!!h.value[i].end == !!r.value[i].from);
-		if (!h.value[i].end)
-			continue;
-		CHECK(h.value[i].off == r.value[i].from - text);
-		CHECK(h.value[i].end == r.value[i].from - text + r.value[i].len);
+	request = data[2] & 1;
+	seed = data[3];
+	data += 4;
+	size -= 4;
+	weir_head_start(&whole, request);
+	result = add(&whole, data, size);
+	r = read_slowly(data, size, request);
+	if (r.result == WEIR_HEAD_MORE) {
+		/* More than the longest head is none, even before its end. */
+		CHECK(result == WEIR_HEAD_MORE || size > WEIR_HEAD_MAX);
+		CHECK(result == WEIR_HEAD_MORE || result == WEIR_HEAD_TOO_LARGE);
+	} else if (r.result == WEIR_HEAD_DONE) {
+		CHECK(result == WEIR_HEAD_DONE);
+		CHECK(whole.head_len == r.at);
+		CHECK(whole.start == r.start);
+		CHECK(whole.first_end == r.first_end);
+		check_values(&whole, data, &r);
+		if (request)
+			check_request_line(&whole, data, &r);
+		else if (weir_head_status(&whole))
+			CHECK(!memcmp(data, "HTTP/1.", 7));
+	} else {
+		/* Told at once, or when the name it is in can be looked at. */
+		CHECK(result == r.result || result == WEIR_HEAD_TOO_LARGE ||
+		      (result == WEIR_HEAD_MORE && size < r.at + LOOK));
+		CHECK(result != WEIR_HEAD_TOO_LARGE || size > WEIR_HEAD_MAX ||
+		      r.result == WEIR_HEAD_TOO_LARGE);
 	}
-	CHECK(weir_head_content_length(&h) == length_slowly(r.value[WEIR_HDR_CONTENT_LENGTH]));
-	CHECK(weir_head_chunked(&h) == !!r.value[WEIR_HDR_TRANSFER_ENCODING].from);
-	check_key(&h, &r);
-	if (weir_head_is_request(&h))
-		CHECK(memmem(text, r.first_line_len, " HTTP/1.", 8));
-	if (weir_head_status(&h))
-		CHECK(!memcmp(text, "HTTP/1.", 7));
+
+	weir_head_start(&cut, request);
+	again = WEIR_HEAD_MORE;
+	for (size_t at = 0; at < size && again == WEIR_HEAD_MORE;) {
+		size_t n = 1;
+
+		seed = seed * 1103515245 + 12345;
+		if (seed >> 28)
+			n += (seed >> 16) % (seed >> 31 ? 24 : 3000);
+		if (n > size - at)
+			n = size - at;
+		again = add(&cut, data + at, n);
+		at += n;
+	}
+	if (size <= WEIR_HEAD_MAX)
+		CHECK(again == result);
+	if (again == WEIR_HEAD_DONE && result == WEIR_HEAD_DONE) {
+		CHECK(cut.head_len == whole.head_len);
+		CHECK(cut.start == whole.start && cut.first_end == whole.first_end);
+		check_values(&cut, data, &r);
+	}
 	return 0;
 }
