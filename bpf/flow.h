@@ -64,7 +64,7 @@ weir_inline void weir_flow_uncount(struct weir_flow *f)
  * goes with the record; the agent releases it when it has settled. */
 weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 now_ns)
 {
-	struct weir_slot *s = bpf_map_lookup_elem(&slots, &f->slot);
+	struct weir_slot *s = weir_slot(f);
 	struct weir_rec_end *rec;
 	struct weir_tenant *t;
 	weir_u32 state;

@@ -387,6 +387,15 @@ weir_inline struct weir_tenant *weir_tenant(weir_u32 index)
 	return bpf_map_lookup_elem(&tenants, &index);
 }
 
+/* Of a flow. The number is copied: 6.1 does not take the memory that a global function was
+ * given for a key. */
+weir_inline struct weir_slot *weir_slot(const struct weir_flow *f)
+{
+	weir_u32 index = f->slot;
+
+	return bpf_map_lookup_elem(&slots, &index);
+}
+
 weir_inline bool weir_agent_down(const struct weir_config *c, weir_u64 now_ns)
 {
 	return (weir_s64)(now_ns - c->heartbeat_ns) > (weir_s64)c->agent_timeout_ns;

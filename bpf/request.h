@@ -274,7 +274,7 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 tenant, weir_u32
 	if (!f || !c || !s)
 		return 0;
 	rq = &s->request;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	if (!slot)
 		return 0;
 	f->ordinal++;

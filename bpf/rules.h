@@ -236,7 +236,7 @@ weir_global int weir_rules_tell(struct weir_flow *f)
 	if (!f || !c)
 		return 0;
 	r = weir_reader(f->reader);
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	if (!r || !slot || slot->state != WEIR_SLOT_OPEN)
 		return 0;
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max)
@@ -273,7 +273,7 @@ weir_global int weir_take_back(struct weir_flow *f)
 
 	if (!f || !s)
 		return 0;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	r = weir_reader(f->reader);
 	if (!slot || !r)
 		return 0;

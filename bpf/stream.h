@@ -34,7 +34,7 @@ weir_inline bool weir_blank_bytes(struct __sk_buff *skb, weir_u32 off, weir_u32 
 /* A judged request's answer is still to come, or coming. */
 weir_inline bool weir_answering(const struct weir_flow *f)
 {
-	struct weir_slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
+	struct weir_slot *slot = weir_slot(f);
 
 	return slot && slot->state != WEIR_SLOT_IDLE && f->resp_phase != WEIR_RESP_CLOSE;
 }
@@ -183,7 +183,7 @@ weir_global int weir_body_begins(struct weir_flow *f)
 	len = end - rq->body_seq;
 	f->next_seq = rq->body_seq;
 	r = f->reader ? weir_reader(f->reader) : NULL;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	if (!slot)
 		return WEIR_ACT_DROP;
 	t = weir_tenant(slot->tenant);

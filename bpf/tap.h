@@ -129,7 +129,7 @@ weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, wei
 
 	if (!s || !f)
 		return WEIR_ANSWER_ON;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	if (!slot)
 		return WEIR_ANSWER_ON;
 #pragma clang loop unroll(disable)
@@ -324,7 +324,7 @@ weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u3
 
 	if (!c || !s || !f)
 		return TC_ACT_UNSPEC;
-	slot = bpf_map_lookup_elem(&slots, &f->slot);
+	slot = weir_slot(f);
 	t = weir_tenant(f->tenant);
 	weir_count(WEIR_TAP_UNJUDGED);
 	if (!t || !slot || f->resp_phase == WEIR_RESP_UNASKED)
@@ -420,7 +420,7 @@ weir_inline int weir_segment_out(struct __sk_buff *skb, const struct weir_config
 				 struct weir_scratch *s, const struct weir_packet *p,
 				 struct weir_flow *f)
 {
-	struct weir_slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
+	struct weir_slot *slot = weir_slot(f);
 	weir_u32 len, end = p->seq + p->pay_len;
 	int verdict = TC_ACT_UNSPEC;
 	weir_s32 before;
