@@ -51,9 +51,11 @@ weir_global int weir_free_path(const struct weir_head *h, weir_u32 at, weir_u32 
 	const struct weir_config *c = weir_config();
 	weir_u64 w[WEIR_FREE_PATH_BYTES / 8];
 
-	weir_opaque(at);
 	if (!h || !c || at >= WEIR_HEAD_MAX)
 		return 0;
+	/* 6.1 forgets the bound of what was on the stack meanwhile. */
+	weir_opaque(at);
+	at &= WEIR_HEAD_MAX - 1;
 	for (int k = 0; k < WEIR_FREE_PATH_BYTES / 8; k++)
 		w[k] = weir_load64(h->bytes + at + k * 8);
 #pragma clang loop unroll(disable)
@@ -201,8 +203,9 @@ weir_global int weir_read_request(struct weir_request *rq)
 
 /* -- whose it is */
 
-/* Whose request is it? Sets tenant, and unknown: 0 or the reason to refuse. */
-weir_global int weir_whose(struct weir_request *rq)
+/* Whose request is it? Sets tenant, and unknown: 0 or the reason to refuse. `hashed`: what
+ * weir_hash_key() said; called from here it would need more stack than 6.1 has. */
+weir_global int weir_whose(struct weir_request *rq, int hashed)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
@@ -212,7 +215,7 @@ weir_global int weir_whose(struct weir_request *rq)
 	if (!rq || !c || !s)
 		return 0;
 	rq->unknown = 0;
-	k = weir_tenant_by_key(c, s, rq->now_ns, &tenant);
+	k = weir_tenant_by_key(c, s, hashed, rq->now_ns, &tenant);
 	if (k == WEIR_KEY_ABSENT)
 		k = weir_tenant_by_name(c, s, &s->packet, &tenant);
 	if (k != WEIR_KEY_KNOWN) {

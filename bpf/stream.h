@@ -279,7 +279,7 @@ weir_global int weir_request_in(struct __sk_buff *skb, struct weir_flow *f)
 	}
 	weir_request_end(f, WEIR_END_NEXT, rq->now_ns);
 	if (!rq->free)
-		weir_whose(rq);
+		weir_whose(rq, weir_hash_key(s));
 	switch (weir_judge(f)) {
 	case WEIR_JUDGED_REFUSE:
 		return WEIR_ACT_REFUSE;

@@ -136,13 +136,12 @@ weir_inline enum weir_key_found weir_tenant_by_name(const struct weir_config *c,
 	return WEIR_KEY_KNOWN;
 }
 
-/* The tenant of the key in the request's head. */
+/* The tenant of the key in the request's head, which weir_hash_key() has hashed. */
 weir_inline enum weir_key_found weir_tenant_by_key(const struct weir_config *c,
-						   struct weir_scratch *s, weir_u64 now_ns,
-						   weir_u32 *tenant)
+						   struct weir_scratch *s, int hashed,
+						   weir_u64 now_ns, weir_u32 *tenant)
 {
 	struct weir_key_value *k;
-	int hashed = weir_hash_key(s);
 
 	if (!hashed)
 		return WEIR_KEY_ABSENT;
