@@ -3,7 +3,7 @@
  * Start, tick, stop. The order of starting is what makes it safe:
  *
  *   lock → maps → ledger → state → policy → what a dead agent left (queued rows,
- *   then the ring) → ceilings from the ledger → consumer → outer layers → attach
+ *   then the ring) → ceilings from the ledger → consumer → outer layers → links
  *
  * so that no packet meets a program before its limits are there, and no request
  * is judged against a balance that misses one.
@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "attach.h"
 #include "ledger.h"
 #include "policy.h"
 
@@ -214,6 +215,17 @@ static void tell_lost(struct weir_agent *a)
 			(unsigned long long)n[WEIR_END_LOST], (unsigned long long)n[WEIR_TAP_LOST]);
 }
 
+/* Status may be asked for while this goes on. */
+static int start_links(struct weir_agent *a, struct weir_error *err)
+{
+	struct weir_links *links;
+	int r = weir_links_start(a->kernel, &a->cfg, &links, err);
+
+	if (!r)
+		__atomic_store_n(&a->links, links, __ATOMIC_RELEASE);
+	return r;
+}
+
 int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **out,
 		     struct weir_error *err)
 {
@@ -241,20 +253,11 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 	if (!r)
 		r = start_threads(a, err);
 	if (!r)
-		r = weir_attach(a->kernel, &a->cfg, &a->attached, err);
+		r = start_links(a, err);
 	if (r) {
 		/* What an earlier agent left goes on holding; what is ours alone goes. */
 		weir_agent_stop(a, !a->kernel || !a->kernel->fresh);
 		return r;
-	}
-	for (size_t i = 0; i < a->attached.n; i++) {
-		static const char *const modes[] = { "auto", "native", "generic", "off" };
-		const struct weir_attachment *at = &a->attached.at[i];
-
-		weir_log(WEIR_NOTE, "interface %s: XDP %s, TC %s", at->name, modes[at->xdp],
-			 at->tcx ? "tcx" : "clsact");
-		if (at->warning[0])
-			weir_log(WEIR_WARN, "%s", at->warning);
 	}
 	tell_lost(a);
 	*out = a;
@@ -309,9 +312,10 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 {
 	weir_control_stop(a->control);
 	weir_httpd_stop(a->httpd);
+	weir_links_stop(a->links); /* or it would put on again what is taken off now */
 	/* Off the hooks before the consumer ends: what was tapped is folded in. */
 	if (!keep && a->kernel)
-		weir_detach(a->cfg.instance, NULL);
+		weir_detach(&a->cfg, NULL);
 	if (!weir_consumer_stop(a->consumer) && !keep) {
 		weir_log(WEIR_ERR, "the ledger takes no rows: maps and ring stay, with requests "
 				   "that the next start will meter");
@@ -355,7 +359,7 @@ int weir_agent_detach(const struct weir_agent_config *cfg, struct weir_error *er
 	fd = weir_instance_lock(cfg->instance, err);
 	if (fd < 0)
 		return fd;
-	r = weir_detach(cfg->instance, err);
+	r = weir_detach(cfg, err);
 	if (!r)
 		r = weir_kernel_unpin(cfg->instance, err);
 	/* The state file stays while it holds rows that are not in the ledger. */

@@ -8,13 +8,13 @@
 
 #include "agent.h"
 #include "agent_view.h"
-#include "attach.h"
 #include "consumer.h"
 #include "control.h"
 #include "denials.h"
 #include "enforce.h"
 #include "httpd.h"
 #include "kernel.h"
+#include "links.h"
 #include "publisher.h"
 #include "state.h"
 #include "writer.h"
@@ -29,7 +29,7 @@ struct weir_agent {
 	int lock_fd;
 
 	struct weir_kernel *kernel;
-	struct weir_attachments attached;
+	struct weir_links *links; /* started last: NULL till then */
 	struct weir_ledger *ledger;
 	struct weir_state *state;
 	struct weir_denials *denials;

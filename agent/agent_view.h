@@ -33,7 +33,7 @@ struct weir_denials;   /* denials.h */
 struct weir_status_interface {
 	char name[WEIR_INTERFACE_LABEL]; /* "eth0"; in another namespace "eth0@pod1" */
 	char xdp_mode[16];		 /* "native", "generic", "off" */
-	char tc_mode[16];		 /* "tcx", "clsact", "off" */
+	char tc_mode[16];		 /* "tcx", "clsact", "off": it is not there */
 	size_t n_neighbours;
 	char neighbours[WEIR_STATUS_NEIGHBOURS][48]; /* programs of others on our hooks, by name */
 };

@@ -2,7 +2,8 @@
 /*
  * Our programs as classic TC filters, where the kernel has no tcx (before 6.6).
  * Filters cannot be pinned, so ours are known by their place and by the maps they
- * use: several instances share an interface, and each touches only its own.
+ * use: several instances share an interface, and each touches only its own. All of
+ * it works in the network namespace of the calling thread.
  */
 #ifndef WEIR_CLSACT_H
 #define WEIR_CLSACT_H
@@ -20,5 +21,9 @@ int weir_clsact_attach(const char *instance, int prog_fd, int ifindex, bool ingr
  * instance whose pins are gone. The clsact qdisc stays: it costs nothing empty, and
  * others may have begun to count on it. */
 void weir_clsact_detach(const char *instance, int ifindex, bool ingress);
+
+/* Is the instance's filter on ingress or egress of ifindex? Anybody who deletes the
+ * qdisc takes it off with all others. */
+bool weir_clsact_attached(const char *instance, int ifindex, bool ingress);
 
 #endif

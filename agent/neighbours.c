@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "neighbours.h"
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
@@ -11,6 +14,93 @@
 #include <netlink/socket.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "kernel.h"
+
+#define MAPS_MAX 64
+
+/* -- whose is it? */
+
+/* Id of the settings map that an instance has pinned; 0: none. */
+static uint32_t settings_of(const char *instance)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+	weir_autoclose int fd = -1;
+	char path[400];
+
+	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/maps/settings", instance);
+	fd = bpf_obj_get(path);
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) ? info.id : 0;
+}
+
+static bool uses(const uint32_t *maps, uint32_t n, uint32_t map)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (maps[i] == map)
+			return true;
+	return false;
+}
+
+enum weir_owner weir_owner_of(uint32_t prog_id, const char *instance)
+{
+	uint32_t maps[MAPS_MAX], len;
+	struct bpf_prog_info info = { .nr_map_ids = MAPS_MAX, .map_ids = (uintptr_t)maps };
+	weir_autoclose int fd = bpf_prog_get_fd_by_id(prog_id);
+	enum weir_owner owner = WEIR_OWNER_US;
+	struct dirent *e;
+	DIR *d;
+
+	len = sizeof(info);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) || strncmp(info.name, "weir_", 5))
+		return WEIR_OWNER_FOREIGN;
+	if (info.nr_map_ids > MAPS_MAX)
+		info.nr_map_ids = MAPS_MAX;
+	d = opendir(WEIR_PIN_ROOT);
+	while (d && owner == WEIR_OWNER_US && (e = readdir(d))) {
+		uint32_t map;
+
+		if (e->d_name[0] == '.' || !strcmp(e->d_name, instance))
+			continue;
+		map = settings_of(e->d_name);
+		if (map && uses(maps, info.nr_map_ids, map))
+			owner = WEIR_OWNER_OTHER_INSTANCE;
+	}
+	if (d)
+		closedir(d);
+	return owner;
+}
+
+void weir_program_name(uint32_t prog_id, char out[static WEIR_NEIGHBOUR_BYTES])
+{
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+	weir_autoclose int fd = bpf_prog_get_fd_by_id(prog_id);
+
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) && info.name[0])
+		snprintf(out, WEIR_NEIGHBOUR_BYTES, "%.20s (id %u)", info.name, prog_id);
+	else
+		snprintf(out, WEIR_NEIGHBOUR_BYTES, "program %u", prog_id);
+}
+
+/* -- who is there? */
+
+unsigned weir_tcx_programs(int ifindex, bool ingress, uint32_t *ids, unsigned max)
+{
+	uint32_t n = max;
+
+	if (bpf_prog_query(ifindex, ingress ? WEIR_TCX_INGRESS : WEIR_TCX_EGRESS, 0, NULL, ids, &n))
+		return 0;
+	return n < max ? n : max;
+}
+
+uint32_t weir_xdp_program(int ifindex)
+{
+	uint32_t id = 0;
+
+	return bpf_xdp_query_id(ifindex, 0, &id) ? 0 : id;
+}
 
 struct dump {
 	struct weir_neighbour *out;

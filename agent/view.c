@@ -25,18 +25,7 @@ static void view_status(void *ctx, struct weir_status *s)
 	memcpy(s->node, a->cfg.node, sizeof(s->node));
 	s->started_wall_ns = a->started_wall_ns;
 	s->uptime_s = (weir_mono_ns() - a->started_ns) / WEIR_SECOND;
-	for (size_t i = 0; i < a->attached.n; i++) {
-		struct weir_attachment *at = &a->attached.at[i];
-
-		weir_attach_status(at, &s->interfaces[s->n_interfaces]);
-		/* attachments are in the order of agent.json */
-		if (i < a->cfg.n_interfaces && !strcmp(a->cfg.interfaces[i].name, at->name))
-			weir_interface_label(&a->cfg.interfaces[i],
-					     s->interfaces[s->n_interfaces].name);
-		s->n_interfaces++;
-		if (at->warning[0] && s->n_warnings < WEIR_STATUS_WARNINGS)
-			memcpy(s->warnings[s->n_warnings++], at->warning, sizeof(at->warning));
-	}
+	weir_links_status(__atomic_load_n(&a->links, __ATOMIC_ACQUIRE), s);
 	weir_kernel_counters(a->kernel, s->verdicts);
 	weir_consumer_stats(a->consumer, &c);
 	s->ring_bytes = a->kernel->ring_bytes;

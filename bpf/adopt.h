@@ -90,6 +90,7 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 		/* Nothing came before: a head begins here. */
 		f->request_phase = WEIR_REQ_HEAD;
 		f->next_seq = p->seq;
+		f->blank_seq = p->seq;
 		f->head_seq = p->seq;
 		f->head_end = p->seq;
 	} else {

@@ -214,6 +214,18 @@ weir_inline void weir_head_line(struct weir_head *h, weir_u32 end, weir_u32 next
 	h->phase = WEIR_HEAD_NAME;
 }
 
+/* Index of the first LF of 24 bytes, 24 if none. */
+weir_inline weir_u32 weir_line_feed(const weir_u8 *p)
+{
+	weir_u32 n = weir_word_find(weir_load64(p), '\n');
+
+	if (n == 8)
+		n += weir_word_find(weir_load64(p + 8), '\n');
+	if (n == 16)
+		n += weir_word_find(weir_load64(p + 16), '\n');
+	return n;
+}
+
 /* At the start of a header line, of which `left` bytes are at hand. */
 weir_inline void weir_head_name_step(struct weir_head *h, const weir_u8 *p, weir_u32 pos,
 				     weir_u32 left)
@@ -240,9 +252,7 @@ weir_inline void weir_head_name_step(struct weir_head *h, const weir_u8 *p, weir
 		return;
 	}
 	/* A name is looked at whole, or with the line's end: no name holds an LF. */
-	if (left < WEIR_NAME_LOOK && weir_word_find(weir_load64(p), '\n') >= left &&
-	    (left <= 8 || weir_word_find(weir_load64(p + 8), '\n') + 8 >= left) &&
-	    (left <= 16 || weir_word_find(weir_load64(p + 16), '\n') + 16 >= left)) {
+	if (left < WEIR_NAME_LOOK && weir_line_feed(p) >= left) {
 		h->stuck = 1;
 		return;
 	}

@@ -107,12 +107,14 @@ struct weir_flow {
 	weir_u8 request_phase;
 	weir_u8 resp_phase;
 
-	weir_u32 ordinal;    /* requests judged so far */
-	weir_u32 next_seq;   /* next byte to look at */
-	weir_u32 head_seq;   /* of the head at hand or judged last */
-	weir_u32 head_end;   /* its end, when it came whole: else head_seq */
-	weir_u32 head_hash;  /* of that; RAW: the reason why */
-	weir_u32 reader;     /* 0: none */
+	weir_u32 ordinal;   /* requests judged so far */
+	weir_u32 next_seq;  /* next byte to look at */
+	weir_u32 head_seq;  /* of the head at hand or judged last */
+	weir_u32 head_end;  /* its end, when it came whole: else head_seq */
+	weir_u32 head_hash; /* of that */
+	weir_u32 blank_seq; /* from here to next_seq there is only CR and LF */
+	weir_u32 reader;    /* 0: none */
+	weir_u32 pad;
 	weir_u32 client_seq; /* forwarded: after the client's last byte */
 	weir_u32 seen_s;     /* forwarded: time of the last packet, seconds */
 
@@ -123,7 +125,7 @@ struct weir_flow {
 	weir_u64 resp_offset;	 /* bytes of this answer so far */
 	struct weir_chunk chunk; /* `left` also serves RESP_LENGTH */
 };
-_Static_assert(sizeof(struct weir_flow) == 104, "weir_flow");
+_Static_assert(sizeof(struct weir_flow) == 112, "weir_flow");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -180,7 +182,12 @@ struct weir_reader {
 	weir_u32 n_parts;  /* ever; the next one goes to n_parts % WEIR_PARTS */
 	weir_u32 until;	   /* sequence number behind the last one */
 	weir_u32 data_seq; /* CHUNKS: data of the chunk at hand from here on */
-	weir_u32 rule;	   /* index of what the body is held to */
+	/* A stretch of one chunk's data with holes: what is missing may come when it likes. */
+	weir_u32 holes_seq;
+	weir_u32 holes_end;
+	weir_u32 holes_chunk; /* data_seq of that chunk */
+	weir_u32 pad0;
+	weir_u32 rule; /* index of what the body is held to */
 	weir_u64 began_ns;
 	struct weir_chunk chunk;
 	weir_u32 body_seq;
@@ -329,6 +336,16 @@ struct {
 	__type(value, weir_u32);
 } seen SEC(".maps");
 
+/* Where a loop over a packet's bytes stands. In map memory, read again at each step, or the
+ * verifier follows every length through every one. */
+struct weir_span {
+	weir_u32 off;
+	weir_u32 len;
+	weir_u32 base;
+	weir_u32 pad;
+	weir_u64 hash;
+};
+
 /* Working memory of the program at hand; the stack has only 512 bytes for a whole
  * chain of calls. Programs of one CPU do not nest while they use it: a packet we
  * send ourselves leaves both hooks by its mark before they touch it. */
@@ -349,6 +366,7 @@ struct weir_scratch {
 	weir_u32 reason;     /* of an act (stream.h) */
 	struct weir_writer_state text;
 	struct weir_chunk_walk walk;
+	struct weir_span span;
 	weir_u8 old_bytes[WEIR_EDIT_ROOM] __attribute__((aligned(8)));
 	weir_u8 new_bytes[WEIR_EDIT_ROOM] __attribute__((aligned(8)));
 };

@@ -35,6 +35,8 @@ weir_inline weir_u32 weir_reader_take(weir_u64 now_ns)
 	r->began_ns = now_ns;
 	r->until = 0;
 	r->data_seq = 0;
+	r->holes_seq = 0;
+	r->holes_end = 0;
 	r->rule = 0;
 	r->body_bytes = 0;
 	r->degrade = 0;
@@ -113,32 +115,51 @@ weir_global weir_u64 weir_reader_hash(weir_u32 index, weir_u32 n, weir_u64 hash,
 
 #define WEIR_HASH_PIECES 40 /* of WEIR_HEAD_LOAD: a 64 KiB super-packet, and some */
 
-/* Of len bytes at off of the packet, through this CPU's own reader. 0: cannot be read. */
-weir_global weir_u64 weir_packet_hash(struct __sk_buff *skb, weir_u32 off, weir_u32 len)
+/* The next piece of s->span, through this CPU's own reader. 0: there is more; 1: it is
+ * hashed; -1: it cannot be read. */
+weir_global int weir_hash_piece(struct __sk_buff *skb)
 {
 	const struct weir_config *c = weir_config();
-	weir_u32 index = weir_reader_own();
+	weir_u32 index = weir_reader_own(), n, taken;
 	struct weir_reader *r = weir_reader(index);
-	weir_u64 hash = len;
+	struct weir_scratch *s = weir_scratch();
 
-	if (!r || !c)
+	if (!r || !c || !s)
+		return -1;
+	n = s->span.len;
+	if (!n)
+		return 1;
+	if (n > WEIR_HEAD_LOAD)
+		n = WEIR_HEAD_LOAD;
+	if (!weir_within(&n, WEIR_HEAD_LOAD))
+		return -1;
+	taken = n;
+	if (bpf_skb_load_bytes(skb, s->span.off, r->head.bytes, n))
+		return -1;
+	s->span.hash = weir_reader_hash(index, taken, s->span.hash, c->hash_key);
+	s->span.off += taken;
+	s->span.len -= taken;
+	return 0;
+}
+
+/* Of len bytes at off of the packet. 0: cannot be read. */
+weir_global weir_u64 weir_packet_hash(struct __sk_buff *skb, weir_u32 off, weir_u32 len)
+{
+	struct weir_scratch *s = weir_scratch();
+
+	if (!s)
 		return 0;
+	s->span.off = off;
+	s->span.len = len;
+	s->span.hash = len;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WEIR_HASH_PIECES; i++) {
-		weir_u32 n = len < WEIR_HEAD_LOAD ? len : WEIR_HEAD_LOAD, taken;
+		int done = weir_hash_piece(skb);
 
-		if (!len)
-			return hash | 1;
-		if (!weir_within(&n, WEIR_HEAD_LOAD))
-			return 0;
-		taken = n;
-		if (bpf_skb_load_bytes(skb, off, r->head.bytes, n))
-			return 0;
-		hash = weir_reader_hash(index, taken, hash, c->hash_key);
-		off += taken;
-		len -= taken;
+		if (done)
+			return done > 0 ? s->span.hash | 1 : 0;
 	}
-	return len ? 0 : hash | 1;
+	return 0;
 }
 
 /* -- parts */
@@ -156,13 +177,47 @@ weir_inline void weir_part_add(struct weir_reader *r, weir_u32 seq, weir_u32 end
 	r->n_parts++;
 }
 
-/* The hash of the part with just this place. 0: none is remembered. */
-weir_inline weir_u64 weir_part_find(const struct weir_reader *r, weir_u32 seq, weir_u32 end)
+/* The latest part that begins at seq. NULL: none is remembered. */
+weir_inline const struct weir_part *weir_part_at(const struct weir_reader *r, weir_u32 seq)
 {
 #pragma clang loop unroll(full)
-	for (weir_u32 i = 0; i < WEIR_PARTS; i++)
-		if (i < r->n_parts && r->parts[i].seq == seq && r->parts[i].end == end)
-			return r->parts[i].hash;
+	for (weir_u32 i = 1; i <= WEIR_PARTS; i++) {
+		weir_u32 at = (r->n_parts - i) & (WEIR_PARTS - 1);
+
+		if (i > r->n_parts)
+			break;
+		weir_opaque(at);
+		at &= WEIR_PARTS - 1;
+		if (r->parts[at].seq == seq)
+			return &r->parts[at];
+	}
+	return NULL;
+}
+
+/* Are the packet's bytes from `start` to `upto` a row of parts that the reader remembers?
+ * `off` is where `start` is in the packet. */
+weir_global int weir_parts_same(struct __sk_buff *skb, weir_u32 index, weir_u32 off, weir_u32 start,
+				weir_u32 upto)
+{
+	struct weir_reader *r = weir_reader(index);
+
+	if (!r)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_PARTS; i++) {
+		const struct weir_part *part = weir_part_at(r, start);
+		weir_u32 len;
+
+		if (!part || (weir_s32)(upto - part->end) < 0)
+			return 0;
+		len = part->end - start;
+		if (part->hash != weir_packet_hash(skb, off, len))
+			return 0;
+		start += len;
+		off += len;
+		if (start == upto)
+			return 1;
+	}
 	return 0;
 }
 

@@ -124,6 +124,8 @@ weir_inline void weir_flow_shut(struct weir_flow *f)
 		return;
 	weir_request_end(f, WEIR_END_CLOSE, now);
 	weir_reader_drop(f);
+	if (f->flags & WEIR_FLOW_FORWARDED)
+		weir_flow_uncount(f); /* no socket will */
 	f->opened_ns = now;
 	f->state = WEIR_FLOW_CLOSED;
 }

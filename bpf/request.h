@@ -27,7 +27,7 @@ weir_global int weir_plain_path(const struct weir_head *h, weir_u32 at, weir_u32
 {
 	weir_u8 last = 0;
 
-	if (!h || len > WEIR_FREE_PATH_LOOK)
+	if (!h || len >= WEIR_FREE_PATH_LOOK)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (weir_u32 i = 0; i < WEIR_FREE_PATH_LOOK; i++) {
@@ -38,7 +38,7 @@ weir_global int weir_plain_path(const struct weir_head *h, weir_u32 at, weir_u32
 		if (i >= len || off >= WEIR_HEAD_MAX)
 			break;
 		c = h->bytes[off];
-		if (c == '%' || c == '\\' || (c == last && (c == '.' || c == '/')))
+		if (c == '%' || c == '\\' || c == ' ' || (c == last && (c == '.' || c == '/')))
 			return 0;
 		last = c;
 	}
@@ -72,7 +72,7 @@ weir_global int weir_free_path(const struct weir_head *h, weir_u32 at, weir_u32 
 		if (f->flags & WEIR_FREE_PREFIX) {
 			if (len >= f->len && weir_plain_path(h, at, len))
 				return 1;
-		} else if (len == f->len) {
+		} else if (len == f->len && len < WEIR_FREE_PATH_LOOK) {
 			return 1;
 		}
 	}
@@ -334,7 +334,7 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 tenant, weir_u32
 		__builtin_memcpy(rec->method, r->head.bytes + start, WEIR_METHOD_BYTES);
 		__builtin_memcpy(rec->path, r->head.bytes + path, WEIR_PATH_BYTES);
 	}
-	weir_copy16(rec->client, s->packet.src);
+	weir_copy16(rec->client, s->key.client);
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 	return 0;
 }

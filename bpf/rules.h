@@ -190,39 +190,59 @@ weir_global int weir_rules_window(struct __sk_buff *skb, weir_u32 reader)
 		if (next != WEIR_RULES_ON)
 			return next;
 	}
-	return WEIR_RULES_OVER;
+	return WEIR_RULES_OVER; /* does not happen: WEIR_BODY_RUNS is enough */
 }
+
+/* The next window of s->span. Returns enum weir_rules_next: ON, or what the body came to. */
+weir_global int weir_rules_piece(struct __sk_buff *skb, weir_u32 reader)
+{
+	struct weir_reader *r = weir_reader(reader);
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 n, taken;
+	int next;
+
+	if (!r || !s)
+		return WEIR_RULES_OVER;
+	n = s->span.len;
+	if (!n)
+		return WEIR_RULES_WINDOW;
+	if (n > WEIR_BODY_WINDOW)
+		n = WEIR_BODY_WINDOW;
+	if (!weir_within(&n, WEIR_BODY_WINDOW))
+		return WEIR_RULES_OVER;
+	taken = n;
+	if (bpf_skb_load_bytes(skb, s->span.off, r->body.bytes, n))
+		return weir_rules_refuse(s, WEIR_DENY_BODY);
+	weir_body_window(&r->body, s->span.base, taken);
+	next = weir_rules_window(skb, reader);
+	s->span.base += taken;
+	s->span.off += taken;
+	s->span.len -= taken;
+	return next == WEIR_RULES_WINDOW ? WEIR_RULES_ON : next;
+}
+
+#define WEIR_RULES_PIECES 66 /* a 64 KiB super-packet */
 
 /* Read len bytes at off of the packet, `base` bytes into the body. Returns enum weir_rules_next:
  * WINDOW, OVER or REFUSE. */
 weir_global int weir_rules_scan(struct __sk_buff *skb, weir_u32 reader, weir_u32 base, weir_u32 off,
 				weir_u32 len)
 {
-	struct weir_reader *r = weir_reader(reader);
-	int next;
+	struct weir_scratch *s = weir_scratch();
 
-	if (!r)
+	if (!s)
 		return WEIR_RULES_OVER;
+	s->span.off = off;
+	s->span.len = len;
+	s->span.base = base;
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 66; i++) { /* a 64 KiB super-packet */
-		weir_u32 n = len < WEIR_BODY_WINDOW ? len : WEIR_BODY_WINDOW, taken;
+	for (int i = 0; i < WEIR_RULES_PIECES; i++) {
+		int next = weir_rules_piece(skb, reader);
 
-		if (!len)
-			return WEIR_RULES_WINDOW;
-		if (!weir_within(&n, WEIR_BODY_WINDOW))
-			break;
-		taken = n;
-		if (bpf_skb_load_bytes(skb, off, r->body.bytes, n))
-			break;
-		weir_body_window(&r->body, base, taken);
-		next = weir_rules_window(skb, reader);
-		if (next != WEIR_RULES_WINDOW)
+		if (next != WEIR_RULES_ON)
 			return next;
-		base += taken;
-		off += taken;
-		len -= taken;
 	}
-	return WEIR_RULES_OVER;
+	return weir_rules_refuse(s, WEIR_DENY_BODY);
 }
 
 /* Tell user space what the body said. */
@@ -331,6 +351,7 @@ weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u
 	if (next == WEIR_RULES_OVER) {
 		weir_rules_tell(f);
 		f->next_seq = r->body_end;
+		f->blank_seq = r->body_end;
 		f->request_phase = WEIR_REQ_HEAD;
 	}
 	return WEIR_ACT_PASS;

@@ -18,17 +18,21 @@ weir_inline bool weir_before(weir_u32 a, weir_u32 b)
 	return (weir_s32)(a - b) < 0;
 }
 
-/* Are the n (<= 4) bytes at off of the packet all CR or LF? */
-weir_inline bool weir_blank_bytes(struct __sk_buff *skb, weir_u32 off, weir_u32 n)
+/* Are the n (<= WEIR_HEAD_BLANK) bytes at off of the packet all CR or LF? */
+weir_global int weir_blank_bytes(struct __sk_buff *skb, weir_u32 off, weir_u32 n)
 {
-	weir_u8 b[4] = { '\n', '\n', '\n', '\n' };
+	struct weir_scratch *s = weir_scratch();
 
-	if (!weir_within(&n, 4) || bpf_skb_load_bytes(skb, off, b, n))
-		return false;
-	for (int i = 0; i < 4; i++)
-		if (b[i] != '\r' && b[i] != '\n')
-			return false;
-	return true;
+	if (!s)
+		return 0;
+	__builtin_memset(s->old_bytes, '\n', sizeof(s->old_bytes));
+	if (!weir_within(&n, WEIR_HEAD_BLANK) || bpf_skb_load_bytes(skb, off, s->old_bytes, n))
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_HEAD_BLANK; i++)
+		if (s->old_bytes[i] != '\r' && s->old_bytes[i] != '\n')
+			return 0;
+	return 1;
 }
 
 /* A judged request's answer is still to come, or coming. */
@@ -69,6 +73,8 @@ weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, wei
 	if (!weir_before(from, upto))
 		return WEIR_AGAIN_ACKED;
 	start = seq;
+	if (!weir_before(f->head_seq, upto) && f->head_end != f->head_seq)
+		return WEIR_AGAIN_BODY; /* of the request before */
 	if (f->head_end != f->head_seq && weir_before(from, f->head_end)) {
 		/* A head that came whole: whole again, and the same. */
 		if (weir_before(f->head_seq, seq) || weir_before(upto, f->head_end))
@@ -82,6 +88,13 @@ weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, wei
 		if (!weir_before(start, upto))
 			return same;
 	}
+	if (f->request_phase == WEIR_REQ_HEAD && weir_before(f->blank_seq, upto)) {
+		/* Only empty lines may come again as that. */
+		if (weir_before(from, f->blank_seq))
+			from = f->blank_seq;
+		return weir_blank_bytes(skb, off + (from - seq), upto - from) ? same
+									      : WEIR_AGAIN_CHANGED;
+	}
 	if (!f->reader)
 		return same; /* a body whose length is known */
 	r = weir_reader(f->reader);
@@ -91,10 +104,11 @@ weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, wei
 		return same;
 	if (f->request_phase == WEIR_REQ_CHUNKS && !weir_before(from, r->data_seq))
 		return same;
+	if (!weir_before(from, r->holes_seq) && !weir_before(r->holes_end, upto))
+		return same;
 	if (weir_before(r->until, upto))
 		upto = r->until;
-	hash = weir_part_find(r, start, upto);
-	if (!hash || hash != weir_packet_hash(skb, off + (start - seq), upto - start))
+	if (!weir_parts_same(skb, f->reader, off + (start - seq), start, upto))
 		return WEIR_AGAIN_CHANGED;
 	return WEIR_AGAIN_SAME;
 }
@@ -138,7 +152,7 @@ weir_global int weir_chunks_in(struct __sk_buff *skb, struct weir_flow *f, weir_
 	if (r->chunk.phase == WEIR_CHUNK_DATA && r->chunk.left > len) {
 		r->chunk.left -= len;
 		f->next_seq = end;
-		return weir_pass(WEIR_PASS_BODY);
+		return WEIR_ACT_PASS;
 	}
 	w = &s->walk;
 	w->chunk = r->chunk;
@@ -155,6 +169,7 @@ weir_global int weir_chunks_in(struct __sk_buff *skb, struct weir_flow *f, weir_
 		if (!weir_only_blank(skb, w->off, rest))
 			return weir_close(s, WEIR_DROP_PIPELINED);
 		f->request_phase = WEIR_REQ_HEAD;
+		f->blank_seq = end;
 	} else if (w->chunk.phase == WEIR_CHUNK_BAD || w->off < w->end) {
 		return weir_close(s, WEIR_DROP_BAD_CHUNK);
 	}
@@ -162,7 +177,7 @@ weir_global int weir_chunks_in(struct __sk_buff *skb, struct weir_flow *f, weir_
 	r->until = end;
 	r->data_seq = end;
 	f->next_seq = end;
-	return weir_pass(WEIR_PASS_BODY);
+	return WEIR_ACT_PASS;
 }
 
 /* The request was admitted: its body begins, maybe in this packet. BODY: what is there has to
@@ -214,6 +229,7 @@ weir_global int weir_body_begins(struct weir_flow *f)
 		return len ? WEIR_ACT_BODY_MORE : WEIR_ACT_PASS;
 	}
 	f->request_phase = WEIR_REQ_HEAD;
+	f->blank_seq = body_end;
 	f->next_seq = weir_before(body_end, end) ? end : body_end;
 	return WEIR_ACT_PASS;
 }
@@ -339,7 +355,8 @@ weir_inline int weir_head_begins(struct __sk_buff *skb, struct weir_scratch *s, 
 		return weir_pass(WEIR_PASS_INTERNAL);
 	weir_head_start(&r->head, true);
 	result = weir_reader_add(skb, own, off, len);
-	if (r->head.phase == WEIR_HEAD_EMPTY && result == WEIR_HEAD_MORE) {
+	if (r->head.phase == WEIR_HEAD_EMPTY && result == WEIR_HEAD_MORE &&
+	    end - f->blank_seq <= WEIR_HEAD_BLANK) {
 		f->next_seq = end;
 		return weir_pass(WEIR_PASS_BODY);
 	}
@@ -414,8 +431,15 @@ weir_inline int weir_ahead(struct weir_flow *f, const struct weir_packet *p)
 	if (!r || r->chunk.phase != WEIR_CHUNK_DATA || to_end > WEIR_BODY_MAX ||
 	    to_end >= r->chunk.left)
 		return weir_drop(WEIR_DROP_OUT_OF_ORDER);
+	if (!weir_before(f->acked, r->holes_end)) {
+		r->holes_seq = f->next_seq;
+		r->holes_chunk = r->data_seq;
+	} else if (r->holes_chunk != r->data_seq) {
+		return weir_drop(WEIR_DROP_OUT_OF_ORDER);
+	}
 	r->chunk.left -= to_end;
 	f->next_seq += to_end;
+	r->holes_end = f->next_seq;
 	return weir_pass(WEIR_PASS_BODY);
 }
 
@@ -477,8 +501,10 @@ weir_global int weir_look(struct __sk_buff *skb, struct weir_flow *f)
 			return weir_pass(WEIR_PASS_BODY);
 		f->request_phase = WEIR_REQ_HEAD;
 		f->next_seq = f->head_seq;
+		f->blank_seq = f->head_seq;
 		break;
 	case WEIR_REQ_ADOPTED:
+		f->blank_seq = p->seq;
 		if ((f->flags & WEIR_FLOW_TAPPED) && !weir_before(f->acked, end))
 			return weir_pass(WEIR_PASS_REPEAT);
 		if (!weir_looks_like_request(skb, p))
@@ -527,10 +553,15 @@ weir_inline int weir_segment_in(struct __sk_buff *skb, struct weir_scratch *s, s
 
 	if (act == WEIR_ACT_REQUEST)
 		act = weir_request_in(skb, f);
-	if (act == WEIR_ACT_BODY)
+	if (act == WEIR_ACT_BODY) {
 		act = weir_body_begins(f);
-	if (act == WEIR_ACT_BODY_MORE)
+		if (act == WEIR_ACT_BODY_MORE)
+			act = weir_body_in(skb, f);
+	} else if (act == WEIR_ACT_BODY_MORE) {
 		act = weir_body_in(skb, f);
+		if (act == WEIR_ACT_PASS)
+			weir_count(WEIR_PASS_BODY);
+	}
 	if (act == WEIR_ACT_REFUSE_BODY) {
 		weir_take_back(f);
 		act = WEIR_ACT_REFUSE;

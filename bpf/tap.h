@@ -249,6 +249,7 @@ weir_global weir_u32 weir_answer_body(struct __sk_buff *skb, struct weir_flow *f
 weir_inline void weir_hole(struct weir_flow *f, weir_u32 missing)
 {
 	weir_count(WEIR_TAP_HOLE);
+	weir_resp_reader_drop(f);
 	f->lost += missing;
 	f->resp_offset += missing;
 	if (f->resp_phase == WEIR_RESP_LENGTH && f->chunk.left > missing)
@@ -301,6 +302,7 @@ weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
 	f->resp_phase = WEIR_RESP_NOBODY;
 	f->acked = p->ack;
 	f->next_seq = p->ack;
+	f->blank_seq = p->ack;
 	f->head_seq = p->ack;
 	f->head_end = p->ack;
 	f->client_seq = p->ack;

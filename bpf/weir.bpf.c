@@ -20,6 +20,7 @@
 #include "maps.h"
 #include "gate.h"
 #include "linger.h"
+#include "mac_header.h"
 #include "stream.h"
 #include "send.h"
 #include "syn_options.h"
@@ -82,19 +83,55 @@ int weir_xdp(struct xdp_md *ctx)
 
 /* -- TC */
 
-weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
+/* What the programs on the hooks have read and found to be of a guarded port goes on here: so
+ * that this, which is most of it, is verified once and not for each kind of device. */
+enum weir_back { WEIR_BACK_CLIENT, WEIR_BACK_SERVER, WEIR_BACKS };
+
+int weir_client(struct __sk_buff *skb);
+int weir_server(struct __sk_buff *skb);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, WEIR_BACKS);
+	__uint(key_size, sizeof(weir_u32));
+	__array(values, int(void *));
+} backs SEC(".maps") = {
+	.values = {
+		[WEIR_BACK_CLIENT] = (void *)&weir_client,
+		[WEIR_BACK_SERVER] = (void *)&weir_server,
+	},
+};
+
+/* l2_len: of the device's own header. */
+weir_inline int weir_hook(struct __sk_buff *skb, bool ingress, weir_u32 l2_len)
 {
 	const struct weir_config *c = weir_config();
-	const struct weir_packet *p;
 	struct weir_scratch *s;
-	struct weir_flow *f;
 	weir_u8 service = 0;
-	int verdict = TC_ACT_UNSPEC;
+	int verdict;
 
-	s = weir_tc_packet(skb, c, true, l2_len, &service, &verdict);
+	s = weir_tc_packet(skb, c, ingress, l2_len, &service, &verdict);
 	if (!s)
 		return verdict;
-	verdict = TC_ACT_UNSPEC;
+	s->request.service = service;
+	bpf_tail_call(skb, &backs, ingress ? WEIR_BACK_CLIENT : WEIR_BACK_SERVER);
+	weir_count(WEIR_PASS_INTERNAL);
+	return TC_ACT_UNSPEC;
+}
+
+/* A packet to a guarded port, in scratch. */
+SEC("tc")
+int weir_client(struct __sk_buff *skb)
+{
+	struct weir_scratch *s = weir_scratch();
+	const struct weir_packet *p;
+	struct weir_flow *f;
+	weir_u32 service;
+	int verdict = TC_ACT_UNSPEC;
+
+	if (!s)
+		return TC_ACT_UNSPEC;
+	service = s->request.service;
 	p = &s->packet;
 	if ((p->flags & (WEIR_SYN | WEIR_ACK)) == WEIR_SYN) {
 		switch (weir_gate(service)) {
@@ -128,6 +165,11 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 	if (f->state == WEIR_FLOW_CLOSED) {
 		if (!(p->flags & WEIR_RST))
 			return weir_close_both(skb, f, f->acked, WEIR_DROP_REFUSED_FLOW);
+		if (p->seq != f->acked) {
+			weir_count(WEIR_DROP_REFUSED_FLOW);
+			return TC_ACT_SHOT;
+		}
+		weir_count(WEIR_PASS_NO_PAYLOAD);
 		weir_flow_uncount(f);
 		weir_flow_gone(&s->key, f);
 		return TC_ACT_UNSPEC;
@@ -148,30 +190,16 @@ weir_inline int weir_ingress_at(struct __sk_buff *skb, weir_u32 l2_len)
 	return verdict;
 }
 
+/* A packet from a guarded port, in scratch. */
 SEC("tc")
-int weir_ingress(struct __sk_buff *skb)
-{
-	return weir_ingress_at(skb, WEIR_ETH_LEN);
-}
-
-/* On devices without a header of their own. */
-SEC("tc")
-int weir_ingress_l3(struct __sk_buff *skb)
-{
-	return weir_ingress_at(skb, 0);
-}
-
-weir_inline int weir_egress_at(struct __sk_buff *skb, weir_u32 l2_len)
+int weir_server(struct __sk_buff *skb)
 {
 	const struct weir_config *c = weir_config();
-	struct weir_scratch *s;
+	struct weir_scratch *s = weir_scratch();
 	struct weir_flow *f;
-	weir_u8 service = 0;
-	int verdict;
 
-	s = weir_tc_packet(skb, c, false, l2_len, &service, &verdict);
-	if (!s)
-		return verdict;
+	if (!c || !s)
+		return TC_ACT_UNSPEC;
 	f = bpf_map_lookup_elem(&flows, &s->key);
 	if (!f)
 		return TC_ACT_UNSPEC;
@@ -179,15 +207,29 @@ weir_inline int weir_egress_at(struct __sk_buff *skb, weir_u32 l2_len)
 }
 
 SEC("tc")
+int weir_ingress(struct __sk_buff *skb)
+{
+	weir_put_header_back(skb);
+	return weir_hook(skb, true, WEIR_ETH_LEN);
+}
+
+SEC("tc")
 int weir_egress(struct __sk_buff *skb)
 {
-	return weir_egress_at(skb, WEIR_ETH_LEN);
+	return weir_hook(skb, false, WEIR_ETH_LEN);
+}
+
+/* On devices without a header of their own. */
+SEC("tc")
+int weir_ingress_l3(struct __sk_buff *skb)
+{
+	return weir_hook(skb, true, 0);
 }
 
 SEC("tc")
 int weir_egress_l3(struct __sk_buff *skb)
 {
-	return weir_egress_at(skb, 0);
+	return weir_hook(skb, false, 0);
 }
 
 /* -- sockets */

@@ -46,11 +46,6 @@ def test_without_root(lab):
     assert "root" in line or "CAP_" in line
 
 
-def test_interface_missing(lab):
-    prepare(lab, interfaces=["eth7"])
-    assert "eth7" in start(lab)
-
-
 @pytest.mark.parametrize("field, value", (("interfaces", "eth0"), ("xdp", "fast"), ("prot", 1),
                                           ("services", []), ("ring_bytes", 12345),
                                           ("max_tenants", -1), ("node", "Not A Token")))

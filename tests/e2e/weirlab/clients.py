@@ -53,11 +53,12 @@ class Call:
 
 class Sdk(LineProcess):
     """The OpenAI Node SDK as one tenant uses it."""
+    script, path = "sdk.mjs", "/v1"
 
     def __init__(self, lab, key, family=4, where="client"):
         self._calls, self._lock, self._next = {}, threading.Lock(), 1
-        super().__init__(lab, where, [lab.node, str(lab.clients / "sdk.mjs"),
-                                      f"{lab.base_url(family)}/v1", key])
+        super().__init__(lab, where, [lab.node, str(lab.clients / self.script),
+                                      lab.base_url(family) + self.path, key])
 
     def _line(self, line):
         if line["event"] == "ready":

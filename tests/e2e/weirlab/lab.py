@@ -219,13 +219,13 @@ class Lab:
 
     # ----------------------------------------------------------------- sockets
 
-    def socket(self, family=4, source=None):
-        """A TCP socket that lives in the client's namespace."""
-        sock = None
+    def socket(self, family=4, source=None, where="client"):
+        """A TCP socket that lives in the client's namespace, or the server's."""
+        sock, ns = None, self.client_ns if where == "client" else self.server_ns
 
         def make():
             nonlocal sock
-            fd = os.open(f"/run/netns/{self.client_ns}", os.O_RDONLY)
+            fd = os.open(f"/run/netns/{ns}", os.O_RDONLY)
             try:
                 if _libc.setns(fd, CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), "setns")
@@ -237,7 +237,7 @@ class Lab:
         thread.start()
         thread.join()
         if sock is None:
-            raise LabError(f"no socket in namespace {self.client_ns}")
+            raise LabError(f"no socket in namespace {ns}")
         sock.settimeout(20)
         if source:
             sock.bind((source, 0))

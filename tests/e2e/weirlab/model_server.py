@@ -47,8 +47,9 @@ class Book:
 
     def open(self, request, body, kind, prompt):
         auth = request.headers.get("authorization", "")
+        key = auth[7:] if auth.startswith("Bearer ") else request.headers.get("x-api-key", "")
         record = {
-            "id": "", "key": auth[7:] if auth.startswith("Bearer ") else "", "kind": kind,
+            "id": "", "key": key, "kind": kind,
             "model": body.get("model", ""), "stream": bool(body.get("stream")),
             "include_usage": bool((body.get("stream_options") or {}).get("include_usage")),
             "prompt": prompt, "cached": 0, "completion": 0, "state": "open",
@@ -262,6 +263,51 @@ async def embeddings(request):
                   "completion_tokens": 0, "prompt_tokens_details": None}})
 
 
+async def stream_message(record, plan, message):
+    """Anthropic's events; the answer's length is told last."""
+    def event(kind, **fields):
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
+    try:
+        yield event("message_start", message={**message, "content": [], "stop_reason": None})
+        yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        for n in range(plan.tokens):
+            await plan.wait(n)
+            record["completion"] += 1
+            yield event("content_block_delta", index=0,
+                        delta={"type": "text_delta", "text": plan.token(n)})
+        yield event("content_block_stop", index=0)
+        yield event("message_delta", delta={"stop_reason": "max_tokens", "stop_sequence": None},
+                    usage={"output_tokens": record["completion"]})
+        yield event("message_stop")
+        record["state"] = "done"
+    finally:
+        if record["state"] == "open":
+            record["state"] = "aborted"
+
+
+async def messages(request):
+    """Anthropic's dialect."""
+    body = await read_body(request)
+    if body is None or "messages" not in body:
+        return refuse("a JSON object with `messages` is expected")
+    plan = Plan(body)
+    record = book.open(request, body, "message", prompt_words(body["messages"]))
+    record["id"] = make_id("msg")
+    message = {"id": record["id"], "type": "message", "role": "assistant",
+               "model": record["model"], "stop_sequence": None,
+               "usage": {"input_tokens": record["prompt"], "output_tokens": 0}}
+    if record["stream"]:
+        return StreamingResponse(stream_message(record, plan, message),
+                                 media_type="text/event-stream")
+    for n in range(plan.tokens):
+        await plan.wait(n)
+    record["completion"], record["state"] = plan.tokens, "done"
+    text = "".join(plan.token(n) for n in range(plan.tokens))
+    message["usage"]["output_tokens"] = plan.tokens
+    return JSONResponse({**message, "content": [{"type": "text", "text": text}],
+                         "stop_reason": "max_tokens"})
+
+
 async def models(request):
     return JSONResponse({"object": "list", "data": [
         {"id": name, "object": "model", "created": int(time.time()), "owned_by": "vllm",
@@ -277,6 +323,7 @@ app = Starlette(routes=[
     Route("/v1/chat/completions", chat, methods=["POST"]),
     Route("/v1/completions", completions, methods=["POST"]),
     Route("/v1/embeddings", embeddings, methods=["POST"]),
+    Route("/v1/messages", messages, methods=["POST"]),
     Route("/v1/models", models),
     Route("/health", health),
 ])
