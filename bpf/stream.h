@@ -218,6 +218,8 @@ weir_global int weir_body_begins(struct weir_flow *f)
 		r->chunk.phase = WEIR_CHUNK_SIZE;
 		r->chunk.digits = 0;
 		r->data_seq = rq->body_seq;
+		r->holes_seq = f->acked;
+		r->holes_end = f->acked;
 		r->body_bytes = 0;
 		return len ? WEIR_ACT_BODY_MORE : WEIR_ACT_PASS;
 	}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # unit: cmocka, native, ASan and UBSan. packet: BPF_PROG_TEST_RUN, root. e2e:
 # pytest in network namespaces, root. fuzz: libFuzzer, `make fuzz SECONDS=60`.
+# differential: `make differential PACKETS=1000000 SEED=1`, root.
 
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
@@ -10,7 +11,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(FUZZ_SRC:%.c=$(B)/%)
 FORMATTED := $(wildcard bpf/*.[ch] agent/*.[ch] ctl/*.[ch] tests/*/*.[ch])
 
-.PHONY: test check check-format unit packet e2e fuzz
+.PHONY: test check check-format unit packet differential e2e fuzz
 
 test: deps
 	$(Q)$(MAKE) --no-print-directory -j2 all unit-build packet-build
@@ -42,6 +43,12 @@ unit: unit-build
 
 packet: packet-build
 	$(Q)set -e; for t in $(PACKET_BIN); do echo "# $$t"; $$t; done
+
+# The programs against a model of what they must do (tests/bpf/test_differential.c), at length.
+PACKETS ?= 1000000
+SEED ?= $(shell date +%s)
+differential: $(B)/tests/bpf/test_differential
+	$(Q)WEIR_DIFF_PACKETS=$(PACKETS) WEIR_DIFF_SEED=$(SEED) $<
 
 e2e: all
 	$(Q)$(PYTHON) -m pytest -q -rs tests/e2e $(PYTEST_ARGS)
