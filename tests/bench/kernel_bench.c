@@ -16,7 +16,10 @@
  *
  * Rounds of all rows are interleaved; the figure is the median over rounds.
  *
- *   kernel_bench [TENANTS]    as many tenants and flows, a million if not given
+ *   kernel_bench [TENANTS [ROW]]
+ *
+ * TENANTS: as many tenants and flows, a million if not given. ROW: only rows with this
+ * text in their names, for a profiler to look at.
  */
 #define LAB_BENCH
 #define LAB_TENANTS (1 << 20)
@@ -32,6 +35,7 @@ enum { ROUNDS = 9, HOT = 200000, EACH = 1500 };
 static struct {
 	int tc, xdp; /* programs that only pass */
 	uint32_t tenants;
+	const char *wanted;
 	uint64_t random;
 	uint8_t body[1400];
 } bench;
@@ -356,6 +360,13 @@ static const struct row {
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]), SYN_FIRST = 7, SYN_LAST = 11 };
 
+static bool to_measure(int r, int first, int last)
+{
+	if (r < 4)
+		return true; /* what the others are told over */
+	return r >= first && r <= last && strstr(rows[r].what, bench.wanted);
+}
+
 /* Rows first..last and the passing ones, interleaved. */
 static void measure(int first, int last, const char *note)
 {
@@ -363,12 +374,12 @@ static void measure(int first, int last, const char *note)
 
 	for (int round = 0; round < ROUNDS; round++)
 		for (int r = 0; r < ROWS; r++)
-			if (r < 4 || (r >= first && r <= last))
+			if (to_measure(r, first, last))
 				v[r][round] = rows[r].measure();
 	for (int r = 0; r < ROWS; r++) {
 		double ns, base;
 
-		if (r >= 4 && (r < first || r > last))
+		if (!to_measure(r, first, last))
 			continue;
 		ns = median(v[r], ROUNDS);
 		base = rows[r].over ? median(v[rows[r].over - 1], ROUNDS) : 0;
@@ -382,7 +393,7 @@ static void measure(int first, int last, const char *note)
 			printf(" %8d", rows[r].bar);
 		printf("%s%s\n", *note ? "   " : "", note);
 	}
-	if (first == 4)
+	if (!first && !*bench.wanted)
 		printf("%-46s %8s %8.0f %8d\n", "unguarded port, both hooks of TC", "",
 		       median(v[4], ROUNDS) + median(v[5], ROUNDS) - 2 * median(v[0], ROUNDS), 40);
 }
@@ -395,9 +406,11 @@ int main(int argc, char **argv)
 
 	setrlimit(RLIMIT_MEMLOCK, &all);
 	if (most < 1000 || most >= LAB_TENANTS) {
-		fprintf(stderr, "usage: kernel_bench [TENANTS, 1000 to %d]\n", LAB_TENANTS - 1);
+		fprintf(stderr, "usage: kernel_bench [TENANTS, 1000 to %d [ROW]]\n",
+			LAB_TENANTS - 1);
 		return 2;
 	}
+	bench.wanted = argc > 2 ? argv[2] : "";
 	lab_open();
 	lab_reset(NULL);
 	lab.config->prefix_lens[0] = 128;

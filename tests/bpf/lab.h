@@ -163,21 +163,6 @@ static UNUSED void own_namespace(void)
 		die("packet socket");
 }
 
-static UNUSED void tell_instructions(void)
-{
-	struct bpf_program *prog;
-
-	bpf_object__for_each_program(prog, lab.skel->obj)
-	{
-		struct bpf_prog_info info = {};
-		uint32_t size = sizeof(info);
-
-		if (!bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &size))
-			printf("# %-14s %7u verified instructions, %6u bytes of machine code\n",
-			       bpf_program__name(prog), info.verified_insns, info.jited_prog_len);
-	}
-}
-
 static UNUSED void lab_open(void)
 {
 	static struct weir_reply replies[WEIR_REPLIES];
@@ -199,7 +184,6 @@ static UNUSED void lab_open(void)
 	bpf_map__set_max_entries(skel->maps.free_readers, READERS);
 	if (weir_bpf__load(skel))
 		die("load");
-	tell_instructions();
 	lab.config = map_memory(skel->maps.settings, sizeof(*lab.config));
 	lab.tenants = map_memory(skel->maps.tenants, TENANTS * sizeof(*lab.tenants));
 	lab.slots = map_memory(skel->maps.slots, FLOWS * sizeof(*lab.slots));
