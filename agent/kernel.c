@@ -175,7 +175,7 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 	{
 		const char *name = bpf_map__name(map);
 
-		if (strchr(name, '.') || !strcmp(name, "scratch"))
+		if (strchr(name, '.'))
 			continue;
 		snprintf(path, sizeof(path), "%s/maps/%s", k->pin_dir, name);
 		if (bpf_map__set_pin_path(map, path))

@@ -93,6 +93,18 @@ weir_inline weir_u32 weir_word_first(weir_u64 hit)
 	return ((((hit >> 7) - 1) & WEIR_ONES) * WEIR_ONES) >> 56;
 }
 
+/* Marks each zero byte of w, exactly. */
+weir_inline weir_u64 weir_word_zeros(weir_u64 w)
+{
+	return ~(((w & ~WEIR_HIGHS) + ~WEIR_HIGHS) | w) & WEIR_HIGHS;
+}
+
+/* Marks each byte of w below 20, but for TAB. */
+weir_inline weir_u64 weir_word_controls(weir_u64 w)
+{
+	return weir_word_zeros(w & (WEIR_ONES * 0xe0)) & ~weir_word_zeros(w ^ (WEIR_ONES * '\t'));
+}
+
 /* Index of the first byte of w that equals c, 8 if none. */
 weir_inline weir_u32 weir_word_find(weir_u64 w, weir_u8 c)
 {
@@ -301,7 +313,7 @@ weir_inline void weir_head_step(struct weir_head *h)
 
 		hit = ((x - WEIR_ONES) & ~x & WEIR_HIGHS) | weir_word_below(w, 0x21);
 	} else {
-		hit = weir_word_below(w, 0x20);
+		hit = weir_word_controls(w);
 	}
 	n = weir_word_first(hit);
 	if (n >= left) {
@@ -330,8 +342,6 @@ weir_inline void weir_head_step(struct weir_head *h)
 			weir_head_line(h, pos + n, pos + n + 2);
 		else
 			h->result = WEIR_HEAD_BAD;
-	} else if (c == '\t' && phase == WEIR_HEAD_VALUE) {
-		h->pos = pos + n + 1;
 	} else {
 		h->result = WEIR_HEAD_BAD;
 	}
@@ -366,7 +376,9 @@ weir_inline weir_u32 weir_head_scan(struct weir_head *h, weir_u32 n)
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < WEIR_HEAD_RUNS; i++)
 		if (weir_head_run(h))
-			break;
+			return h->result;
+	/* Does not happen: never MORE for bytes that were not looked at. */
+	h->result = WEIR_HEAD_BAD;
 	return h->result;
 }
 

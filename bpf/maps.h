@@ -158,7 +158,8 @@ struct {
  * What the server has not acknowledged may only come again as it was: the last segments
  * that were read are known by their place and hash.
  */
-#define WEIR_PARTS 8
+#define WEIR_PARTS	 8
+#define WEIR_DATA_RANGES 4
 
 struct weir_part {
 	weir_u32 seq;
@@ -182,11 +183,13 @@ struct weir_reader {
 	weir_u32 n_parts;  /* ever; the next one goes to n_parts % WEIR_PARTS */
 	weir_u32 until;	   /* sequence number behind the last one */
 	weir_u32 data_seq; /* CHUNKS: data of the chunk at hand from here on */
-	/* A stretch of one chunk's data with holes: what is missing may come when it likes. */
-	weir_u32 holes_seq;
-	weir_u32 holes_end;
-	weir_u32 holes_chunk; /* data_seq of that chunk */
+	weir_u32 n_data;
 	weir_u32 pad0;
+	/* Data of the chunks before, without their framing: may come again when it likes. */
+	struct {
+		weir_u32 seq;
+		weir_u32 end;
+	} data[WEIR_DATA_RANGES];
 	weir_u32 rule; /* index of what the body is held to */
 	weir_u64 began_ns;
 	struct weir_chunk chunk;
@@ -346,9 +349,10 @@ struct weir_span {
 	weir_u64 hash;
 };
 
-/* Working memory of the program at hand; the stack has only 512 bytes for a whole
- * chain of calls. Programs of one CPU do not nest while they use it: a packet we
- * send ourselves leaves both hooks by its mark before they touch it. */
+/* Pinned like the rest: while one agent takes over from another, a hook's program may hand a
+ * packet to the other's. Working memory of the program at hand; the stack has only 512 bytes for a
+ * whole chain of calls. Programs of one CPU do not nest while they use it: a packet we send
+ * ourselves leaves both hooks by its mark before they touch it. */
 #define WEIR_EDIT_ROOM (WEIR_EDIT_MAX + 8)
 
 struct weir_scratch {

@@ -35,8 +35,7 @@ weir_inline weir_u32 weir_reader_take(weir_u64 now_ns)
 	r->began_ns = now_ns;
 	r->until = 0;
 	r->data_seq = 0;
-	r->holes_seq = 0;
-	r->holes_end = 0;
+	r->n_data = 0;
 	r->rule = 0;
 	r->body_bytes = 0;
 	r->degrade = 0;
@@ -175,6 +174,31 @@ weir_inline void weir_part_add(struct weir_reader *r, weir_u32 seq, weir_u32 end
 	r->parts[at].end = end;
 	r->parts[at].hash = hash;
 	r->n_parts++;
+}
+
+/* The chunk at hand is over: its data was all from data_seq to `end`. */
+weir_inline void weir_data_add(struct weir_reader *r, weir_u32 end)
+{
+	weir_u32 at = r->n_data & (WEIR_DATA_RANGES - 1);
+
+	if (r->data_seq == end)
+		return;
+	weir_opaque(at);
+	at &= WEIR_DATA_RANGES - 1;
+	r->data[at].seq = r->data_seq;
+	r->data[at].end = end;
+	r->n_data++;
+}
+
+/* Does [from, upto) lie wholly in the data of a chunk that is over? */
+weir_inline bool weir_data_covers(const struct weir_reader *r, weir_u32 from, weir_u32 upto)
+{
+#pragma clang loop unroll(full)
+	for (weir_u32 i = 0; i < WEIR_DATA_RANGES; i++)
+		if (i < r->n_data && (weir_s32)(from - r->data[i].seq) >= 0 &&
+		    (weir_s32)(r->data[i].end - upto) >= 0)
+			return true;
+	return false;
 }
 
 /* The latest part that begins at seq. NULL: none is remembered. */

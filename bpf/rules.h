@@ -88,6 +88,7 @@ enum weir_rules_next {
 	WEIR_RULES_WINDOW, /* the next window */
 	WEIR_RULES_OVER,   /* nothing more can matter */
 	WEIR_RULES_REFUSE, /* s->refusal.reason is set */
+	WEIR_RULES_UNREAD, /* cannot be read: refused */
 };
 
 weir_inline int weir_rules_refuse(struct weir_scratch *s, weir_u32 reason)
@@ -128,10 +129,10 @@ weir_global int weir_rules_event(struct __sk_buff *skb, weir_u32 reader)
 	int next;
 
 	if (!s || !r)
-		return WEIR_RULES_OVER;
+		return WEIR_RULES_UNREAD;
 	rules = weir_rules_at(r->rule);
 	if (!rules)
-		return WEIR_RULES_OVER;
+		return WEIR_RULES_UNREAD;
 	s->refusal.limit = rules->max_output_tokens;
 	s->refusal.value = 0;
 	switch (r->body.state.event) {
@@ -181,7 +182,7 @@ weir_global int weir_rules_window(struct __sk_buff *skb, weir_u32 reader)
 	int next;
 
 	if (!r)
-		return WEIR_RULES_OVER;
+		return WEIR_RULES_UNREAD;
 #pragma clang loop unroll(disable)
 	for (int k = 0; k < WEIR_BODY_RUNS; k++) {
 		if (!weir_body_run(&r->body))
@@ -190,7 +191,7 @@ weir_global int weir_rules_window(struct __sk_buff *skb, weir_u32 reader)
 		if (next != WEIR_RULES_ON)
 			return next;
 	}
-	return WEIR_RULES_OVER; /* does not happen: WEIR_BODY_RUNS is enough */
+	return WEIR_RULES_UNREAD; /* does not happen: WEIR_BODY_RUNS is enough */
 }
 
 /* The next window of s->span. Returns enum weir_rules_next: ON, or what the body came to. */
@@ -202,17 +203,17 @@ weir_global int weir_rules_piece(struct __sk_buff *skb, weir_u32 reader)
 	int next;
 
 	if (!r || !s)
-		return WEIR_RULES_OVER;
+		return WEIR_RULES_UNREAD;
 	n = s->span.len;
 	if (!n)
 		return WEIR_RULES_WINDOW;
 	if (n > WEIR_BODY_WINDOW)
 		n = WEIR_BODY_WINDOW;
 	if (!weir_within(&n, WEIR_BODY_WINDOW))
-		return WEIR_RULES_OVER;
+		return WEIR_RULES_UNREAD;
 	taken = n;
 	if (bpf_skb_load_bytes(skb, s->span.off, r->body.bytes, n))
-		return weir_rules_refuse(s, WEIR_DENY_BODY);
+		return WEIR_RULES_UNREAD;
 	weir_body_window(&r->body, s->span.base, taken);
 	next = weir_rules_window(skb, reader);
 	s->span.base += taken;
@@ -231,7 +232,7 @@ weir_global int weir_rules_scan(struct __sk_buff *skb, weir_u32 reader, weir_u32
 	struct weir_scratch *s = weir_scratch();
 
 	if (!s)
-		return WEIR_RULES_OVER;
+		return WEIR_RULES_UNREAD;
 	s->span.off = off;
 	s->span.len = len;
 	s->span.base = base;
@@ -242,7 +243,7 @@ weir_global int weir_rules_scan(struct __sk_buff *skb, weir_u32 reader, weir_u32
 		if (next != WEIR_RULES_ON)
 			return next;
 	}
-	return weir_rules_refuse(s, WEIR_DENY_BODY);
+	return WEIR_RULES_UNREAD;
 }
 
 /* Tell user space what the body said. */
@@ -343,6 +344,8 @@ weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u
 		if (r->degrade && !(r->told & WEIR_BODY_MODEL_REPLACED))
 			next = weir_rules_refuse(s, WEIR_DENY_FALLBACK);
 	}
+	if (next == WEIR_RULES_UNREAD)
+		next = weir_rules_refuse(s, WEIR_DENY_BODY);
 	if (next == WEIR_RULES_REFUSE)
 		return WEIR_ACT_REFUSE_BODY;
 	weir_part_add(r, seq, end, hash);

@@ -104,7 +104,7 @@ weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, wei
 		return same;
 	if (f->request_phase == WEIR_REQ_CHUNKS && !weir_before(from, r->data_seq))
 		return same;
-	if (!weir_before(from, r->holes_seq) && !weir_before(r->holes_end, upto))
+	if (weir_data_covers(r, from, upto))
 		return same;
 	if (weir_before(r->until, upto))
 		upto = r->until;
@@ -154,6 +154,8 @@ weir_global int weir_chunks_in(struct __sk_buff *skb, struct weir_flow *f, weir_
 		f->next_seq = end;
 		return WEIR_ACT_PASS;
 	}
+	if (r->chunk.phase == WEIR_CHUNK_DATA)
+		weir_data_add(r, seq);
 	w = &s->walk;
 	w->chunk = r->chunk;
 	w->off = off;
@@ -218,8 +220,7 @@ weir_global int weir_body_begins(struct weir_flow *f)
 		r->chunk.phase = WEIR_CHUNK_SIZE;
 		r->chunk.digits = 0;
 		r->data_seq = rq->body_seq;
-		r->holes_seq = f->acked;
-		r->holes_end = f->acked;
+		r->n_data = 0;
 		r->body_bytes = 0;
 		return len ? WEIR_ACT_BODY_MORE : WEIR_ACT_PASS;
 	}
@@ -433,15 +434,8 @@ weir_inline int weir_ahead(struct weir_flow *f, const struct weir_packet *p)
 	if (!r || r->chunk.phase != WEIR_CHUNK_DATA || to_end > WEIR_BODY_MAX ||
 	    to_end >= r->chunk.left)
 		return weir_drop(WEIR_DROP_OUT_OF_ORDER);
-	if (!weir_before(f->acked, r->holes_end)) {
-		r->holes_seq = f->next_seq;
-		r->holes_chunk = r->data_seq;
-	} else if (r->holes_chunk != r->data_seq) {
-		return weir_drop(WEIR_DROP_OUT_OF_ORDER);
-	}
 	r->chunk.left -= to_end;
 	f->next_seq += to_end;
-	r->holes_end = f->next_seq;
 	return weir_pass(WEIR_PASS_BODY);
 }
 

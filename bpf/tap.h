@@ -439,6 +439,9 @@ weir_inline int weir_segment_out(struct __sk_buff *skb, const struct weir_config
 		f->resp_seq = p->seq;
 		f->acked = p->ack;
 		__sync_fetch_and_or(&f->flags, WEIR_FLOW_TAPPED);
+		/* Taken in as half open: the server is there, and has it open. */
+		if (f->state == WEIR_FLOW_SYN && !(p->flags & WEIR_RST))
+			f->state = WEIR_FLOW_OPEN;
 	}
 	if (p->flags & WEIR_RST)
 		return weir_server_reset(s, f, p);

@@ -283,8 +283,7 @@ static long weir_sweep_flow(struct bpf_map *map, const struct weir_flow_key *key
 	/* Signed: a flow may have been opened since the sweep began. */
 	if (f->state == WEIR_FLOW_SYN &&
 	    (weir_s64)(w->now_ns - f->opened_ns) > (weir_s64)w->c->half_open_ns) {
-		weir_flow_uncount(f);
-		weir_flow_gone(&k, f);
+		weir_flow_close(&k, f, w->now_ns);
 		weir_count(WEIR_HALF_OPEN_EXPIRED);
 	} else if (f->state == WEIR_FLOW_REFUSED) {
 		struct weir_linger *l = bpf_map_lookup_elem(&lingers, &k);

@@ -51,8 +51,8 @@ typedef int64_t weir_s64;
 	X(PASS_NO_PAYLOAD, "pass_no_payload")	/* handshake, ACK, FIN, RST */                     \
 	X(PASS_BODY, "pass_body")		/* inside a judged request's body */               \
 	X(PASS_FREE, "pass_free")		/* a path or method that is free */                \
-	X(PASS_MALFORMED, "pass_malformed")	/* not HTTP/1.1: garbage, TLS, h2c */              \
-	X(PASS_SPLIT_HEAD, "pass_split_head")	/* head not whole in one segment */                \
+	X(PASS_MALFORMED, "pass_malformed")	/* headers that contradict each other */           \
+	X(PASS_SPLIT_HEAD, "pass_split_head")	/* of ABI 1: not used any more */                  \
 	X(PASS_UNTRACKED, "pass_untracked")	/* flow without an entry (map full) */             \
 	X(PASS_FRAGMENT, "pass_fragment")	/* IP fragment */                                  \
 	X(PASS_UNSUPPORTED, "pass_unsupported") /* IPv6 extension headers and the like */          \

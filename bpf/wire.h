@@ -58,8 +58,6 @@ weir_inline void weir_wire_out(struct weir_scratch *s, struct weir_flow *f,
 	weir_u32 end = p->seq + p->pay_len;
 
 	f->seen_s = bpf_ktime_get_ns() / WEIR_NS_PER_S;
-	if (f->state == WEIR_FLOW_SYN && f->request_phase == WEIR_REQ_ADOPTED)
-		f->state = WEIR_FLOW_OPEN; /* adopted: the server is there */
 	if ((p->flags & WEIR_FIN) && end == f->resp_seq && !(f->flags & WEIR_FLOW_SERVER_FIN)) {
 		f->resp_seq = end + 1;
 		__sync_fetch_and_or(&f->flags, WEIR_FLOW_SERVER_FIN);

@@ -73,14 +73,16 @@ def received(lab):
     return int(line.split()[2])
 
 
-def test_head_over_two_segments_passes_and_is_counted(lab):
+def test_head_over_two_segments_is_judged_with_its_second(lab):
     lab.start_agent(OPEN)
     request = head("POST", CHAT, KEY, len(BODY)) + BODY
     with lab.connect() as sock:
         sock.sendall(request[:60])
-        wait_for(lambda: lab.ctl("status")["verdicts"]["pass_split_head"], "the first half")
+        wait_for(lambda: lab.ctl("status")["verdicts"]["pass_head_part"], "the first half")
+        assert lab.ctl("status")["verdicts"]["admit_request"] == 0
         sock.sendall(request[60:])
         assert Response(sock).read_head().status == 200
+    assert_metered(wait_events(lab, 1), lab.served())
 
 
 def test_pipelined_requests_never_slip_by_unjudged(lab):

@@ -221,7 +221,7 @@ def test_an_interface_in_another_namespace(lab):
     with pod(lab, 80) as ns:
         server = ModelServer(lab, ns)
         lab.start_agent(POLICY, interfaces=[interface_in(ns)], xdp="auto")
-        name = f"eth0@{ns_path(ns)}"
+        name = f"eth0@{ns}"
         wait_attached(lab, name)
         for address in ("10.80.0.2", "fd80::2"):
             assert_guarded(lab, address, server=server)
@@ -244,7 +244,7 @@ def test_the_same_name_in_three_namespaces_and_a_clean_stop(lab):
         shown = {i["name"]: (i["xdp_mode"], i["tc_mode"])
                  for i in lab.ctl("status")["interfaces"]}
         assert shown == {n: ("native", "tcx") for n in
-                         ("eth0", f"eth0@{ns_path(one)}", f"eth0@{ns_path(two)}")}
+                         ("eth0", f"eth0@{one}", f"eth0@{two}")}
         servers = [ModelServer(lab, ns, name=ns) for ns in (one, two)]
         assert_guarded(lab, SERVER4)
         for net, server in zip((80, 81), servers):
@@ -259,7 +259,7 @@ def test_the_same_name_in_three_namespaces_and_a_clean_stop(lab):
 
 def test_a_namespace_comes_later_goes_and_comes_back(lab):
     ns = f"{lab.name}p"
-    name = f"eth0@{ns_path(ns)}"
+    name = f"eth0@{ns}"
     lab.start_agent(POLICY, interfaces=["eth0", interface_in(ns)], xdp="auto")
     assert any(w.startswith(f"interface {name}: not there yet, waiting") for w in warnings(lab))
     load = Load(lab, "sk-acme", threads=1)

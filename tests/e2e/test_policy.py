@@ -136,9 +136,13 @@ def test_names_rules_and_forms_in_the_kernel_follow_policy_and_restart(lab):
     before, held = names(), rules()
     assert set(before) == {"acme", "twin", "zeta"}
     assert held["acme"] == held["twin"] != 0 and held["zeta"] == 0
-    entry = dump(lab, "rules")[held["acme"]]["value"]
+    whole = dump(lab, "rules")[held["acme"]]["value"]
+    entry = dict(whole)
+    written = {what: "".join(c if isinstance(c, str) else chr(c) for c in entry.pop(what)).rstrip()
+               for what in ("tokens_text", "model_text")}
     assert entry == {"max_input_tokens": 32768, "max_output_tokens": 4096, "flags": 3,
                      "fallback_len": 5, "fallback_model": "small"}
+    assert written == {"tokens_text": "4096", "model_text": 'small"'}
     settings = dump(lab, "settings")[0]["value"]
     assert settings["n_free_paths"] == 10 and settings["n_trusted"] == 0
     assert settings["hash_key"] and settings["hash_key"] != settings["maps_id"]
@@ -159,7 +163,7 @@ def test_names_rules_and_forms_in_the_kernel_follow_policy_and_restart(lab):
     assert again["n_free_paths"] == 1 and again["free_paths"][0]["len"] == 3
     assert again["n_trusted"] == 1 and again["trusted"][0]["lo"] == 0xffff0a090000
     assert again["head_timeout_ns"] == 2 * 10**9
-    assert dump(lab, "rules")[now["acme"]]["value"] == entry
+    assert dump(lab, "rules")[now["acme"]]["value"] == whole
 
 
 def test_maps_of_another_abi_are_told_and_detach_cures(lab):
