@@ -177,7 +177,7 @@ int config_read_forms(const struct weir_json *root, struct weir_agent_config *c,
 	if (!r)
 		r = config_u32(root, "head_timeout_ms", 1000, 300000, &head_ms, err);
 	if (!r)
-		r = config_u32(root, "idle_timeout_s", 10, 604800, &idle_s, err);
+		r = config_u32(root, "idle_timeout_s", 1, 604800, &idle_s, err);
 	if (!r)
 		r = config_u32(root, "max_split_heads", 16, 65536, &c->max_split_heads, err);
 	c->head_timeout_ns = (uint64_t)head_ms * NS_PER_MS;

@@ -314,6 +314,14 @@ weir_inline void weir_head_step(struct weir_head *h)
 		hit = ((x - WEIR_ONES) & ~x & WEIR_HIGHS) | weir_word_below(w, 0x21);
 	} else {
 		hit = weir_word_controls(w);
+		/* A long value, 32 bytes at a time; TABs in it do not matter here. */
+		if (!hit && left >= 32) {
+			hit = weir_word_below(weir_load64(p + 8), 0x20) |
+			      weir_word_below(weir_load64(p + 16), 0x20) |
+			      weir_word_below(weir_load64(p + 24), 0x20);
+			h->pos = pos + (hit ? 8 : 32);
+			return;
+		}
 	}
 	n = weir_word_first(hit);
 	if (n >= left) {
@@ -614,9 +622,7 @@ weir_global weir_u32 weir_head_key(const struct weir_head *h)
 }
 
 /* The word-at-a-time hash by which a resent head is known again: keyed, so that nobody
- * outside can make two alike. Bytes behind n are not looked at. */
-#define WEIR_HASH_WORDS 64
-
+ * outside can make two alike. */
 weir_inline weir_u64 weir_hash_word(weir_u64 hash, weir_u64 w, weir_u64 key)
 {
 	hash = (hash ^ w) * (key | 1);

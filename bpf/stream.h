@@ -310,13 +310,8 @@ weir_global int weir_request_in(struct __sk_buff *skb, struct weir_flow *f)
 	}
 	if (!kept) {
 		/* It came whole: known again by its hash. */
-		weir_u32 n = r->head.head_len;
-		weir_u64 hash = n;
-
 		f->head_end = rq->body_seq;
-		f->head_hash = 0;
-		if (n <= WEIR_HEAD_MAX)
-			f->head_hash = weir_reader_hash(rq->reader, n, hash, c->hash_key) | 1;
+		f->head_hash = weir_head_hash(rq->reader, r->head.head_len);
 	}
 	return WEIR_ACT_BODY;
 }

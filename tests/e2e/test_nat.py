@@ -32,6 +32,11 @@ table {ip} nat {{
 		{ip} daddr {host} tcp dport 18000 dnat to {to}:8000
 		{ip} daddr {host} tcp dport 18001 dnat to {to}:8001
 	}}
+	chain input {{
+		# else the host itself resets what conntrack will not translate
+		type filter hook input priority 0
+		ct state invalid drop
+	}}
 	chain postrouting {{
 		type nat hook postrouting priority 100
 		{masquerade} masquerade
