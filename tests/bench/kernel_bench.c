@@ -10,12 +10,16 @@
  * run every packet once, with the next one's sequence number or address, and take
  * the median of the single runs. The clock is then read around one run, which the
  * passing program's row, measured alike, contains too; the difference is what is
- * told. Between two such runs lies a system call, so caches are warm but not hot:
- * "each" figures are higher than a busy interface's.
+ * told. Where a figure is the sum over the segments of one request, the difference is
+ * to as many runs of the passing program. Between two such runs lies a system call, so caches are
+ * warm but not hot: "each" figures are higher than a busy interface's.
  *
  * Rounds of all rows are interleaved; the figure is the median over rounds.
  *
- *   kernel_bench [TENANTS]    as many tenants and flows, a million if not given
+ *   kernel_bench [TENANTS [ROW]]
+ *
+ * TENANTS: as many tenants and flows, a million if not given. ROW: only rows with this
+ * text in their names, for a profiler to look at.
  */
 #define LAB_BENCH
 #define LAB_TENANTS (1 << 20)
@@ -31,9 +35,8 @@ enum { ROUNDS = 9, HOT = 200000, EACH = 1500 };
 static struct {
 	int tc, xdp; /* programs that only pass */
 	uint32_t tenants;
+	const char *wanted;
 	uint64_t random;
-	struct conn unguarded, request, big, stream, large_stream;
-	char head[2048], big_head[4096];
 	uint8_t body[1400];
 } bench;
 
@@ -310,67 +313,7 @@ static void drain(void)
 	lab.n_records = 0;
 }
 
-/* A request, and its answer, which is not measured. */
-static double request_each(struct conn *c, const char *head)
-{
-	static const char ok[] = "HTTP/1.1 204 No Content\r\n\r\n";
-	static double v[EACH];
-	static uint8_t frame[FRAME_MAX * 2];
-	size_t len = strlen(head), n;
-	uint64_t admitted = lab.tenants[1].admitted;
-
-	for (int k = 0; k < EACH; k++) {
-		n = conn_frame(c, true, TCP_PSH | TCP_ACK, c->next, c->sent, head, len, frame);
-		v[k] = mean_ns(bpf_program__fd(lab.skel->progs.weir_ingress), frame, n, 1, NULL);
-		c->next += len;
-		n = conn_frame(c, false, TCP_PSH | TCP_ACK, c->sent, c->next, ok, sizeof(ok) - 1,
-			       frame);
-		mean_ns(bpf_program__fd(lab.skel->progs.weir_egress), frame, n, 1, NULL);
-		c->sent += sizeof(ok) - 1;
-	}
-	drain();
-	if (lab.tenants[1].admitted != admitted + EACH)
-		die("not every request was admitted");
-	return median(v, EACH);
-}
-
-static double request_433(void)
-{
-	return request_each(&bench.request, bench.head);
-}
-
-static double request_big(void)
-{
-	return request_each(&bench.big, bench.big_head);
-}
-
-static double segment_each(struct conn *c, size_t len)
-{
-	static double v[EACH];
-	uint8_t frame[FRAME_MAX];
-	uint64_t shipped = counter(WEIR_TAP_SHIPPED);
-
-	for (int k = 0; k < EACH; k++) {
-		size_t n = conn_frame(c, false, TCP_ACK, c->sent, c->next, bench.body, len, frame);
-
-		v[k] = mean_ns(bpf_program__fd(lab.skel->progs.weir_egress), frame, n, 1, NULL);
-		c->sent += len;
-	}
-	drain();
-	if (counter(WEIR_TAP_SHIPPED) != shipped + EACH)
-		die("not every segment was shipped");
-	return median(v, EACH);
-}
-
-static double segment_250(void)
-{
-	return segment_each(&bench.stream, 250);
-}
-
-static double segment_1400(void)
-{
-	return segment_each(&bench.large_stream, 1400);
-}
+#include "tests/bench/request_rows.h"
 
 enum base { NOTHING, TC_HOT, XDP_HOT, TC_EACH, XDP_EACH };
 
@@ -379,25 +322,50 @@ static const struct row {
 	double (*measure)(void);
 	enum base over; /* index of the row it is told over, plus one */
 	int bar;
+	int packets; /* that the figure is the sum of */
 } rows[] = {
-	{ "a TC program that only passes, hot", nop_tc_hot, NOTHING, 0 },
-	{ "an XDP program that only passes, hot", nop_xdp_hot, NOTHING, 0 },
-	{ "a TC program that only passes, each", nop_tc_each, NOTHING, 0 },
-	{ "an XDP program that only passes, each", nop_xdp_each, NOTHING, 0 },
-	{ "unguarded port, TC ingress, hot", other_port_in, TC_HOT, 0 },
-	{ "unguarded port, TC egress, hot", other_port_out, TC_HOT, 0 },
-	{ "unguarded port, XDP, hot", other_port_xdp, XDP_HOT, 0 },
-	{ "SYN refused, hot", syn_refused_hot, XDP_HOT, 500 },
-	{ "SYN sent again, hot", syn_again_hot, XDP_HOT, 500 },
-	{ "SYN sent again, random tenants, each", syn_again_each, XDP_EACH, 2000 },
-	{ "SYN refused, random tenants, each", syn_refused_each, XDP_EACH, 2000 },
-	{ "SYN let in, random tenants, each", syn_admitted_each, XDP_EACH, 2000 },
-	{ "request with key, head of 433 B, each", request_433, TC_EACH, 1200 },
-	{ "request with key, head of 3.4 KiB, each", request_big, TC_EACH, 3000 },
-	{ "tapped segment, 250 B, each", segment_250, TC_EACH, 180 },
-	{ "tapped segment, 1400 B, each", segment_1400, TC_EACH, 318 },
+	{ "a TC program that only passes, hot", nop_tc_hot, NOTHING, 0, 1 },
+	{ "an XDP program that only passes, hot", nop_xdp_hot, NOTHING, 0, 1 },
+	{ "a TC program that only passes, each", nop_tc_each, NOTHING, 0, 1 },
+	{ "an XDP program that only passes, each", nop_xdp_each, NOTHING, 0, 1 },
+	{ "unguarded port, TC ingress, hot", other_port_in, TC_HOT, 0, 1 },
+	{ "unguarded port, TC egress, hot", other_port_out, TC_HOT, 0, 1 },
+	{ "unguarded port, XDP, hot", other_port_xdp, XDP_HOT, 0, 1 },
+	{ "SYN refused, hot", syn_refused_hot, XDP_HOT, 500, 1 },
+	{ "SYN sent again, hot", syn_again_hot, XDP_HOT, 500, 1 },
+	{ "SYN sent again, random tenants, each", syn_again_each, XDP_EACH, 2000, 1 },
+	{ "SYN refused, random tenants, each", syn_refused_each, XDP_EACH, 2000, 1 },
+	{ "SYN let in, random tenants, each", syn_admitted_each, XDP_EACH, 2000, 1 },
+	{ "request by source, 371 B head, each", request_by_source, TC_EACH, 0, 1 },
+	{ "request with key, 433 B head, each", request_433, TC_EACH, 1200, 1 },
+	{ "request with key, 433 B in 3 segments, each", request_433_in_3, TC_EACH, 0, 3 },
+	{ "request with key, 433 B in 8 segments, each", request_433_in_8, TC_EACH, 0, 8 },
+	{ "request with key, 3.4 KiB head, each", request_3k4, TC_EACH, 3000, 1 },
+	{ "request with key, 4 KiB in 3 segments, each", request_4k_in_3, TC_EACH, 3000, 3 },
+	{ "request with key, 4 KiB in 8 segments, each", request_4k_in_8, TC_EACH, 3000, 8 },
+	{ "request with key, 16 KB in 5 segments, each", request_16k_in_5, TC_EACH, 0, 5 },
+	{ "request with key, 16 KB in 12 segments, each", request_16k_in_12, TC_EACH, 0, 12 },
+	{ "request refused, 433 B head, each", refused_433, TC_EACH, 0, 1 },
+	{ "request refused, 4 KiB in 3 segments, each", refused_4k_in_3, TC_EACH, 0, 3 },
+	{ "chunked body, 1400 B of a large chunk, each", chunk_data, TC_EACH, 0, 1 },
+	{ "chunked body, a chunk of 1400 B, each", chunk_whole, TC_EACH, 0, 1 },
+	{ "body under rules, 1400 B of text, each", rules_text, TC_EACH, 0, 1 },
+	{ "body under rules, 1400 B of messages, each", rules_messages, TC_EACH, 0, 1 },
+	{ "body under rules, whole, left alone, each", rules_whole, TC_EACH, 0, 1 },
+	{ "body under rules, whole, rewritten, each", rules_rewritten, TC_EACH, 0, 1 },
+	{ "answer's head, each", answer_in_1, TC_EACH, 0, 1 },
+	{ "answer's head in 2 segments, each", answer_in_2, TC_EACH, 0, 2 },
+	{ "tapped segment, 250 B, each", segment_250, TC_EACH, 180, 1 },
+	{ "tapped segment, 1400 B, each", segment_1400, TC_EACH, 318, 1 },
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]), SYN_FIRST = 7, SYN_LAST = 11 };
+
+static bool to_measure(int r, int first, int last)
+{
+	if (r < 4)
+		return true; /* what the others are told over */
+	return r >= first && r <= last && strstr(rows[r].what, bench.wanted);
+}
 
 /* Rows first..last and the passing ones, interleaved. */
 static void measure(int first, int last, const char *note)
@@ -406,51 +374,28 @@ static void measure(int first, int last, const char *note)
 
 	for (int round = 0; round < ROUNDS; round++)
 		for (int r = 0; r < ROWS; r++)
-			if (r < 4 || (r >= first && r <= last))
+			if (to_measure(r, first, last))
 				v[r][round] = rows[r].measure();
 	for (int r = 0; r < ROWS; r++) {
 		double ns, base;
 
-		if (r >= 4 && (r < first || r > last))
+		if (!to_measure(r, first, last))
 			continue;
 		ns = median(v[r], ROUNDS);
 		base = rows[r].over ? median(v[rows[r].over - 1], ROUNDS) : 0;
+		base *= rows[r].packets;
 		if (r < first)
 			continue;
-		printf("%-42s %8.0f", rows[r].what, ns);
+		printf("%-46s %8.0f", rows[r].what, ns);
 		if (rows[r].over)
 			printf(" %8.0f", ns - base);
 		if (rows[r].bar)
 			printf(" %8d", rows[r].bar);
 		printf("%s%s\n", *note ? "   " : "", note);
 	}
-	if (first == 4)
-		printf("%-42s %8s %8.0f %8d\n", "unguarded port, both hooks of TC", "",
+	if (!first && !*bench.wanted)
+		printf("%-46s %8s %8.0f %8d\n", "unguarded port, both hooks of TC", "",
 		       median(v[4], ROUNDS) + median(v[5], ROUNDS) - 2 * median(v[0], ROUNDS), 40);
-}
-
-static struct conn opened(uint16_t port)
-{
-	struct conn c = client_of(1, port);
-
-	send_syn(&c, false);
-	c.next++;
-	from_server(&c, TCP_SYN | TCP_ACK, c.sent++, c.next, NULL, 0);
-	return c;
-}
-
-/* A head of n bytes with a 51-byte key near its end, as SDKs send it. */
-static void make_head(char *out, int n)
-{
-	static const char form[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: llm:8000\r\n"
-				   "User-Agent: OpenAI/Python 1.2\r\nAccept: application/json\r\n"
-				   "X-Pad: %0*d\r\nContent-Type: application/json\r\n"
-				   "Authorization: Bearer sk-weir-0123456789abcdef0123456789abcdef"
-				   "0123456789ab\r\nContent-Length: 0\r\n\r\n";
-	int without = snprintf(NULL, 0, form, 1, 0);
-
-	sprintf(out, form, n - without + 1, 0);
-	lab_must(strlen(out) == (size_t)n);
 }
 
 int main(int argc, char **argv)
@@ -461,9 +406,11 @@ int main(int argc, char **argv)
 
 	setrlimit(RLIMIT_MEMLOCK, &all);
 	if (most < 1000 || most >= LAB_TENANTS) {
-		fprintf(stderr, "usage: kernel_bench [TENANTS, 1000 to %d]\n", LAB_TENANTS - 1);
+		fprintf(stderr, "usage: kernel_bench [TENANTS, 1000 to %d [ROW]]\n",
+			LAB_TENANTS - 1);
 		return 2;
 	}
+	bench.wanted = argc > 2 ? argv[2] : "";
 	lab_open();
 	lab_reset(NULL);
 	lab.config->prefix_lens[0] = 128;
@@ -473,11 +420,8 @@ int main(int argc, char **argv)
 	bench.xdp = nop(BPF_PROG_TYPE_XDP, X_PASS);
 	bench.random = 88172645463325252ULL;
 	memset(bench.body, 'x', sizeof(bench.body));
-	make_head(bench.head, 433);
-	make_head(bench.big_head, 3400);
-	add_key("sk-weir-0123456789abcdef0123456789abcdef0123456789ab", 1, 0);
 
-	printf("\n%-42s %8s %8s %8s\n", "median of 9 interleaved rounds, ns", "run", "over", "bar");
+	printf("\n%-46s %8s %8s %8s\n", "median of 9 interleaved rounds, ns", "run", "over", "bar");
 	for (size_t i = 0; i < 3 && counts[i] <= most; i++) {
 		char note[64];
 
@@ -489,25 +433,7 @@ int main(int argc, char **argv)
 		snprintf(note, sizeof(note), "%u tenants and flows", counts[i]);
 		measure(SYN_FIRST, SYN_LAST, note);
 	}
-	lab.tenants[1].flags = WEIR_TENANT_LIVE | WEIR_TENANT_LIMIT_INFLIGHT |
-			       WEIR_TENANT_LIMIT_REQUESTS | WEIR_TENANT_LIMIT_TOKENS |
-			       WEIR_TENANT_CREDIT;
-	lab.tenants[1].max_inflight = 1000;
-	lab.tenants[1].request_interval_ns = 1;
-	lab.tenants[1].request_tau_ns = SECOND;
-	lab.tenants[1].tokens_tau_ns = SECOND;
-	lab.tenants[1].reserve_nano_per_request = 1;
-	lab.tenants[1].ceiling_nano = INT64_MAX;
-	bench.request = opened(50001);
-	bench.big = opened(50002);
-	bench.stream = opened(50003);
-	bench.large_stream = opened(50004);
-	for (int i = 0; i < 2; i++) {
-		struct conn *c = i ? &bench.large_stream : &bench.stream;
-
-		send_text(c, bench.head);
-		answer_text(c, "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n");
-	}
+	request_rows_begin();
 	measure(SYN_LAST + 1, ROWS - 1, "");
 	return 0;
 }

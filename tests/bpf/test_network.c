@@ -39,7 +39,7 @@ static struct segment reset_on_the_wire(const struct form *f, const struct conn 
 	ssize_t n;
 
 	do {
-		n = recv(lab.wire, frame, sizeof(frame), 0);
+		n = next_on_the_wire(frame);
 		if (n <= 0)
 			fail_msg("%s: no reset for the server", f->name);
 	} while (get16(frame + 12) != 0x0800 && get16(frame + 12) != 0x86dd &&
