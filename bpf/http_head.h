@@ -313,9 +313,9 @@ weir_inline void weir_head_step(struct weir_head *h)
 
 		hit = ((x - WEIR_ONES) & ~x & WEIR_HIGHS) | weir_word_below(w, 0x21);
 	} else {
-		hit = weir_word_controls(w);
+		hit = phase == WEIR_HEAD_FIRST ? weir_word_below(w, 0x20) : weir_word_controls(w);
 		/* A long value, 32 bytes at a time; TABs in it do not matter here. */
-		if (!hit && left >= 32) {
+		if (!hit && left >= 32 && phase == WEIR_HEAD_VALUE) {
 			hit = weir_word_below(weir_load64(p + 8), 0x20) |
 			      weir_word_below(weir_load64(p + 16), 0x20) |
 			      weir_word_below(weir_load64(p + 24), 0x20);

@@ -146,7 +146,9 @@ weir_global int weir_rules_event(struct __sk_buff *skb, weir_u32 reader)
 			r->max_tokens = r->body.state.number;
 		if (r->body.state.plain && r->body.state.number <= rules->max_output_tokens)
 			return WEIR_RULES_ON;
-		s->refusal.asked = r->body.state.number;
+		/* What is not plain, or beyond all counting, is told as the most there is. */
+		s->refusal.asked =
+			r->body.state.number < (~0ULL >> 1) ? r->body.state.number : ~0ULL >> 1;
 		if (!r->body.state.plain || (rules->flags & WEIR_RULE_REFUSE_OUTPUT))
 			return weir_rules_refuse(s, WEIR_DENY_OUTPUT_TOKENS);
 		next = weir_rules_edit(skb, s, r, WEIR_EDIT_TOKENS, WEIR_DENY_OUTPUT_TOKENS);
@@ -336,6 +338,7 @@ weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u
 	if (in_body > len)
 		in_body = len;
 	end = seq + in_body;
+	__builtin_memset(&s->refusal, 0, sizeof(s->refusal));
 	/* As the client sent it, before anything is written over. */
 	hash = weir_packet_hash(skb, off, in_body);
 	next = weir_rules_scan(skb, f->reader, seq - r->body_seq, off, in_body);
