@@ -346,7 +346,8 @@ struct weir_span {
 	weir_u32 len;
 	weir_u32 base;
 	weir_u32 pad;
-	weir_u64 hash;
+	weir_u64 hash; /* or the offset in an answer */
+	weir_u64 now_ns;
 };
 
 /* Pinned like the rest: while one agent takes over from another, a hook's program may hand a

@@ -152,7 +152,7 @@ weir_global weir_u64 weir_head_hash(weir_u32 index, weir_u32 n)
 	return hash | 1;
 }
 
-#define WEIR_HASH_PIECES 40 /* of WEIR_HEAD_LOAD: a 64 KiB super-packet, and some */
+#define WEIR_HASH_PIECES 260 /* of WEIR_HEAD_LOAD: 512 KiB (BIG TCP), and some */
 
 /* The next piece of s->span, through this CPU's own reader. 0: there is more; 1: it is
  * hashed; -1: it cannot be read. */

@@ -224,7 +224,7 @@ weir_global int weir_rules_piece(struct __sk_buff *skb, weir_u32 reader)
 	return next == WEIR_RULES_WINDOW ? WEIR_RULES_ON : next;
 }
 
-#define WEIR_RULES_PIECES 66 /* a 64 KiB super-packet */
+#define WEIR_RULES_PIECES 520 /* 512 KiB (BIG TCP), and some */
 
 /* Read len bytes at off of the packet, `base` bytes into the body. Returns enum weir_rules_next:
  * WINDOW, OVER or REFUSE. */

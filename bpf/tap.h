@@ -20,7 +20,7 @@
 #define WEIR_PIECE_SMALL  216
 #define WEIR_PIECE_MEDIUM 984
 #define WEIR_PIECE_LARGE  4096
-#define WEIR_PIECES	  17 /* a 64 KiB super-packet, and one for the rest */
+#define WEIR_PIECES	  130 /* BIG TCP: 512 KiB, and some. Loopback has 128 KiB at any time */
 
 weir_inline void weir_data_header(struct weir_rec_data *rec, const struct weir_slot *slot,
 				  const struct weir_flow *f, weir_u64 offset, weir_u32 len,
@@ -44,51 +44,61 @@ weir_inline void weir_data_header(struct weir_rec_data *rec, const struct weir_s
 		struct weir_rec_data *rec = bpf_ringbuf_reserve(&ring, sizeof(*rec) + (CLASS), 0); \
 		if (!rec)                                                                          \
 			return -1;                                                                 \
-		weir_data_header(rec, slot, f, offset, len, now);                                  \
-		if (!weir_within(&len, CLASS) || bpf_skb_load_bytes(skb, off, rec + 1, len))       \
+		weir_data_header(rec, slot, f, s->span.hash, len, s->span.now_ns);                 \
+		if (!weir_within(&len, CLASS) ||                                                   \
+		    bpf_skb_load_bytes(skb, s->span.off, rec + 1, len))                            \
 			rec->h.len = 0;                                                            \
 		bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);                                         \
-		return 0;                                                                          \
 	} while (0)
 
-/* Copy len (<= WEIR_PIECE_LARGE) bytes at off into a record. -1: no room. */
-weir_inline int weir_ship_piece(struct __sk_buff *skb, const struct weir_slot *slot,
-				const struct weir_flow *f, weir_u64 offset, weir_u32 off,
-				weir_u32 len, weir_u64 now)
+/* Copy the next piece of s->span into a record. -1: no room. */
+weir_global int weir_ship_piece(struct __sk_buff *skb, struct weir_flow *f)
 {
+	struct weir_scratch *s = weir_scratch();
+	const struct weir_slot *slot;
+	weir_u32 len, taken;
+
+	if (!s || !f)
+		return -1;
+	slot = weir_slot(f);
+	len = s->span.len;
+	if (!slot || !len)
+		return -1;
+	if (len > WEIR_PIECE_LARGE)
+		len = WEIR_PIECE_LARGE;
+	taken = len;
 	if (len <= WEIR_PIECE_SMALL)
 		WEIR_SHIP_CLASS(WEIR_PIECE_SMALL);
-	if (len <= WEIR_PIECE_MEDIUM)
+	else if (len <= WEIR_PIECE_MEDIUM)
 		WEIR_SHIP_CLASS(WEIR_PIECE_MEDIUM);
-	WEIR_SHIP_CLASS(WEIR_PIECE_LARGE);
+	else
+		WEIR_SHIP_CLASS(WEIR_PIECE_LARGE);
+	s->span.hash += taken;
+	s->span.off += taken;
+	s->span.len -= taken;
+	return 0;
 }
 
 /* Copy a segment's payload to user space. What does not fit is counted as lost. */
 weir_inline void weir_ship(struct __sk_buff *skb, const struct weir_config *c,
-			   const struct weir_slot *slot, struct weir_flow *f, weir_u32 off,
-			   weir_u32 len)
+			   struct weir_scratch *s, struct weir_flow *f, weir_u32 off, weir_u32 len)
 {
-	weir_u64 now = bpf_ktime_get_ns(), offset = f->resp_offset;
-	bool room = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) <= c->ring_data_max;
-
+	s->span.off = off;
+	s->span.len = len;
+	s->span.hash = f->resp_offset;
+	s->span.now_ns = bpf_ktime_get_ns();
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) <= c->ring_data_max) {
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < WEIR_PIECES; i++) {
-		weir_u32 n = len < WEIR_PIECE_LARGE ? len : WEIR_PIECE_LARGE;
-
-		if (!len || !room)
-			break;
-		if (weir_ship_piece(skb, slot, f, offset, off, n, now))
-			break;
-		offset += n;
-		off += n;
-		len -= n;
+		for (int i = 0; i < WEIR_PIECES; i++)
+			if (!s->span.len || weir_ship_piece(skb, f))
+				break;
 	}
-	if (!len) {
+	if (!s->span.len) {
 		weir_count(WEIR_TAP_SHIPPED);
 		return;
 	}
 	weir_count(WEIR_TAP_LOST);
-	f->lost += len;
+	f->lost += s->span.len;
 }
 
 /* What came of a response head. */
@@ -360,7 +370,7 @@ weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u3
 	wallet = t->wallet;
 	__sync_fetch_and_add(&t->inflight, 1);
 	weir_request_open(f, f->tenant, wallet, 0, WEIR_SLOT_UNJUDGED);
-	weir_ship(skb, c, slot, f, off, len);
+	weir_ship(skb, c, s, f, off, len);
 	f->resp_offset = len;
 	weir_request_end(f, WEIR_END_CLOSE, s->request.now_ns);
 	return weir_close_from_server(skb, f, WEIR_DROP_UNJUDGED);
@@ -394,7 +404,7 @@ weir_inline int weir_answer_out(struct __sk_buff *skb, const struct weir_config 
 	if (slot->state == WEIR_SLOT_IDLE)
 		return weir_unasked(skb, f, off, len);
 	if (slot->state == WEIR_SLOT_OPEN)
-		weir_ship(skb, c, slot, f, off, len);
+		weir_ship(skb, c, s, f, off, len);
 	f->resp_offset += len;
 	if (f->resp_phase == WEIR_RESP_HEAD || f->resp_phase == WEIR_RESP_PARTS) {
 		switch (weir_answer_head(skb, f, off, end)) {
