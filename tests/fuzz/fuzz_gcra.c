@@ -92,6 +92,22 @@ static void check_debt(uint64_t tat, uint64_t now, uint64_t tau)
 	CHECK(!tau || !weir_gcra_debt_wait(tat, now + wait, tau));
 }
 
+/* A token bucket's interval is no whole number of nanoseconds: what is left is told with an
+ * interval cut to one, never too low, never above the burst, all of it when nothing is owed. */
+static void check_left(uint64_t tat, uint64_t now, uint64_t tau, uint64_t burst)
+{
+	exact owed = tat > now ? tat - now : 0;
+	uint64_t left = weir_gcra_left(tat, now, tau, burst);
+
+	if (owed >= tau || tau < burst) {
+		CHECK(!left);
+		return;
+	}
+	CHECK(left <= burst);
+	CHECK((unsigned __int128)left >= (unsigned __int128)(tau - owed) * burst / tau);
+	CHECK(owed || left == burst);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, data + size };
@@ -105,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct admitted a[EVENTS];
 	size_t n = 0, held = 0;
 
+	check_left(take_scaled(&in), take_scaled(&in), take_scaled(&in), take_scaled(&in));
 	check_debt(take_scaled(&in) >> 1, take_scaled(&in) >> 1, take_scaled(&in) >> 1);
 	while (n < EVENTS && input_left(&in)) {
 		uint8_t what = take(&in, 1);

@@ -157,7 +157,7 @@ static struct reading read_slowly(const struct frame *f, size_t l2_len)
 static void check_within(const struct weir_packet *p, const struct frame *f)
 {
 	CHECK(p->l3_off <= 31);
-	CHECK(p->tcp_off + WEIR_TCP_LEN <= f->have && p->tcp_off <= WEIR_READ_MAX);
+	CHECK(p->tcp_off + WEIR_TCP_LEN <= f->have);
 	CHECK(p->pay_off >= p->tcp_off + WEIR_TCP_LEN);
 	CHECK(weir_options_len(p) <= WEIR_TCP_OPTIONS_MAX);
 	CHECK((uint64_t)p->pay_off + p->pay_len <= f->len);
@@ -186,6 +186,7 @@ static void check_tcp(const struct frame *f, const struct reading *r, uint32_t f
 	}
 	CHECK(weir_read_tcp(f->p, f->p + f->have, found, f->len, &p));
 	check_within(&p, f);
+	CHECK(r->l4 + header <= WEIR_READ_MAX);
 	check_address(p.src, ip + (r->v6 ? 8 : 12), r->v6);
 	check_address(p.dst, ip + (r->v6 ? 24 : 16), r->v6);
 	CHECK(p.v6 == r->v6 && p.l3_off == r->l3 && p.tcp_off == r->l4);

@@ -16,6 +16,9 @@
 #define SECOND	 1000000000ULL
 #define WAIT_MAX (INT64_MAX - SECOND)
 
+/* 1972-02-29, 2000-02-29, 2100-02-28, 2400-02-29: leap years and what is none. */
+static const uint64_t leap_days[] = { 68169600, 951782400, 4107456000, 13574563200 };
+
 struct expected {
 	char bytes[WEIR_REPLY_OPS * WEIR_REPLY_TEXT];
 	size_t len, body_at, length_at;
@@ -150,6 +153,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < WEIR_FIG_MAX; i++)
 		figures[i] = take_scaled(&in);
 	figures[WEIR_FIG_WALL_NS] >>= 1;
+	if (take(&in, 1) & 1) /* some hours from a day that comes up seldom */
+		figures[WEIR_FIG_WALL_NS] =
+			(leap_days[take(&in, 1) % 4] + take(&in, 1) * 1000) * SECOND;
 	for (size_t i = 0; i < sizeof(t->text); i++)
 		t->text[i] = ' ' + i % 89;
 	for (int i = 0; i < WEIR_REPLY_OPS && input_left(&in); i++)

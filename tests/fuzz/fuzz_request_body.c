@@ -4,7 +4,8 @@
  * the name's characters one by one (RFC 8259 7, RFC 3629), up to the first that is none, a
  * control, or would not fit; and a record that says nothing takes nothing back.
  *
- * Input: eight bytes of figures, then the names of two records, one after the other.
+ * Input: two records, each a byte that says how long its name is, one that says how the rest
+ * is meant, the tokens asked for, then the name.
  */
 #include <stdbool.h>
 
@@ -105,6 +106,58 @@ static void read_slowly(const uint8_t *p, size_t size, char *out, size_t room)
 	}
 }
 
+/* Bytes below 32 stand for what comes up seldom by chance: the first and the last code point
+ * of each kind, in each spelling. */
+static size_t spell(struct input *in, char *text, size_t room)
+{
+	static const char *const pieces[32] = {
+		"\\u0041",
+		"\\ud800",
+		"\\udbff",
+		"\\udc00",
+		"\\uDFFF",
+		"\\u007f",
+		"\\u00a0",
+		"\\u07ff",
+		"\\u0800",
+		"\\uffff",
+		"\\ud83d\\ude00",
+		"\xc1\xbf",
+		"\xc2\x80",
+		"\xc2\xa0",
+		"\xdf\xbf",
+		"\xe0\x9f\xbf",
+		"\xe0\xa0\x80",
+		"\xed\x9f\xbf",
+		"\xed\xa0\x80",
+		"\xee\x80\x80",
+		"\xef\xbf\xbf",
+		"\xf0\x8f\xbf\xbf",
+		"\xf0\x90\x80\x80",
+		"\xf4\x8f\xbf\xbf",
+		"\xf4\x90\x80\x80",
+		"\\",
+		"\\u",
+		"\\/",
+		"\\n",
+		"llama-3.3-",
+		"0123456789012345678901234567890",
+		"\xf5\x80\x80\x80",
+	};
+	size_t n = 0;
+
+	while (n < room && input_left(in)) {
+		uint8_t c = take(in, 1);
+		char one[2] = { (char)c, 0 };
+		const char *piece = c < 32 ? pieces[c] : one;
+		size_t len = strlen(piece) < room - n ? strlen(piece) : room - n;
+
+		memcpy(text + n, piece, len);
+		n += len;
+	}
+	return n;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, data + size };
@@ -122,9 +175,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rec->max_tokens = said & 1 ? UINT64_MAX : take_scaled(&in);
 		rec->flags = said >> 4;
 		/* longer than the field: the kernel's word is not taken for it */
-		rec->model_len = said & 2 ? 0xffffff00u + len : len % (WEIR_MODEL_BYTES + 1);
+		rec->model_len = said & 2 ? 0xffffff00u + len : len % (WEIR_MODEL_BYTES + 4);
 		len = rec->model_len < WEIR_MODEL_BYTES ? rec->model_len : WEIR_MODEL_BYTES;
-		for (size_t k = 0; k < len; k++)
+		if (said & 4)
+			spell(&in, rec->model, len);
+		for (size_t k = 0; !(said & 4) && k < len; k++)
 			rec->model[k] = (char)take(&in, 1);
 		read_slowly((const uint8_t *)rec->model, len, name, sizeof(name));
 		if (*name)
