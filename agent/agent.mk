@@ -5,7 +5,7 @@ AGENT_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c))
 AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/%.o)
 SAN_OBJ   := $(AGENT_SRC:%.c=$(B)/san/%.o)
 
-$(B)/ $(B)/agent/ $(B)/ctl/ $(B)/san/agent/ $(B)/tests/unit/ $(B)/tests/bpf/ $(B)/tests/fuzz/ $(B)/tests/bench/ $(B)/tests/e2e/:
+$(B)/ $(B)/agent/ $(B)/ctl/ $(B)/san/agent/ $(B)/tests/unit/ $(B)/tests/bpf/ $(B)/tests/fuzz/ $(B)/fuzz/agent/ $(B)/tests/bench/ $(B)/tests/e2e/:
 	@mkdir -p $@
 
 # The skeleton is generated: what includes it cannot be compiled before it is there.

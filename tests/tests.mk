@@ -33,10 +33,21 @@ $(B)/tests/bpf/%: tests/bpf/%.c $(B)/libweir.a | $(B)/tests/bpf/
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP $< $(B)/libweir.a $(LDLIBS) -lcmocka -o $@
 
-# clang's libFuzzer; sources of the library are compiled in, so that they are instrumented.
-$(B)/tests/fuzz/%: tests/fuzz/%.c $(AGENT_SRC) | $(B)/weir.skel.h $(B)/tests/fuzz/
+# clang's libFuzzer; sources of the library are compiled for it, so that they are instrumented.
+FUZZ_OBJ := $(AGENT_SRC:%.c=$(B)/fuzz/%.o)
+FUZZ_CC   = clang $(filter-out -Wvla,$(CFLAGS)) -Wno-error -O1 -MMD -MP
+
+$(B)/fuzz/agent/%.o: agent/%.c | $(B)/weir.skel.h $(B)/fuzz/agent/
+	$(call say,CC,$@)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer-no-link,address,undefined -c $< -o $@
+
+$(B)/libweir-fuzz.a: $(FUZZ_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/tests/fuzz/%: tests/fuzz/%.c $(B)/libweir-fuzz.a | $(B)/tests/fuzz/
 	$(call say,FUZZ,$@)
-	$(Q)clang $(filter-out -Wvla,$(CFLAGS)) -Wno-error -O1 -fsanitize=fuzzer,address,undefined $< $(AGENT_SRC) $(LDLIBS) -o $@
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(B)/libweir-fuzz.a $(LDLIBS) -o $@
 
 unit: unit-build
 	$(Q)set -e; for t in $(UNIT_BIN); do echo "# $$t"; $$t; done
@@ -57,4 +68,4 @@ SECONDS ?= 20
 fuzz: $(FUZZ_BIN)
 	$(Q)set -e; for f in $(FUZZ_BIN); do echo "# $$f"; $$f -max_total_time=$(SECONDS) -max_len=65536; done
 
--include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d)
+-include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d)
