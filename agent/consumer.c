@@ -19,6 +19,9 @@
 #include "finish.h"
 #include "ring.h"
 
+/* Most that one request adds to the debt of tokens/min: a year. */
+#define DEBT_MAX_NS (UINT64_C(366) * 86400 * WEIR_SECOND)
+
 #define BATCH	     512 /* records between two moves of the ring's position */
 #define STOP_WAIT    (5 * WEIR_SECOND)
 #define PRESSED_NICE (-10)
@@ -152,7 +155,9 @@ static void settle(struct weir_consumer *c, const struct weir_row *row,
 			weir_counted_tokens(&row->usage, terms->cached_weight_ppm);
 
 		tokens *= terms->tokens.period_ns;
-		s.tokens_ns = (tokens + terms->tokens.count - 1) / terms->tokens.count;
+		tokens = (tokens + terms->tokens.count - 1) / terms->tokens.count;
+		/* A server that reports more has lost its mind; the sum must not wrap. */
+		s.tokens_ns = tokens < DEBT_MAX_NS ? (uint64_t)tokens : DEBT_MAX_NS;
 	}
 	if (weir_settle(t, &s) && !c->recovering)
 		weir_ceiling_add(t, row->reserved_nano - posted, -posted);

@@ -152,8 +152,10 @@ static uint64_t known(int64_t n)
 
 uint64_t weir_counted_tokens(const struct weir_usage *u, uint32_t cached_weight_ppm)
 {
-	unsigned __int128 cached = (unsigned __int128)known(u->cache_read) * cached_weight_ppm;
+	unsigned __int128 sum = (unsigned __int128)known(u->cache_read) * cached_weight_ppm;
 
-	return known(u->input) + known(u->cache_write) + known(u->output) + known(u->reasoning) +
-	       (uint64_t)((cached + 999999) / 1000000);
+	sum = (sum + 999999) / 1000000;
+	sum += (unsigned __int128)known(u->input) + known(u->cache_write) + known(u->output) +
+	       known(u->reasoning);
+	return sum < UINT64_MAX ? (uint64_t)sum : UINT64_MAX;
 }

@@ -71,7 +71,16 @@ weir_inline weir_u64 weir_gcra_take(weir_u64 *tat_ns, weir_u64 now_ns, weir_u64 
 /* Give one back: a tat only ever moves by whole intervals, so this is exact. */
 weir_inline void weir_gcra_give_back(weir_u64 *tat_ns, weir_u64 interval_ns)
 {
-	__sync_fetch_and_add(tat_ns, -interval_ns);
+	/* A limit that is younger than what was taken under it has nothing to give back: below
+	 * zero the bucket would be shut for centuries. */
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 8; i++) {
+		weir_u64 tat = *(volatile weir_u64 *)tat_ns;
+		weir_u64 back = tat > interval_ns ? tat - interval_ns : 0;
+
+		if (__sync_val_compare_and_swap(tat_ns, tat, back) == tat)
+			return;
+	}
 }
 
 #endif
