@@ -62,7 +62,7 @@ differential: $(B)/tests/bpf/test_differential
 	$(Q)WEIR_DIFF_PACKETS=$(PACKETS) WEIR_DIFF_SEED=$(SEED) $<
 
 e2e: all
-	$(Q)$(PYTHON) -m pytest -q -rs tests/e2e $(PYTEST_ARGS)
+	$(Q)$(PYTHON) -m pytest -q -rs -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 SECONDS ?= 20
 fuzz: $(FUZZ_BIN)
