@@ -110,7 +110,8 @@ admitted("line ends: LF, then CR LF for the last", head(length=len(BODY), eol=b"
 admitted("line ends: CR LF, then LF for the last", head(length=len(BODY))[:-2] + b"\n" + BODY)
 admitted("CR LF in front", b"\r\n\r\n" + post())
 admitted("LF in front", b"\n\n" + post())
-admitted("CR LF in front, apart", b"\r\n", post())
+admitted("CR LF in front, apart", b"\r\n", post(),
+         only=("httptools", "nginx", "node"))  # h11 says 400 to the first part, if it comes alone
 for what, line in (("bare CR in a value", "X-A: a\rX-B: b"), ("CR CR LF", "X-A: a\r"),
                    ("NUL in a value", "X-A: a\0b"), ("NUL in a name", "X\0A: b"),
                    ("VT in a value", "X-A: \x0b1"), ("FF before the colon", "X-A\x0c: 1"),

@@ -70,7 +70,8 @@ class Origin:
     def lines(self, mark=0):
         with open(self.path, "rb") as f:
             f.seek(mark)
-            return [json.loads(line) for line in f.read().decode("latin-1").splitlines()]
+            # the last line may be in the making
+            return [json.loads(line) for line in f.read().decode("latin-1").split("\n")[:-1]]
 
     def seen(self, peer, mark=0):
         """Requests of one connection ("ip:port"), in order."""
