@@ -88,6 +88,31 @@ weir_global int weir_reader_add(struct __sk_buff *skb, weir_u32 index, weir_u32 
 	return WEIR_HEAD_TOO_LARGE;
 }
 
+/* -- empty lines */
+
+/* Are the n (<= WEIR_HEAD_BLANK) bytes at off of the packet all CR or LF? */
+weir_global int weir_blank_bytes(struct __sk_buff *skb, weir_u32 off, weir_u32 n)
+{
+	struct weir_scratch *s = weir_scratch();
+
+	if (!s)
+		return 0;
+	__builtin_memset(s->old_bytes, '\n', sizeof(s->old_bytes));
+	if (!weir_within(&n, WEIR_HEAD_BLANK) || bpf_skb_load_bytes(skb, off, s->old_bytes, n))
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_HEAD_BLANK; i++)
+		if (s->old_bytes[i] != '\r' && s->old_bytes[i] != '\n')
+			return 0;
+	return 1;
+}
+
+/* Behind the body's end, `rest` bytes at off: CR LF of old clients, else another request. */
+weir_inline bool weir_only_blank(struct __sk_buff *skb, weir_u32 off, weir_u32 rest)
+{
+	return !rest || (rest <= 4 && weir_blank_bytes(skb, off, rest));
+}
+
 /* -- hashes */
 
 /* Of n (<= WEIR_HEAD_LOAD) bytes at `at` in a reader's buffer: four lanes side by side, for

@@ -323,7 +323,7 @@ weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u
 			      weir_u32 len)
 {
 	struct weir_scratch *s = weir_scratch();
-	weir_u32 seq, end, in_body;
+	weir_u32 seq, end, in_body, rest;
 	struct weir_reader *r;
 	weir_u64 hash;
 	int next;
@@ -338,6 +338,9 @@ weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u
 	if (in_body > len)
 		in_body = len;
 	end = seq + in_body;
+	rest = len - in_body;
+	if (!weir_only_blank(skb, off + in_body, rest))
+		return weir_close(s, WEIR_DROP_PIPELINED);
 	__builtin_memset(&s->refusal, 0, sizeof(s->refusal));
 	/* As the client sent it, before anything is written over. */
 	hash = weir_packet_hash(skb, off, in_body);
@@ -356,7 +359,7 @@ weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u
 	f->next_seq = end;
 	if (next == WEIR_RULES_OVER) {
 		weir_rules_tell(f);
-		f->next_seq = r->body_end;
+		f->next_seq = r->body_end + rest;
 		f->blank_seq = r->body_end;
 		f->request_phase = WEIR_REQ_HEAD;
 	}

@@ -18,23 +18,6 @@ weir_inline bool weir_before(weir_u32 a, weir_u32 b)
 	return (weir_s32)(a - b) < 0;
 }
 
-/* Are the n (<= WEIR_HEAD_BLANK) bytes at off of the packet all CR or LF? */
-weir_global int weir_blank_bytes(struct __sk_buff *skb, weir_u32 off, weir_u32 n)
-{
-	struct weir_scratch *s = weir_scratch();
-
-	if (!s)
-		return 0;
-	__builtin_memset(s->old_bytes, '\n', sizeof(s->old_bytes));
-	if (!weir_within(&n, WEIR_HEAD_BLANK) || bpf_skb_load_bytes(skb, off, s->old_bytes, n))
-		return 0;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < WEIR_HEAD_BLANK; i++)
-		if (s->old_bytes[i] != '\r' && s->old_bytes[i] != '\n')
-			return 0;
-	return 1;
-}
-
 /* A judged request's answer is still to come, or coming. */
 weir_inline bool weir_answering(const struct weir_flow *f)
 {
@@ -114,12 +97,6 @@ weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, wei
 }
 
 /* -- bodies */
-
-/* Behind the body's end, `rest` bytes at off: CR LF of old clients, else another request. */
-weir_inline bool weir_only_blank(struct __sk_buff *skb, weir_u32 off, weir_u32 rest)
-{
-	return !rest || (rest <= 4 && weir_blank_bytes(skb, off, rest));
-}
 
 /* A chunked body's next len bytes at off, the first of them f->next_seq. */
 weir_global int weir_chunks_in(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off,
@@ -482,7 +459,8 @@ weir_global int weir_look(struct __sk_buff *skb, struct weir_flow *f)
 	if (s->request.dialect >= WEIR_API_MAX)
 		s->request.dialect = WEIR_API_OPENAI;
 
-	if ((f->flags & WEIR_FLOW_OVER) && f->request_phase == WEIR_REQ_RAW)
+	if ((f->flags & WEIR_FLOW_OVER) &&
+	    (f->request_phase == WEIR_REQ_RAW || f->request_phase == WEIR_REQ_ADOPTED))
 		f->request_phase = WEIR_REQ_HEAD; /* closed below */
 	switch (f->request_phase) {
 	case WEIR_REQ_RAW:

@@ -386,9 +386,47 @@ static void behind_a_body_a_next_request_is_judged(void **state)
 	}
 }
 
+/* The body's last segment may end in an empty line, and in nothing else. */
+static void nothing_hides_behind_a_body_that_is_read(void **state)
+{
+	static const char body[] = "{\"max_tokens\":4096,\"messages\":[]}";
+	static const char *const behind[] = { "", "\r\n", "POST / HTTP/1.1\r\n\r\n", "\r\n\r\nx" };
+	struct weir_tenant *t = ruled_tenant("sk-behind", at_most_100);
+	size_t half = 5; /* before the value */
+	char last[200];
+
+	for (size_t i = 0; i < 4; i++)
+		for (int parts = 1; parts <= 2; parts++) {
+			const char *request = request_with("sk-behind", "", body);
+			struct conn c = open_conn(nobody, host);
+			struct verdict v;
+			int before = t->admitted;
+
+			if (parts == 1) {
+				char whole[8400];
+
+				snprintf(whole, sizeof(whole), "%s%s", request, behind[i]);
+				v = send_text(&c, whole);
+			} else {
+				passes(send_bytes(&c, request, body_of(request) - request + half));
+				snprintf(last, sizeof(last), "%s%s", body + half, behind[i]);
+				v = send_text(&c, last);
+			}
+			assert_int_equal(v.code, i < 2 ? OUT_PASS : OUT_REDIRECT);
+			is_counted(WEIR_DROP_PIPELINED, i < 2 ? 0 : (i - 2) * 2 + parts);
+			if (i >= 2)
+				continue;
+			answer_ok(&c);
+			passes(send_text(&c, request));
+			assert_int_equal(t->admitted, before + 2);
+			answer_ok(&c);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		STREAM_CLAIM(nothing_hides_behind_a_body_that_is_read),
 		STREAM_CLAIM(a_larger_value_is_lowered_however_it_is_cut),
 		STREAM_CLAIM(what_the_body_said_is_told),
 		STREAM_CLAIM(values_and_what_becomes_of_them),
