@@ -17,6 +17,21 @@ enum weir_tcp_state { /* include/net/tcp_states.h */
 		      WEIR_TCP_NEW_SYN_RECV = 12,
 };
 
+/* Is the packet the last of a handshake by SYN cookie? Anybody could send a listener bytes
+ * from anybody's address; only who got the SYN-ACK knows the cookie. */
+weir_inline bool weir_cookie_fits(struct __sk_buff *skb, struct weir_scratch *s,
+				  struct bpf_sock *listener)
+{
+	const struct weir_packet *p = &s->packet;
+	weir_u8 *tcp = s->headers + 40;
+
+	if (bpf_skb_load_bytes(skb, p->l3_off, s->headers, p->v6 ? 40 : 20) ||
+	    bpf_skb_load_bytes(skb, p->tcp_off, tcp, WEIR_TCP_LEN))
+		return false;
+	return !bpf_tcp_check_syncookie(listener, s->headers, 40, (struct tcphdr *)tcp,
+					WEIR_TCP_LEN);
+}
+
 /* A connection that is older than the agent, or that the full map forgot: taken
  * in from its next request on, if the server really has it open. */
 weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
@@ -32,7 +47,7 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 	weir_u32 tenant, state, acked = 0, sent = 0;
 	struct bpf_tcp_sock *tcp;
 	struct bpf_sock *full;
-	bool open = false;
+	bool open = false, cookie;
 
 	if (!c || !s)
 		return 0;
@@ -58,13 +73,13 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 			acked = tcp->rcv_nxt;
 			sent = tcp->snd_nxt;
 		}
+		cookie = state == WEIR_TCP_LISTEN && weir_cookie_fits(skb, s, sk);
 		bpf_sk_release(sk);
 		/* Established, or half closed by the client (close wait). With SYN_RECV, or
 		 * SYN cookies and so only a listener, this very segment may open it. */
 		if (state == WEIR_TCP_ESTABLISHED || state == WEIR_TCP_CLOSE_WAIT)
 			open = true;
-		else if (state != WEIR_TCP_SYN_RECV && state != WEIR_TCP_LISTEN &&
-			 state != WEIR_TCP_NEW_SYN_RECV)
+		else if (state != WEIR_TCP_SYN_RECV && state != WEIR_TCP_NEW_SYN_RECV && !cookie)
 			return 0;
 	}
 	tenant = weir_tenant_of_source(c, p->src);

@@ -414,7 +414,7 @@ weir_global int weir_judge(struct weir_flow *f)
 	struct weir_request *rq;
 	const struct weir_rules *rules;
 	weir_s64 reserve = 0;
-	bool whole_body;
+	bool whole_body, degrade;
 
 	if (!f || !c || !s)
 		return WEIR_JUDGED_RAW;
@@ -471,11 +471,11 @@ weir_global int weir_judge(struct weir_flow *f)
 		if (!reason) {
 			reserve = weir_reservation(t, rq->body_bytes);
 			reason = weir_admit_request(t, wallet, unchecked, reserve, rq->now_ns, r);
-			if (reason == WEIR_DENY_CREDIT && (rules->flags & WEIR_RULE_DEGRADE) &&
-			    !whole_body) {
+			degrade = reason == WEIR_DENY_CREDIT && rq->rules_hold &&
+				  (rules->flags & WEIR_RULE_DEGRADE);
+			if (degrade && !whole_body) {
 				reason = WEIR_DENY_LENGTH_REQUIRED;
-			} else if (reason == WEIR_DENY_CREDIT &&
-				   (rules->flags & WEIR_RULE_DEGRADE) && rq->body_bytes) {
+			} else if (degrade && rq->body_bytes) {
 				reason = weir_admit_request(t, wallet,
 							    unchecked | WEIR_UNCHECKED_CREDIT,
 							    reserve, rq->now_ns, r);

@@ -179,6 +179,12 @@ int weir_client(struct __sk_buff *skb)
 	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK) && (f->flags & WEIR_FLOW_TAPPED) &&
 	    p->ack == f->resp_seq)
 		f->state = WEIR_FLOW_OPEN;
+	/* What does not complete the handshake, its server will not take for a request: it may
+	 * come from anybody, in anybody's name. */
+	if (f->state == WEIR_FLOW_SYN && (f->flags & WEIR_FLOW_TAPPED) && p->pay_len) {
+		weir_count(WEIR_DROP_OUT_OF_ORDER);
+		return TC_ACT_SHOT;
+	}
 	if (f->reader)
 		weir_reader_settle(f);
 	if (!p->pay_len || (p->flags & WEIR_RST))
