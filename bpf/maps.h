@@ -13,7 +13,7 @@
 #include "base.h"
 #include "body.h"
 #include "chunked.h"
-#include "http_head.h"
+#include "http_values.h"
 #include "packet.h"
 #include "reply_text.h"
 #include "sha256.h"

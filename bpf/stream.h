@@ -9,14 +9,10 @@
 #include "act.h"
 #include "chunk_walk.h"
 #include "reader.h"
+#include "repeat.h"
 #include "refuse.h"
 #include "request.h"
 #include "rules.h"
-
-weir_inline bool weir_before(weir_u32 a, weir_u32 b)
-{
-	return (weir_s32)(a - b) < 0;
-}
 
 /* A judged request's answer is still to come, or coming. */
 weir_inline bool weir_answering(const struct weir_flow *f)
@@ -24,76 +20,6 @@ weir_inline bool weir_answering(const struct weir_flow *f)
 	struct weir_slot *slot = weir_slot(f);
 
 	return slot && slot->state != WEIR_SLOT_IDLE && f->resp_phase != WEIR_RESP_CLOSE;
-}
-
-/* -- rule 5: what was seen before */
-
-enum weir_again {
-	WEIR_AGAIN_CHANGED, /* or cannot be compared */
-	WEIR_AGAIN_ACKED,   /* the server has them and will throw them away */
-	WEIR_AGAIN_SAME,
-	WEIR_AGAIN_BODY, /* nobody reads them: resent or not */
-};
-
-/* May the packet's bytes before `upto`, behind which nothing was looked at yet, pass? */
-weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, weir_u32 upto)
-{
-	const struct weir_config *c = weir_config();
-	struct weir_scratch *s = weir_scratch();
-	weir_u32 seq, from, start, off;
-	int same = WEIR_AGAIN_BODY;
-	struct weir_reader *r;
-	weir_u64 hash;
-
-	if (!f || !s || !c)
-		return WEIR_AGAIN_CHANGED;
-	/* Answers leave by an interface without a tap: nobody can say what was accepted. */
-	if (!(f->flags & WEIR_FLOW_TAPPED))
-		return WEIR_AGAIN_ACKED;
-	seq = s->packet.seq;
-	off = s->packet.pay_off;
-	from = weir_before(seq, f->acked) ? f->acked : seq;
-	if (!weir_before(from, upto))
-		return WEIR_AGAIN_ACKED;
-	start = seq;
-	if (!weir_before(f->head_seq, upto) && f->head_end != f->head_seq)
-		return WEIR_AGAIN_BODY; /* of the request before */
-	if (f->head_end != f->head_seq && weir_before(from, f->head_end)) {
-		/* A head that came whole: whole again, and the same. */
-		if (weir_before(f->head_seq, seq) || weir_before(upto, f->head_end))
-			return WEIR_AGAIN_CHANGED;
-		hash = weir_packet_hash(skb, off + (f->head_seq - seq), f->head_end - f->head_seq);
-		if ((weir_u32)hash != f->head_hash)
-			return WEIR_AGAIN_CHANGED;
-		start = f->head_end;
-		from = start;
-		same = WEIR_AGAIN_SAME;
-		if (!weir_before(start, upto))
-			return same;
-	}
-	if (f->request_phase == WEIR_REQ_HEAD && weir_before(f->blank_seq, upto)) {
-		/* Only empty lines may come again as that. */
-		if (weir_before(from, f->blank_seq))
-			from = f->blank_seq;
-		return weir_blank_bytes(skb, off + (from - seq), upto - from) ? same
-									      : WEIR_AGAIN_CHANGED;
-	}
-	if (!f->reader)
-		return same; /* a body whose length is known */
-	r = weir_reader(f->reader);
-	if (!r)
-		return WEIR_AGAIN_CHANGED;
-	if (!weir_before(from, r->until))
-		return same;
-	if (f->request_phase == WEIR_REQ_CHUNKS && !weir_before(from, r->data_seq))
-		return same;
-	if (weir_data_covers(r, from, upto))
-		return same;
-	if (weir_before(r->until, upto))
-		upto = r->until;
-	if (!weir_parts_same(skb, f->reader, off + (start - seq), start, upto))
-		return WEIR_AGAIN_CHANGED;
-	return WEIR_AGAIN_SAME;
 }
 
 /* -- bodies */

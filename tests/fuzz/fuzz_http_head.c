@@ -15,7 +15,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "bpf/http_head.h"
+#include "bpf/http_values.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bpf/http_head.h"
+#include "bpf/http_values.h"
 
 #define UNUSED __attribute__((unused))
 
