@@ -57,11 +57,15 @@ weir_global int weir_seen_before(struct __sk_buff *skb, struct weir_flow *f, wei
 			return same;
 	}
 	if (f->request_phase == WEIR_REQ_HEAD && weir_before(f->blank_seq, upto)) {
-		/* Only empty lines may come again as that. */
-		if (weir_before(from, f->blank_seq))
-			from = f->blank_seq;
-		return weir_blank_bytes(skb, off + (from - seq), upto - from) ? same
-									      : WEIR_AGAIN_CHANGED;
+		/* Only empty lines may come again as that; what is before them is looked at below.
+		 */
+		weir_u32 blank = weir_before(from, f->blank_seq) ? f->blank_seq : from;
+
+		if (!weir_blank_bytes(skb, off + (blank - seq), upto - blank))
+			return WEIR_AGAIN_CHANGED;
+		upto = f->blank_seq;
+		if (!weir_before(from, upto))
+			return same;
 	}
 	if (!f->reader)
 		return same; /* a body whose length is known */
