@@ -30,6 +30,7 @@ enum {
 	M_KEYS = 24,
 	M_SOURCES = 8,
 	M_KEPT = 8,
+	M_DATA = 4,
 	M_BLANK_BEHIND = 4,
 	M_RECORDS = 8,
 	M_UNCOUNTED = WEIR_REASON_MAX,
@@ -187,8 +188,11 @@ struct m_conn {
 	int64_t part_len; /* of the head at `next` */
 	struct m_kept kept[M_KEPT];
 	uint32_t n_kept;
-	int64_t data_at;		/* of the chunk at hand */
-	int64_t holes_end, holes_chunk; /* passed ahead up to here, in the chunk with data at */
+	int64_t data_at; /* of the chunk at hand */
+	struct {
+		int64_t from, to;
+	} data[M_DATA]; /* of the last chunks that are over */
+	uint32_t n_data;
 	/* the request in flight */
 	uint32_t slot_state, slot_tenant, slot_wallet, slot_flags, ordinal;
 	int64_t slot_reserved;

@@ -189,7 +189,7 @@ static UNUSED uint32_t m_follow(struct m_conn *c, const uint8_t *p, size_t n)
 {
 	struct m_request *rq = &c->rq;
 	int64_t from = rq->have;
-	bool framing = false;
+	bool framing = false, in_data = rq->chunk.at == CH_DATA;
 
 	for (size_t i = 0; i < n; i++) {
 		framing |= rq->chunk.at != CH_DATA;
@@ -209,6 +209,10 @@ static UNUSED uint32_t m_follow(struct m_conn *c, const uint8_t *p, size_t n)
 	/* The chunk's last byte is framing: what is behind it is. */
 	if (framing || rq->chunk.at != CH_DATA) {
 		m_keep(c, from, p, n);
+		if (in_data && c->data_at != from) {
+			c->data[c->n_data % M_DATA].from = c->data_at;
+			c->data[c->n_data++ % M_DATA].to = from;
+		}
 		c->data_at = rq->have;
 	}
 	return 0;
@@ -318,7 +322,7 @@ static UNUSED void m_new_head(struct m_conn *c, const struct m_packet *p, const 
 	}
 	memset(&rq->chunk, 0, sizeof(rq->chunk));
 	rq->have = c->next = c->data_at = rq->body_at;
-	c->holes_end = 0;
+	c->n_data = 0;
 	reason = n ? m_follow(c, b, n) : 0;
 	if (reason)
 		m_close_both(c, p, reason, due, e);
@@ -339,6 +343,15 @@ static UNUSED bool m_as_kept(const struct m_conn *c, int64_t a, int64_t b, const
 		a = k->b;
 	}
 	return a >= b;
+}
+
+/* Data of a chunk that is over, and nothing else? */
+static UNUSED bool m_in_data(const struct m_conn *c, int64_t a, int64_t b)
+{
+	for (uint32_t i = 0; i < M_DATA && i < c->n_data; i++)
+		if (a >= c->data[i].from && b <= c->data[i].to)
+			return true;
+	return false;
 }
 
 /* Is what is sent again from a to b as it was? Bytes up to c->acked do not matter. */
@@ -364,6 +377,8 @@ static UNUSED bool m_same(const struct m_conn *c, const struct m_packet *p, int6
 						     : 0;
 	if (kept_to > b)
 		kept_to = b;
+	if (rq->any && rq->body == M_CHUNKED && m_in_data(c, from, b))
+		return true;
 	return from >= kept_to || m_as_kept(c, a, kept_to, bytes);
 }
 
@@ -426,13 +441,6 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		/* In the data of the chunk at hand, short of its end, it is data whatever
 		 * is missing before it. */
 		if (chunks && rq->chunk.at == CH_DATA && b < seen + (int64_t)rq->chunk.left) {
-			/* What is missing before it must lie in this chunk, too. */
-			if (c->acked < c->holes_end && c->holes_chunk != c->data_at) {
-				m_drop(e, WEIR_DROP_OUT_OF_ORDER);
-				return;
-			}
-			c->holes_chunk = c->data_at;
-			c->holes_end = b;
 			rq->chunk.left -= b - seen;
 			rq->have = b;
 			m_pass(e, WEIR_PASS_BODY);
@@ -454,6 +462,8 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 				  : rq->body == M_CHUNKED ? c->data_at
 							  : rq->body_at;
 
+		if (rq->any && rq->body == M_CHUNKED && a >= rq->body_at && m_in_data(c, from, b))
+			read_to = 0;
 		m_pass(e, b <= c->acked || from < read_to ? WEIR_PASS_REPEAT : WEIR_PASS_BODY);
 		return;
 	}
