@@ -315,6 +315,18 @@ class RawTcp:
         if self.peer_rst:
             raise ConnectionResetError("reset by peer")
 
+    def until_taken(self, piece, seconds=10):
+        """The ACK of `piece`, sent last, or one that closes the window; what of it the peer had
+        no room for is sent again every half second."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                return self.next("an ACK", lambda s: s.ack == self.snd_nxt or not s.window, 0.5)
+            except LabError:
+                left = (self.snd_nxt - self.snd_una) % WRAP
+                self.put(piece[-left:], ACK | PSH, seq=self.snd_una)
+        raise LabError(f"the peer takes no more, its window open, for {seconds:g} s")
+
     def until_reset(self):
         if not self.peer_rst:
             return self.next("a RST", lambda s: s.flags & RST)
