@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Admission: check every limit, then commit all; if one was lost to a race, roll
- * back in full and look again. A refusal uses up nothing.
+ * Admission (limits.md): check every limit of every level, then commit all; if one was lost to
+ * a race, roll back in full and look again. A refusal uses up nothing. What is asked is in
+ * scratch->demand, why it is refused in scratch->refusal.
  */
 #ifndef WEIR_ADMIT_H
 #define WEIR_ADMIT_H
@@ -12,6 +13,94 @@
 
 #define WEIR_ADMIT_TRIES    3
 #define WEIR_RETRY_GAUGE_NS 1000000000ULL /* for gauges nobody can tell when: a second */
+
+/* What is not looked at. */
+enum weir_unchecked {
+	WEIR_UNCHECKED_TOKENS = 1 << 0,
+	WEIR_UNCHECKED_CREDIT = 1 << 1,
+	WEIR_UNCHECKED_RATE = 1 << 2, /* connections: no token of the rate is asked for */
+};
+
+/* -- levels */
+
+/* Who is charged besides `tenant`, for what comes to `service`. */
+weir_inline void weir_levels(weir_u32 tenant, const struct weir_tenant *t, weir_u32 service,
+			     weir_u32 *level)
+{
+	weir_u32 parent = t->parent, top = 0;
+
+	level[WEIR_LEVEL_TENANT] = tenant;
+	level[WEIR_LEVEL_SCOPE] = 0;
+	if (t->flags & WEIR_TENANT_SCOPED) {
+		struct weir_scope key = { .tenant = tenant, .service = service };
+		weir_u32 *scope = bpf_map_lookup_elem(&scopes, &key);
+
+		if (scope)
+			level[WEIR_LEVEL_SCOPE] = *scope;
+	}
+	if (parent) {
+		struct weir_tenant *p = weir_tenant(parent);
+
+		top = p ? p->parent : 0;
+	}
+	level[WEIR_LEVEL_PARENT] = parent;
+	level[WEIR_LEVEL_TOP] = top;
+}
+
+/* Add n to a gauge of every level. */
+weir_inline void weir_levels_add(weir_u32 tenant, const weir_u32 *others, weir_u32 gauge, weir_s32 n)
+{
+#pragma clang loop unroll(full)
+	for (int i = 0; i < WEIR_LEVELS; i++) {
+		weir_u32 index = i ? others[i - 1] : tenant;
+		struct weir_tenant *t;
+
+		if (i && !index)
+			continue;
+		t = weir_tenant(index);
+		if (t)
+			__sync_fetch_and_add((weir_s32 *)((weir_u8 *)t + gauge), n);
+	}
+}
+
+#define weir_gauge(name) __builtin_offsetof(struct weir_tenant, name)
+
+/* The level's entry, or NULL: there is no such level. */
+weir_inline struct weir_tenant *weir_level(const struct weir_scratch *s, weir_u32 i)
+{
+	weir_u32 index;
+
+	if (i >= WEIR_LEVELS)
+		return NULL;
+	index = s->demand.level[i];
+	return i && !index ? NULL : weir_tenant(index);
+}
+
+weir_inline bool weir_level_enforces(const struct weir_scratch *s, const struct weir_tenant *t)
+{
+	return s->demand.enforce && !(t->flags & WEIR_TENANT_SHADOW);
+}
+
+/* A limit of level i is in the way, for `reason`. Returns it, or 0 where the level is in
+ * shadow: the refusal is then only noted, the last one of several. */
+weir_inline weir_u32 weir_level_over(struct weir_scratch *s, weir_u32 i,
+				     const struct weir_tenant *t, weir_u32 reason, weir_s64 limit,
+				     weir_s64 value, weir_s64 asked, weir_u64 retry_ns)
+{
+	struct weir_refusal *r = &s->refusal;
+
+	i &= WEIR_LEVELS - 1;
+	r->level = s->demand.level[i];
+	r->reason = reason;
+	r->limit = limit;
+	r->value = value;
+	r->asked = asked;
+	r->retry_ns = retry_ns;
+	if (weir_level_enforces(s, t))
+		return reason;
+	s->demand.over |= 1U << i;
+	return 0;
+}
 
 /* -- connections */
 
@@ -26,85 +115,173 @@ weir_inline bool weir_gauge_take(weir_s32 *gauge, bool limited, weir_u32 max)
 	return true;
 }
 
-/* Judge a connection for a tenant: state, gauge, rate. 0: taken; else the reason,
- * r's figures set. */
-weir_inline weir_u32 weir_admit_connection(struct weir_tenant *t, weir_u64 now_ns,
-					   struct weir_refusal *r)
+/* Take a connection at one level: state, gauge, rate. 0: taken; else the reason. */
+weir_global int weir_connect_level(weir_u32 i)
 {
-	weir_u32 flags = t->flags;
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 flags, reason, taken;
+	struct weir_tenant *t;
 	weir_u64 wait;
 
-	r->asked = 1;
-	r->retry_ns = WEIR_RETRY_GAUGE_NS;
+	if (!s || i >= WEIR_LEVELS)
+		return 0;
+	t = weir_level(s, i);
+	if (!t)
+		return 0;
+	flags = t->flags;
 	if (flags & WEIR_TENANT_SUSPENDED) {
-		r->limit = 0;
-		r->value = t->connections;
-		return WEIR_DENY_SUSPENDED;
+		reason = weir_level_over(s, i, t, WEIR_DENY_SUSPENDED, 0, t->connections, 1,
+					 WEIR_RETRY_GAUGE_NS);
+		taken = 0;
+	} else {
+		taken = weir_gauge_take(&t->connections, flags & WEIR_TENANT_LIMIT_CONNS,
+					t->max_connections);
+		reason = taken ? 0
+			       : weir_level_over(s, i, t, WEIR_DENY_CONNECTIONS, t->max_connections,
+						 t->connections, 1, WEIR_RETRY_GAUGE_NS);
 	}
-	if (!weir_gauge_take(&t->connections, flags & WEIR_TENANT_LIMIT_CONNS,
-			     t->max_connections)) {
-		r->limit = t->max_connections;
-		r->value = t->connections;
-		return WEIR_DENY_CONNECTIONS;
+	if (!taken) {
+		if (!reason)
+			__sync_fetch_and_add(&t->connections, 1);
+		return reason;
 	}
-	if (!(flags & WEIR_TENANT_LIMIT_CONN_RATE)) {
-		__sync_fetch_and_add(&t->connected, 1);
+	if (!(flags & WEIR_TENANT_LIMIT_CONN_RATE) || (s->demand.unchecked & WEIR_UNCHECKED_RATE))
 		return 0;
-	}
-	wait = weir_gcra_take(&t->connect_tat_ns, now_ns, t->connect_interval_ns,
-			      t->connect_tau_ns);
+	wait = weir_gcra_take(&t->connect_tat_ns, s->demand.now_ns, t->connect_interval_ns,
+			      t->connect_interval_ns * t->connect_burst);
 	if (!wait) {
-		__sync_fetch_and_add(&t->connected, 1);
+		s->demand.taken |= 1U << i;
 		return 0;
 	}
-	__sync_fetch_and_add(&t->connections, -1);
-	r->limit = t->connects_per_second;
-	r->value = t->connects_per_second;
-	if (wait == ~0ULL)
-		return WEIR_DENY_BUSY;
-	r->retry_ns = wait;
-	return WEIR_DENY_CONNECT_RATE;
+	reason = WEIR_DENY_CONNECT_RATE;
+	if (wait == ~0ULL) {
+		reason = WEIR_DENY_BUSY;
+		wait = WEIR_RETRY_GAUGE_NS;
+	}
+	reason = weir_level_over(s, i, t, reason, t->connects_per_second, t->connects_per_second, 1,
+				 wait);
+	if (reason)
+		__sync_fetch_and_add(&t->connections, -1);
+	return reason;
 }
 
-weir_inline void weir_connect_give_back(struct weir_tenant *t)
+/* Give back what weir_connect_level(i) took. */
+weir_global int weir_connect_undo(weir_u32 i)
 {
-	if (t->flags & WEIR_TENANT_LIMIT_CONN_RATE)
+	struct weir_scratch *s = weir_scratch();
+	struct weir_tenant *t;
+
+	if (!s || i >= WEIR_LEVELS)
+		return 0;
+	t = weir_level(s, i);
+	if (!t)
+		return 0;
+	__sync_fetch_and_add(&t->connections, -1);
+	if (s->demand.taken & 1U << i)
 		weir_gcra_give_back(&t->connect_tat_ns, t->connect_interval_ns);
+	return 0;
+}
+
+/* Judge a connection at the levels in s->demand. 0: counted at all of them, demand.taken says
+ * where a token of the connect rate was taken, demand.over where one in shadow objected; else
+ * the reason, and nothing is. */
+weir_inline weir_u32 weir_admit_connection(struct weir_scratch *s, weir_u32 unchecked,
+					   weir_u64 now_ns)
+{
+	weir_u32 reason = 0;
+
+	s->demand.over = 0;
+	s->demand.taken = 0;
+	s->demand.unchecked = unchecked;
+	s->demand.now_ns = now_ns;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < WEIR_LEVELS; i++) {
+		if (i && !s->demand.level[i])
+			continue;
+		reason = weir_connect_level(i);
+		if (!reason)
+			continue;
+#pragma clang loop unroll(full)
+		for (int k = 0; k < i; k++)
+			weir_connect_undo(k);
+		break;
+	}
+	return reason;
+}
+
+/* The connection of f had no request that was let in: its tokens of the connect rate go back. */
+weir_inline void weir_connect_give_back(struct weir_flow *f)
+{
+	weir_u32 charged = __sync_fetch_and_and(&f->flags, ~WEIR_FLOW_CHARGED_ALL);
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < WEIR_LEVELS; i++) {
+		weir_u32 index = i ? f->others[i - 1] : f->tenant;
+		struct weir_tenant *t;
+
+		if (!(charged & WEIR_FLOW_CHARGED << i))
+			continue;
+		t = weir_tenant(index);
+		if (t)
+			weir_gcra_give_back(&t->connect_tat_ns, t->connect_interval_ns);
+	}
 }
 
 /* -- requests */
 
 #define WEIR_BYTES_PER_TOKEN 4 /* of a JSON body; an estimate */
 
-/* What is not looked at. */
-enum weir_unchecked {
-	WEIR_UNCHECKED_TOKENS = 1 << 0,
-	WEIR_UNCHECKED_CREDIT = 1 << 1,
-};
-
 /* More tokens than any context holds; keeps token x price within 63 bits (the
  * agent keeps a token's price below 2^38 nano). */
 #define WEIR_RESERVE_TOKENS_MAX (1U << 24)
 
-weir_inline weir_s64 weir_reservation(const struct weir_tenant *t, weir_u64 body_bytes)
+weir_inline weir_u32 weir_input_estimate(const struct weir_tenant *t, weir_u64 body_bytes)
 {
 	weir_u64 in = t->reserve_input_tokens;
 
 	if (body_bytes != WEIR_NO_LENGTH)
 		in = body_bytes / WEIR_BYTES_PER_TOKEN;
-	if (in > WEIR_RESERVE_TOKENS_MAX)
-		in = WEIR_RESERVE_TOKENS_MAX;
-	return (weir_s64)in * t->reserve_nano_per_input_token +
-	       (weir_s64)t->reserve_output_tokens * t->reserve_nano_per_output_token +
-	       t->reserve_nano_per_request;
+	return in < WEIR_RESERVE_TOKENS_MAX ? in : WEIR_RESERVE_TOKENS_MAX;
 }
 
-/* Two settled copies; the later tat is the true one, whichever is being written. */
+weir_inline weir_s64 weir_reservation(const struct weir_tenant *t, weir_u32 in, weir_u32 out)
+{
+	return (weir_s64)in * t->reserve_nano_per_input_token +
+	       (weir_s64)out * t->reserve_nano_per_output_token + t->reserve_nano_per_request;
+}
+
+/* Which of the two settled copies is valid. */
+weir_inline int weir_settled_copy(const struct weir_tenant *t)
+{
+	return t->settled[1].ring_pos > t->settled[0].ring_pos;
+}
+
 weir_inline weir_u64 weir_tokens_tat(const struct weir_tenant *t)
 {
-	weir_u64 a = t->settled[0].tokens_tat_ns, b = t->settled[1].tokens_tat_ns;
+	return weir_settled_copy(t) ? t->settled[1].tokens_tat_ns : t->settled[0].tokens_tat_ns;
+}
 
-	return a > b ? a : b;
+/* Tokens in flight beyond this are as many as this; times an interval of the slowest rate
+ * there is (agent: 2^37 ns) they fit 63 bits. */
+#define WEIR_TOKENS_FLIGHT_MAX (1U << 25)
+
+/* tat, as if what is in flight had been settled as reserved. `own`: tokens not counted. */
+weir_inline weir_u64 weir_tokens_ahead(const struct weir_tenant *t, weir_u32 reserved, weir_u32 own,
+				       weir_u64 now_ns)
+{
+	int copy = weir_settled_copy(t);
+	weir_u64 tat = t->settled[0].tokens_tat_ns;
+	weir_s32 n = reserved - own - t->released_tokens[0];
+
+	if (copy) {
+		tat = t->settled[1].tokens_tat_ns;
+		n = reserved - own - t->released_tokens[1];
+	}
+	if (n <= 0) /* settled a moment ago */
+		return tat;
+	if (n > (weir_s32)WEIR_TOKENS_FLIGHT_MAX)
+		n = WEIR_TOKENS_FLIGHT_MAX;
+	return (tat > now_ns ? tat : now_ns) + n * t->tokens_interval_ns;
 }
 
 weir_inline weir_s64 weir_credit_left(const struct weir_tenant *w)
@@ -112,98 +289,185 @@ weir_inline weir_s64 weir_credit_left(const struct weir_tenant *w)
 	return (weir_s64)((weir_u64)w->ceiling_nano - w->reserved_nano);
 }
 
-/* Every limit, without taking anything. 0, or the first one in the way. */
-weir_inline weir_u32 weir_check_request(struct weir_tenant *t, struct weir_tenant *wallet,
-					weir_u32 unchecked, weir_s64 reserve, weir_u64 now_ns,
-					struct weir_refusal *r)
+/* Every limit of level i, without taking anything. 0, or the first one in the way. */
+weir_global int weir_check_level(weir_u32 i)
 {
-	weir_u32 flags = t->flags;
+	struct weir_scratch *s = weir_scratch();
+	struct weir_tenant *t;
+	weir_u64 now_ns;
+	weir_u32 flags;
 
-	r->asked = 1;
-	r->retry_ns = WEIR_RETRY_GAUGE_NS;
-	if (flags & WEIR_TENANT_SUSPENDED) {
-		r->limit = 0;
-		r->value = 0;
-		return WEIR_DENY_SUSPENDED;
-	}
-	if ((flags & WEIR_TENANT_LIMIT_INFLIGHT) && t->inflight >= (weir_s32)t->max_inflight) {
-		r->limit = t->max_inflight;
-		r->value = t->inflight;
-		return WEIR_DENY_CONCURRENCY;
-	}
+	if (!s || i >= WEIR_LEVELS)
+		return 0;
+	t = weir_level(s, i);
+	if (!t)
+		return 0;
+	flags = t->flags;
+	now_ns = s->demand.now_ns;
+	if (flags & WEIR_TENANT_SUSPENDED)
+		return weir_level_over(s, i, t, WEIR_DENY_SUSPENDED, 0, 0, 1, WEIR_RETRY_GAUGE_NS);
+	if ((flags & WEIR_TENANT_LIMIT_INFLIGHT) && t->inflight >= (weir_s32)t->max_inflight)
+		return weir_level_over(s, i, t, WEIR_DENY_CONCURRENCY, t->max_inflight, t->inflight,
+				       1, WEIR_RETRY_GAUGE_NS);
 	if (flags & WEIR_TENANT_LIMIT_REQUESTS) {
 		struct weir_gcra g = weir_gcra_peek(t->request_tat_ns, now_ns,
-						    t->request_interval_ns, t->request_tau_ns);
+						    t->request_interval_ns,
+						    t->request_interval_ns * t->request_burst);
 
-		if (g.wait_ns) {
-			r->limit = t->requests_per_minute;
-			r->value = t->request_burst;
-			r->retry_ns = g.wait_ns;
-			return WEIR_DENY_REQUESTS;
-		}
+		if (g.wait_ns)
+			return weir_level_over(s, i, t, WEIR_DENY_REQUESTS, t->requests_per_minute,
+					       t->request_burst, 1, g.wait_ns);
 	}
-	if ((flags & WEIR_TENANT_LIMIT_TOKENS) && !(unchecked & WEIR_UNCHECKED_TOKENS)) {
-		weir_u64 wait = weir_gcra_debt_wait(weir_tokens_tat(t), now_ns, t->tokens_tau_ns);
+	if ((flags & WEIR_TENANT_LIMIT_TOKENS) && !(s->demand.unchecked & WEIR_UNCHECKED_TOKENS)) {
+		weir_u64 ahead = weir_tokens_ahead(t, t->reserved_tokens, 0, now_ns);
+		weir_u64 wait = weir_gcra_debt_wait(ahead, now_ns, t->tokens_tau_ns);
 
-		if (wait) {
-			r->limit = t->tokens_per_minute;
-			r->value = t->tokens_burst;
-			r->retry_ns = wait;
-			return WEIR_DENY_TOKENS;
-		}
-	}
-	if ((flags & WEIR_TENANT_CREDIT) && !(unchecked & WEIR_UNCHECKED_CREDIT) &&
-	    weir_credit_left(wallet) < reserve) {
-		r->limit = wallet->balance_nano;
-		r->value = weir_credit_left(wallet);
-		r->asked = reserve;
-		r->retry_ns = 0;
-		return WEIR_DENY_CREDIT;
+		if (wait)
+			return weir_level_over(s, i, t, WEIR_DENY_TOKENS, t->tokens_per_minute,
+					       t->tokens_burst, s->demand.tokens, wait);
 	}
 	return 0;
 }
 
-/* Check all, then commit all. `unchecked`: enum weir_unchecked (the agent is down and the tier
- * says "open"; credit is out and it says "degrade"). 0: admitted, in flight counted,
- * one request taken, *reserve nano reserved; else the reason. */
-weir_inline weir_u32 weir_admit_request(struct weir_tenant *t, struct weir_tenant *wallet,
-					weir_u32 unchecked, weir_s64 reserve, weir_u64 now_ns,
-					struct weir_refusal *r)
+/* Take what the request asks of level i; one in shadow that objected only counts. 0: taken,
+ * 1: somebody else was faster. */
+weir_global int weir_take_level(weir_u32 i)
 {
-	weir_u32 reason = WEIR_DENY_BUSY;
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 flags, after;
+	struct weir_tenant *t;
+	bool over;
 
-	for (int i = 0; i < WEIR_ADMIT_TRIES; i++) {
-		weir_u32 flags = t->flags;
+	if (!s || i >= WEIR_LEVELS)
+		return 0;
+	t = weir_level(s, i);
+	if (!t)
+		return 0;
+	flags = t->flags;
+	over = s->demand.over & 1U << i;
+	if (!weir_gauge_take(&t->inflight, !over && (flags & WEIR_TENANT_LIMIT_INFLIGHT),
+			     t->max_inflight))
+		return 1;
+	if (!over && (flags & WEIR_TENANT_LIMIT_REQUESTS)) {
+		if (weir_gcra_take(&t->request_tat_ns, s->demand.now_ns, t->request_interval_ns,
+				   t->request_interval_ns * t->request_burst))
+			goto lost;
+		s->demand.taken |= 1U << i;
+	}
+	if (!s->demand.tokens)
+		return 0;
+	/* Ours is in `reserved_tokens` before the rest is looked at: of two that race for the last
+	 * of the bucket at least one sees the other. */
+	after = __sync_fetch_and_add(&t->reserved_tokens, s->demand.tokens) + s->demand.tokens;
+	if (over || !(flags & WEIR_TENANT_LIMIT_TOKENS) ||
+	    (s->demand.unchecked & WEIR_UNCHECKED_TOKENS) ||
+	    !weir_gcra_debt_wait(weir_tokens_ahead(t, after, s->demand.tokens, s->demand.now_ns),
+				 s->demand.now_ns, t->tokens_tau_ns))
+		return 0;
+	__sync_fetch_and_add(&t->reserved_tokens, -s->demand.tokens);
+	if (s->demand.taken & 1U << i) {
+		s->demand.taken &= ~(1U << i);
+		weir_gcra_give_back(&t->request_tat_ns, t->request_interval_ns);
+	}
+lost:
+	__sync_fetch_and_add(&t->inflight, -1);
+	return 1;
+}
 
-		reason = weir_check_request(t, wallet, unchecked, reserve, now_ns, r);
+/* Give back what weir_take_level(i) took. */
+weir_global int weir_undo_level(weir_u32 i)
+{
+	struct weir_scratch *s = weir_scratch();
+	struct weir_tenant *t;
+
+	if (!s || i >= WEIR_LEVELS)
+		return 0;
+	t = weir_level(s, i);
+	if (!t)
+		return 0;
+	if (s->demand.tokens)
+		__sync_fetch_and_add(&t->reserved_tokens, -s->demand.tokens);
+	if (s->demand.taken & 1U << i) {
+		s->demand.taken &= ~(1U << i);
+		weir_gcra_give_back(&t->request_tat_ns, t->request_interval_ns);
+	}
+	__sync_fetch_and_add(&t->inflight, -1);
+	return 0;
+}
+
+/* Is credit of the tenant's looked at, and is what is asked more than there is? */
+weir_inline weir_u32 weir_check_credit(struct weir_scratch *s, const struct weir_tenant *t,
+				       const struct weir_tenant *wallet)
+{
+	weir_s64 left = weir_credit_left(wallet);
+
+	if (!(t->flags & WEIR_TENANT_CREDIT) || (s->demand.unchecked & WEIR_UNCHECKED_CREDIT) ||
+	    left >= s->demand.nano)
+		return 0;
+	return weir_level_over(s, WEIR_LEVEL_TENANT, t, WEIR_DENY_CREDIT, wallet->balance_nano,
+			       left, s->demand.nano, 0);
+}
+
+/* Check all, then commit all, at the levels in s->demand. 0: admitted: in flight at every
+ * level, a request and tokens taken there, demand.nano reserved of the wallet, demand.over
+ * says where one in shadow objected; else the reason, and nothing is. */
+weir_global int weir_admit_request(struct weir_scratch *s)
+{
+	struct weir_tenant *t, *wallet;
+	weir_u32 index;
+
+	if (!s)
+		return WEIR_DENY_BUSY;
+	index = s->demand.wallet;
+	wallet = weir_tenant(index);
+	index = s->demand.level[0];
+	t = weir_tenant(index);
+	if (!t || !wallet)
+		return WEIR_DENY_BUSY;
+	for (int try = 0; try < WEIR_ADMIT_TRIES; try++) {
+		weir_u32 reason = 0, got = 0;
+		bool lost = false;
+		weir_u64 after;
+
+		s->demand.over = 0;
+		s->demand.taken = 0;
+#pragma clang loop unroll(full)
+		for (int i = 0; i < WEIR_LEVELS; i++)
+			if (!reason && (!i || s->demand.level[i]))
+				reason = weir_check_level(i);
+		if (!reason)
+			reason = weir_check_credit(s, t, wallet);
 		if (reason)
 			return reason;
-		reason = WEIR_DENY_BUSY;
-		if (!weir_gauge_take(&t->inflight, flags & WEIR_TENANT_LIMIT_INFLIGHT,
-				     t->max_inflight))
-			continue;
-		if ((flags & WEIR_TENANT_LIMIT_REQUESTS) &&
-		    weir_gcra_take(&t->request_tat_ns, now_ns, t->request_interval_ns,
-				   t->request_tau_ns)) {
-			__sync_fetch_and_add(&t->inflight, -1);
-			continue;
+#pragma clang loop unroll(full)
+		for (int i = 0; i < WEIR_LEVELS; i++) {
+			if (lost || (i && !s->demand.level[i]))
+				continue;
+			if (weir_take_level(i))
+				lost = true;
+			else
+				got |= 1U << i;
 		}
-		weir_u64 after = __sync_fetch_and_add(&wallet->reserved_nano, reserve) + reserve;
-
-		/* Ours is in `reserved` before the ceiling is read: of two that race for
-		 * the last credit at least one sees the other. */
-		if (!(unchecked & WEIR_UNCHECKED_CREDIT) && (flags & WEIR_TENANT_CREDIT) &&
-		    (weir_s64)((weir_u64)wallet->ceiling_nano - after) < 0) {
-			__sync_fetch_and_add(&wallet->reserved_nano, -reserve);
-			if (flags & WEIR_TENANT_LIMIT_REQUESTS)
-				weir_gcra_give_back(&t->request_tat_ns, t->request_interval_ns);
-			__sync_fetch_and_add(&t->inflight, -1);
-			continue;
+		if (!lost) {
+			after = __sync_fetch_and_add(&wallet->reserved_nano, s->demand.nano) +
+				s->demand.nano;
+			/* Ours is in `reserved` before the ceiling is read. */
+			if (!(t->flags & WEIR_TENANT_CREDIT) || (s->demand.over & 1) ||
+			    (s->demand.unchecked & WEIR_UNCHECKED_CREDIT) ||
+			    (weir_s64)((weir_u64)wallet->ceiling_nano - after) >= 0) {
+				__sync_fetch_and_add(&t->admitted, 1);
+				return 0;
+			}
+			__sync_fetch_and_add(&wallet->reserved_nano, -s->demand.nano);
 		}
-		__sync_fetch_and_add(&t->admitted, 1);
-		return 0;
+#pragma clang loop unroll(full)
+		for (int i = 0; i < WEIR_LEVELS; i++)
+			if (got & 1U << i)
+				weir_undo_level(i);
 	}
-	return reason;
+	s->refusal.level = 0;
+	s->refusal.retry_ns = WEIR_RETRY_GAUGE_NS;
+	return WEIR_DENY_BUSY;
 }
 
 #endif

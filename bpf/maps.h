@@ -51,13 +51,6 @@ struct {
 	__type(value, weir_u32);
 } sources SEC(".maps");
 
-enum weir_flow_state {
-	WEIR_FLOW_SYN, /* SYN passed, handshake not complete */
-	WEIR_FLOW_OPEN,
-	WEIR_FLOW_REFUSED, /* answered by us; the server was reset; see linger.h */
-	WEIR_FLOW_CLOSED,  /* both ends were reset, and may need it again */
-};
-
 /* What the client's next byte is (next_seq). */
 enum weir_request_phase {
 	WEIR_REQ_HEAD,	  /* the next head's first; all before it is body */
@@ -79,42 +72,29 @@ enum weir_response_phase {
 	WEIR_RESP_UNASKED, /* in an answer to nothing, let through */
 };
 
-enum weir_flow_flags {
-	WEIR_FLOW_GATE_CHARGED = 1 << 0, /* a connect-rate token was taken */
-	WEIR_FLOW_TAPPED = 1 << 1,	 /* resp_seq and acked are known */
-	WEIR_FLOW_FORWARDED = 1 << 2,	 /* no socket here: FIN and RST on the wire end it */
-	WEIR_FLOW_CLIENT_FIN = 1 << 3,	 /* forwarded: client_seq counts it */
-	WEIR_FLOW_SERVER_FIN = 1 << 4,	 /* forwarded: resp_seq counts it */
-	WEIR_FLOW_FIN_ACKED = 1 << 6,	 /* forwarded: the client has the server's FIN */
-	WEIR_FLOW_OVER = 1 << 7,	 /* an answer ended it: no more from the client */
-	WEIR_FLOW_GRACE = 1 << 5,	 /* adopted: one answer to nothing seen is let through */
-};
-
 /*
  * One connection. The request gate writes the second group, the response tap the third: a
- * connection's two directions run on two CPUs; each reads a little of the other's. `counted`
- * and the slot's state are moved by compare-and-swap, since both and the socket's close
- * may end them; flags by atomic or.
+ * connection's two directions run on two CPUs; each reads a little of the other's. Flags and
+ * the slot's state are moved by atomics only, since both and the socket's close may end them.
  */
 struct weir_flow {
-	weir_u64 opened_ns;
-	weir_u32 tenant;  /* whose connections gauge holds it */
-	weir_u32 counted; /* 1: it is in that gauge */
+	weir_u64 opened_ns; /* from here to ordinal: struct weir_flow_view */
+	weir_u32 tenant;
+	weir_u32 others[WEIR_LEVELS - 1];
 	weir_u32 slot;
-	weir_u32 flags; /* enum weir_flow_flags */
-	weir_u8 state;	/* enum weir_flow_state */
+	weir_u32 flags;
+	weir_u8 state;
 	weir_u8 service;
 	weir_u8 request_phase;
 	weir_u8 resp_phase;
+	weir_u32 ordinal;
 
-	weir_u32 ordinal;   /* requests judged so far */
 	weir_u32 next_seq;  /* next byte to look at */
 	weir_u32 head_seq;  /* of the head at hand or judged last */
 	weir_u32 head_end;  /* its end, when it came whole: else head_seq */
 	weir_u32 head_hash; /* of that */
 	weir_u32 blank_seq; /* from here to next_seq there is only CR and LF */
 	weir_u32 reader;    /* 0: none */
-	weir_u32 pad;
 	weir_u32 client_seq; /* forwarded: after the client's last byte */
 	weir_u32 seen_s;     /* forwarded: time of the last packet, seconds */
 
@@ -126,6 +106,9 @@ struct weir_flow {
 	struct weir_chunk chunk; /* `left` also serves RESP_LENGTH */
 };
 _Static_assert(sizeof(struct weir_flow) == 112, "weir_flow");
+_Static_assert(__builtin_offsetof(struct weir_flow, ordinal) ==
+		       __builtin_offsetof(struct weir_flow_view, ordinal),
+	       "weir_flow_view");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -150,6 +133,30 @@ struct {
 	__uint(key_size, 0);
 	__uint(value_size, sizeof(weir_u32));
 } free_slots SEC(".maps");
+
+/*
+ * Handshakes in the order they began, so that those that are never completed expire without
+ * an agent: each new SYN looks at the two oldest. One that finds no room is left to weir_sweep.
+ */
+struct weir_half_open {
+	struct weir_flow_key key;
+	weir_u32 opened_ms; /* wraps: one and a half months */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, 65536);
+	__uint(key_size, 0);
+	__uint(value_size, sizeof(struct weir_half_open));
+} half_open SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct weir_scope);
+	__type(value, weir_u32);
+} scopes SEC(".maps");
 
 /*
  * A reader takes in what is judged in more than one packet: a head in parts, a chunked
@@ -309,6 +316,21 @@ struct weir_refusal {
 	weir_s64 value;
 	weir_s64 asked;
 	weir_u64 retry_ns;
+	weir_u32 level;	 /* whose limit it was; 0: nobody's */
+	weir_u32 shadow; /* 1: noted only */
+};
+
+/* What a request or a connection asks of all its levels at once (limits.md). */
+struct weir_demand {
+	weir_u32 level[WEIR_LEVELS]; /* indices into `tenants`; 0 behind the first: none */
+	weir_u32 over;	    /* bit per level: in shadow, and would have refused */
+	weir_u32 taken;	    /* bit per level: a rate's token was taken */
+	weir_u32 unchecked; /* enum weir_unchecked */
+	weir_u32 tokens;    /* reserved at each level; 0: none of them limits tokens */
+	weir_s64 nano;	    /* reserved of the wallet's credit */
+	weir_u32 wallet;
+	weir_u32 enforce; /* 0: every level is in shadow */
+	weir_u64 now_ns;
 };
 
 struct {
@@ -360,6 +382,7 @@ struct weir_scratch {
 	struct weir_packet packet;
 	struct weir_segment out;
 	struct weir_refusal refusal;
+	struct weir_demand demand;
 	struct weir_request request;
 	weir_u8 headers[WEIR_HEADERS_MAX] __attribute__((aligned(8)));
 	struct weir_flow_key key;

@@ -32,7 +32,7 @@ typedef int32_t weir_s32;
 typedef int64_t weir_s64;
 #endif
 
-#define WEIR_ABI_VERSION 2
+#define WEIR_ABI_VERSION 3
 
 #define WEIR_CACHE_LINE	     64
 #define WEIR_MAX_NETNS	     16
@@ -125,7 +125,13 @@ typedef int64_t weir_s64;
 	X(IDLE_EXPIRED, "idle_expired")		  /* forwarded connection, long silent */          \
 	X(WIRE_CLOSED, "wire_closed")		  /* forwarded connection, seen to close */        \
 	X(DROP_AFTER_ANSWER, "drop_after_answer") /* more, behind an answer that ended it */       \
-	X(DROP_HEADERS, "drop_headers") /* more IPv6 extension headers than are followed */
+	X(DROP_HEADERS, "drop_headers") /* more IPv6 extension headers than are followed */        \
+	/* limits (limits.md) */                                                                   \
+	X(DENY_HALF_OPEN, "half_open")	     /* too many of its handshakes are not complete */     \
+	X(PASS_HALF_OPEN, "pass_half_open")  /* the same of nobody's: taken in when they are */    \
+	X(DROP_CUT, "drop_cut")		     /* answer cut short: both ends reset */               \
+	X(DROP_FROZEN, "drop_frozen")	     /* maps are being migrated: will be resent */         \
+	X(DRIFT_FLOW, "drift_flow")	     /* connection without a socket, given back */
 
 enum weir_reason {
 #define X(id, name) WEIR_##id,
@@ -211,7 +217,7 @@ struct weir_config {
 	 * all of them, and another may use the same addresses. 0 of them: any. */
 	weir_u32 n_netns;
 	weir_u32 netns[WEIR_MAX_NETNS];
-	weir_u32 pad_netns;
+	weir_u32 frozen; /* maps are being copied to a new layout: guarded ports drop */
 	weir_u8 port_service[65536];
 };
 _Static_assert(sizeof(struct weir_service) == 8, "weir_service");
@@ -233,12 +239,29 @@ enum weir_tenant_flags {
 	WEIR_TENANT_LIMIT_REQUESTS = 1 << 8,
 	WEIR_TENANT_LIMIT_TOKENS = 1 << 9,
 	WEIR_TENANT_PASS_PROTOCOLS = 1 << 10, /* h2c, upgrades: passed, connection limits only */
+	/* on_agent_down; neither: "hold", go on against the last figures */
+	WEIR_TENANT_DOWN_OPEN = 1 << 11,   /* credit and tokens are not checked */
+	WEIR_TENANT_DOWN_CLOSED = 1 << 12, /* refuse */
+	WEIR_TENANT_SCOPED = 1 << 13,	   /* has entries in `scopes` */
 };
 
-enum weir_on_agent_down {
-	WEIR_DOWN_HOLD,	 /* go on against the last figures */
-	WEIR_DOWN_OPEN,	 /* credit and tokens are not checked */
-	WEIR_DOWN_CLOSED /* refuse */
+/*
+ * What is counted at once for a request or a connection (limits.md): the tenant, its
+ * scope for the service, its parent, its parent's parent. 0 is no such level.
+ */
+enum weir_level {
+	WEIR_LEVEL_TENANT,
+	WEIR_LEVEL_SCOPE,
+	WEIR_LEVEL_PARENT,
+	WEIR_LEVEL_TOP,
+	WEIR_LEVELS
+};
+
+/* `scopes`: (tenant, service) to the number of the entry in `tenants` that has the limits
+ * for the two. Agent writes. Value: u32. */
+struct weir_scope {
+	weir_u32 tenant;
+	weir_u32 service;
 };
 
 /*
@@ -251,13 +274,14 @@ enum weir_on_agent_down {
 struct weir_settled {
 	weir_u64 ring_pos;	/* position after the END record last settled */
 	weir_u64 released_nano; /* Σ reservations given back; wraps */
-	weir_u64 tokens_tat_ns; /* debt bucket: never decreases, the kernel takes the later copy */
+	weir_u64 tokens_tat_ns; /* debt bucket */
 };
 
 /*
  * `tenants`: mmapable array, index = the agent's number for a name, for ever.
  * One struct is four cache lines: limits and reservation prices (agent, plain
  * stores), settlement (agent), live figures (moved by atomics only, both sides).
+ * An entry is a tenant or a tenant's scope; entry 0 is nobody.
  *
  * Buckets are GCRA (ITU-T I.371; a theoretical arrival time, "tat"): one token
  * may be taken when max(tat, now) + interval - now <= tau, where tau is
@@ -267,19 +291,25 @@ struct weir_settled {
  * adds to reserved; a request is admitted when, its own reservation added,
  * (s64)(ceiling - reserved) >= 0. One load and one atomic, no order to get
  * wrong, and both may wrap.
+ *
+ * Tokens: what is in flight is reserved_tokens - released_tokens of the valid copy (u32,
+ * may wrap); a request is admitted when tat + in flight x interval, its own not counted,
+ * is less than tau ahead of now.
  */
 struct weir_tenant {
 	/* line 0: limits */
 	weir_u32 flags;	 /* enum weir_tenant_flags */
 	weir_u32 wallet; /* tenant index whose ceiling pays */
 	weir_u32 parent; /* next level up, or WEIR_NO_TENANT */
-	weir_u32 on_agent_down;
+	weir_u16 rules;	 /* index into `rules`; 0: bodies are not looked at */
+	weir_u16 max_half_open; /* 0: no bound */
 	weir_u32 max_connections;
 	weir_u32 max_inflight;
+	weir_u32 connect_burst;
+	weir_u32 connects_per_second; /* as configured, rounded down; for messages */
 	weir_u64 connect_interval_ns;
-	weir_u64 connect_tau_ns;
 	weir_u64 request_interval_ns;
-	weir_u64 request_tau_ns;
+	weir_u64 tokens_interval_ns; /* per token, rounded down, at least 1 */
 	weir_u64 tokens_tau_ns;
 	/* line 1: what a request reserves, and figures that refusals quote */
 	weir_s64 reserve_nano_per_input_token;
@@ -291,8 +321,7 @@ struct weir_tenant {
 	weir_u32 request_burst;
 	weir_u64 tokens_per_minute;
 	weir_u64 tokens_burst;
-	weir_u32 connects_per_second;
-	weir_u32 rules; /* index into `rules`; 0: bodies are not looked at */
+	weir_u32 released_tokens[2]; /* Σ reserved tokens given back; each part of settled[same] */
 	/* line 2: settlement */
 	weir_s64 ceiling_nano; /* agent; atomics, wraps */
 	weir_s64 balance_nano; /* agent; informative, for messages */
@@ -303,10 +332,11 @@ struct weir_tenant {
 	weir_u64 request_tat_ns;
 	weir_s32 connections;
 	weir_s32 inflight;
-	weir_u64 admitted; /* requests */
-	weir_u64 refused;  /* requests and connections */
-	weir_u64 connected;
-	weir_u64 lost_nano; /* kernel; Σ reservations whose END record did not fit; wraps */
+	weir_u64 admitted;	  /* requests */
+	weir_u64 refused;	  /* requests and connections; not by a limit in shadow */
+	weir_u64 lost_nano;	  /* kernel; Σ reservations whose END record did not fit; wraps */
+	weir_s32 half_open;	  /* of `connections`, by source: handshake not complete */
+	weir_u32 reserved_tokens; /* kernel; Σ tokens ever reserved; wraps */
 };
 _Static_assert(sizeof(struct weir_tenant) == 4 * WEIR_CACHE_LINE, "weir_tenant");
 _Static_assert(__builtin_offsetof(struct weir_tenant, reserve_nano_per_input_token) == 64,
@@ -375,6 +405,45 @@ struct weir_flow_key {
 };
 _Static_assert(sizeof(struct weir_flow_key) == 36, "weir_flow_key");
 
+enum weir_flow_state {
+	WEIR_FLOW_SYN, /* SYN passed, handshake not complete */
+	WEIR_FLOW_OPEN,
+	WEIR_FLOW_REFUSED, /* answered by us; the server was reset; see linger.h */
+	WEIR_FLOW_CLOSED,  /* both ends were reset, and may need it again */
+};
+
+enum weir_flow_flags {
+	WEIR_FLOW_COUNTED = 1 << 0,	 /* in the connections gauge of its levels */
+	WEIR_FLOW_TAPPED = 1 << 1,	 /* resp_seq and acked are known */
+	WEIR_FLOW_FORWARDED = 1 << 2,	 /* no socket here: FIN and RST on the wire end it */
+	WEIR_FLOW_CLIENT_FIN = 1 << 3,	 /* forwarded: client_seq counts it */
+	WEIR_FLOW_SERVER_FIN = 1 << 4,	 /* forwarded: resp_seq counts it */
+	WEIR_FLOW_GRACE = 1 << 5,	 /* adopted: one answer to nothing seen is let through */
+	WEIR_FLOW_FIN_ACKED = 1 << 6,	 /* forwarded: the client has the server's FIN */
+	WEIR_FLOW_OVER = 1 << 7,	 /* an answer ended it: no more from the client */
+	WEIR_FLOW_HALF_OPEN = 1 << 8,	 /* in the half_open gauge of its tenant */
+	WEIR_FLOW_CHARGED = 1 << 9,	 /* a connect-rate token was taken from its tenant; the */
+					 /* next bits: likewise of its other levels */
+	WEIR_FLOW_CHARGED_ALL = 15 << 9,
+};
+
+/* `flows`: hash of weir_flow_key to what the kernel knows of the connection, which begins
+ * with this. User space may only read it: an update would replace the element and lose what
+ * the kernel writes meanwhile. */
+struct weir_flow_view {
+	weir_u64 opened_ns;
+	weir_u32 tenant;		  /* whose connections gauge holds it, */
+	weir_u32 others[WEIR_LEVELS - 1]; /* and those of these */
+	weir_u32 slot;
+	weir_u32 flags; /* enum weir_flow_flags */
+	weir_u8 state;	/* enum weir_flow_state */
+	weir_u8 service;
+	weir_u8 request_phase; /* the kernel's */
+	weir_u8 resp_phase;
+	weir_u32 ordinal; /* requests judged so far */
+};
+_Static_assert(sizeof(struct weir_flow_view) == 40, "weir_flow_view");
+
 /*
  * `slots`: mmapable array of request slots, one per flow, indexed by the
  * flow's slot number. `state` is moved by compare-and-swap only; the rest is
@@ -391,15 +460,20 @@ struct weir_slot {
 	weir_u32 state; /* enum weir_slot_state */
 	weir_u32 tenant;
 	weir_u32 ordinal; /* of the request on its connection, from 1 */
-	weir_u32 service;
+	weir_u16 service;
+	weir_u16 flags; /* enum weir_slot_flags */
 	weir_u64 started_ns;
 	weir_u64 started_wall_ns;
-	weir_s64 reserved_nano;
+	weir_s64 reserved_nano; /* whoever ends the request takes it, by exchange */
 	weir_u32 wallet;
-	weir_u32 flags; /* enum weir_slot_flags */
-	weir_u64 pad[2];
+	weir_u32 others[WEIR_LEVELS - 1]; /* levels charged besides the tenant */
+	weir_u32 reserved_tokens;	  /* at each of them; as reserved_nano */
+	weir_u32 cut; /* agent: weir_cut_mark() of a request that is to be cut short */
 };
 _Static_assert(sizeof(struct weir_slot) == WEIR_CACHE_LINE, "weir_slot");
+
+/* Names the request that began then, in the slot's `cut`; never 0. */
+#define weir_cut_mark(started_wall_ns) ((weir_u32)(started_wall_ns) | 1)
 
 enum weir_slot_flags {
 	WEIR_SLOT_HEAD_METHOD = 1 << 0, /* the answer has no body */
@@ -414,6 +488,10 @@ enum weir_slot_flags {
  * What the kernel tells the agent. A record starts with this header; its
  * sequence number is its position in the ring, which never repeats. A request
  * is named by (slot, ordinal, started_wall_ns).
+ *
+ * A new agent may find records of an older layout in the ring, and an older agent those of
+ * a newer one: so a record's fields never move, new ones go to the end, and DATA, which has
+ * bytes behind it, stays as it is for ever.
  */
 enum weir_record_type {
 	WEIR_REC_REQUEST = 1, /* admitted */
@@ -494,8 +572,10 @@ struct weir_rec_end {
 	weir_u64 response_bytes; /* shipped or not */
 	weir_u32 lost_bytes;	 /* not shipped: ring full or hole; saturates */
 	weir_u32 flags;		 /* enum weir_slot_flags */
+	weir_u32 others[WEIR_LEVELS - 1];
+	weir_u32 reserved_tokens;
 };
-_Static_assert(sizeof(struct weir_rec_end) == 72, "weir_rec_end");
+_Static_assert(sizeof(struct weir_rec_end) == 88, "weir_rec_end");
 
 /*
  * `denials`: hash of (tenant, reason) to what was refused. Kernel writes, with
@@ -505,7 +585,8 @@ _Static_assert(sizeof(struct weir_rec_end) == 72, "weir_rec_end");
  */
 struct weir_denial_key {
 	weir_u32 tenant;
-	weir_u32 reason; /* enum weir_reason */
+	weir_u16 reason; /* enum weir_reason */
+	weir_u16 shadow; /* 1: nothing was refused, it would have been */
 };
 
 struct weir_denial {
@@ -524,8 +605,25 @@ struct weir_rec_deny {
 	weir_s64 asked; /* what this request wanted */
 	weir_u64 retry_after_ns;
 	weir_u8 client[16];
+	weir_u32 level;	 /* index into `tenants` of whose limit it was: the tenant's own, its
+			  * scope's, a parent's; 0: no limit of anybody */
+	weir_u32 shadow; /* 1: not refused */
 };
-_Static_assert(sizeof(struct weir_rec_deny) == 96, "weir_rec_deny");
+_Static_assert(sizeof(struct weir_rec_deny) == 104, "weir_rec_deny");
+
+/*
+ * What the agent hands to weir_reap(): connections that have no socket any more. Packed
+ * behind WEIR_REAP_OFFSET bytes of the frame it is run on, at most WEIR_REAP_MAX.
+ */
+#define WEIR_REAP_OFFSET 16
+#define WEIR_REAP_MAX	 32
+
+struct weir_reap {
+	struct weir_flow_key key;
+	weir_u32 pad;
+	weir_u64 opened_ns; /* as the flow had it: else it is another one */
+};
+_Static_assert(sizeof(struct weir_reap) == 48, "weir_reap");
 
 /* ------------------------------------------------------------- reply templates */
 
