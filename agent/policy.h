@@ -50,6 +50,15 @@ struct weir_limits {
 	bool degrade;		    /* on_exhausted "degrade": needs fallback_model and credit */
 	bool pass_protocols;	    /* other_protocols "pass"; default "refuse" */
 	char fallback_model[WEIR_MODEL_BYTES]; /* "": none */
+	uint32_t half_open;		       /* handshakes not complete; default 1024, to 65535 */
+	int64_t request_cost_cap_nano;	       /* an answer is cut when it costs more; 0: none */
+};
+
+/* Limits that hold besides the tenant's own for what comes to one service: connections,
+ * connect_rate, concurrency, requests, tokens, shadow; the rest of `limits` is neutral. */
+struct weir_scope_policy {
+	const char *service; /* a name; the agent warns if it has no such service */
+	struct weir_limits limits;
 };
 
 struct weir_tenant_policy {
@@ -60,6 +69,9 @@ struct weir_tenant_policy {
 	size_t n_keys;
 	const struct weir_source_prefix *sources;
 	size_t n_sources;
+	const char *parent; /* name of a tenant, two levels above at most; NULL: none */
+	const struct weir_scope_policy *scopes; /* of tier and overrides ("services"), by name */
+	size_t n_scopes;
 };
 
 struct weir_card; /* price.h */
