@@ -79,9 +79,11 @@ struct weir_agent_view {
 	int (*tenant_name)(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES]);
 	int (*tenant_index)(void *ctx, const char *name, uint32_t *out);
 
-	/* How often each reason refused this tenant (kernel map `denials`); index 0 is nobody.
-	 * -ENOENT: no such index. A pair never refused is 0. */
-	int (*denial_counts)(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX]);
+	/* How often each reason refused this tenant, or (shadow) would have, were that limit not
+	 * in shadow (kernel map `denials`); index 0 is nobody. -ENOENT: no such index. A pair
+	 * never refused is 0. */
+	int (*denial_counts)(void *ctx, uint32_t tenant, bool shadow,
+			     uint64_t out[static WEIR_REASON_MAX]);
 
 	/* The policy in force, with a reference for the caller (weir_policy_unref). Not NULL. */
 	struct weir_policy *(*policy)(void *ctx);

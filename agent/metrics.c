@@ -43,7 +43,7 @@ static void each_tenant(const struct weir_agent_view *v, FILE *f, row_fn *fn)
 		    v->tenant_live(v->ctx, index, &row.live))
 			continue;
 		weir_live_figures(&row.live, weir_mono_ns(), &row.figures);
-		if (v->denial_counts(v->ctx, index, row.refused))
+		if (v->denial_counts(v->ctx, index, false, row.refused))
 			memset(row.refused, 0, sizeof(row.refused));
 		fn(f, &row);
 		shown++;

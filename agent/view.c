@@ -62,14 +62,15 @@ static int view_tenant_index(void *ctx, const char *name, uint32_t *out)
 	return weir_enforce_index(((struct weir_agent *)ctx)->enforce, name, out);
 }
 
-static int view_denial_counts(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX])
+static int view_denial_counts(void *ctx, uint32_t tenant, bool shadow,
+			      uint64_t out[static WEIR_REASON_MAX])
 {
 	struct weir_agent *a = ctx;
 
 	if (tenant >= a->kernel->max_tenants)
 		return -ENOENT;
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
-		struct weir_denial_key key = { .tenant = tenant, .reason = i };
+		struct weir_denial_key key = { .tenant = tenant, .reason = i, .shadow = shadow };
 		struct weir_denial d;
 
 		out[i] = 0; /* and no system call for what is never refused with */
