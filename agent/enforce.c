@@ -183,6 +183,7 @@ static void fill_terms(struct weir_terms *terms, const struct weir_tenant_policy
 	terms->overage_nano = t->limits.credit == WEIR_CREDIT_SOFT ? t->limits.overage_nano : 0;
 	terms->tokens = t->limits.tokens;
 	terms->cached_weight_ppm = t->limits.cached_weight_ppm;
+	terms->request_cost_cap_nano = t->limits.request_cost_cap_nano;
 }
 
 /* The ceiling of a tenant from nothing but ledger and map. */

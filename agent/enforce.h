@@ -23,6 +23,7 @@ struct weir_terms {
 	struct weir_rate tokens;
 	uint32_t cached_weight_ppm;
 	uint64_t lost_nano; /* of the tenant's lost_nano, what the ceiling has in it */
+	int64_t request_cost_cap_nano; /* a running answer is cut when it costs more; 0: none */
 };
 
 struct weir_enforce;
