@@ -17,10 +17,13 @@
 #include "prefix.h"
 #include "util.h"
 
-enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
+enum weir_on_agent_down {
+	WEIR_DOWN_HOLD,	 /* go on against the last figures */
+	WEIR_DOWN_OPEN,	 /* credit and tokens are not checked */
+	WEIR_DOWN_CLOSED /* refuse */
+};
 
-/* What requests get while no agent runs. */
-enum weir_on_agent_down { WEIR_DOWN_HOLD, WEIR_DOWN_OPEN, WEIR_DOWN_CLOSED };
+enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
 
 /* A rate: `count` (to 1e9) per `period_ns`, at most `burst` (to 2^40; of requests and
  * connections to 2^32 - 1) at once. count 0: no such limit. An empty bucket fills within
