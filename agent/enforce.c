@@ -12,12 +12,10 @@
 #include <string.h>
 
 #include "account.h"
+#include "enforce_limits.h"
 #include "enforce_maps.h"
 #include "enforce_rules.h"
 #include "money.h"
-#include "price.h"
-
-#define RESERVE_PRICE_MAX (INT64_C(1) << 38) /* see bpf/admit.h: token x price in 63 bits */
 
 struct weir_enforce {
 	struct weir_kernel *kernel;
@@ -56,83 +54,6 @@ void weir_enforce_free(struct weir_enforce *e)
 	weir_rules_free(e->rules);
 	free(e->terms);
 	free(e);
-}
-
-/* -- limits */
-
-static uint64_t interval_ns(const struct weir_rate *r)
-{
-	return r->count ? (r->period_ns + r->count - 1) / r->count : 0;
-}
-
-static uint64_t scaled(uint64_t n, const struct weir_rate *r)
-{
-	return (unsigned __int128)n * r->period_ns / r->count;
-}
-
-static uint64_t per(const struct weir_rate *r, uint64_t period_ns)
-{
-	return r->period_ns ? (unsigned __int128)r->count * period_ns / r->period_ns : 0;
-}
-
-static int64_t reserve_price(int64_t nano)
-{
-	return nano > RESERVE_PRICE_MAX ? RESERVE_PRICE_MAX : nano;
-}
-
-static void store_limits(struct weir_tenant *t, uint32_t index, const struct weir_limits *l,
-			 const struct weir_card *card)
-{
-	struct weir_reserve_price price = {};
-	uint32_t flags = WEIR_TENANT_LIVE;
-
-	if (card && l->credit != WEIR_CREDIT_NONE)
-		weir_card_reserve_price(card, &price);
-	if (l->shadow)
-		flags |= WEIR_TENANT_SHADOW;
-	if (l->drop)
-		flags |= WEIR_TENANT_DROP;
-	if (l->credit != WEIR_CREDIT_NONE)
-		flags |= WEIR_TENANT_CREDIT;
-	if (l->connections >= 0)
-		flags |= WEIR_TENANT_LIMIT_CONNS;
-	if (l->concurrency >= 0)
-		flags |= WEIR_TENANT_LIMIT_INFLIGHT;
-	if (l->connect_rate.count)
-		flags |= WEIR_TENANT_LIMIT_CONN_RATE;
-	if (l->requests.count)
-		flags |= WEIR_TENANT_LIMIT_REQUESTS;
-	if (l->tokens.count)
-		flags |= WEIR_TENANT_LIMIT_TOKENS;
-	if (l->pass_protocols)
-		flags |= WEIR_TENANT_PASS_PROTOCOLS;
-	if (l->on_agent_down == WEIR_DOWN_OPEN)
-		flags |= WEIR_TENANT_DOWN_OPEN;
-	if (l->on_agent_down == WEIR_DOWN_CLOSED)
-		flags |= WEIR_TENANT_DOWN_CLOSED;
-
-	t->wallet = index;
-	t->parent = WEIR_NO_TENANT;
-	t->max_half_open = l->half_open;
-	t->max_connections = l->connections < 0 ? 0 : l->connections;
-	t->max_inflight = l->concurrency < 0 ? 0 : l->concurrency;
-	t->connect_interval_ns = interval_ns(&l->connect_rate);
-	t->connect_burst = l->connect_rate.burst;
-	t->request_interval_ns = interval_ns(&l->requests);
-	t->tokens_interval_ns = l->tokens.count ? l->tokens.period_ns / l->tokens.count : 0;
-	t->tokens_tau_ns = l->tokens.count ? scaled(l->tokens.burst, &l->tokens) : 0;
-	t->reserve_nano_per_input_token = reserve_price(price.input_nano);
-	t->reserve_nano_per_output_token = reserve_price(price.output_nano);
-	t->reserve_nano_per_request = reserve_price(price.request_nano);
-	t->reserve_input_tokens = l->reserve_input_tokens;
-	t->reserve_output_tokens = l->reserve_output_tokens;
-	t->requests_per_minute = per(&l->requests, 60 * WEIR_SECOND);
-	t->request_burst = l->requests.burst > UINT32_MAX ? UINT32_MAX : l->requests.burst;
-	t->tokens_per_minute = per(&l->tokens, 60 * WEIR_SECOND);
-	t->tokens_burst = l->tokens.burst;
-	t->connects_per_second = per(&l->connect_rate, WEIR_SECOND);
-	/* The flags switch the limits on: last. */
-	__atomic_store_n(&t->flags, flags, __ATOMIC_RELEASE);
 }
 
 /* -- a policy */
@@ -233,7 +154,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 		else if (was_live)
 			weir_ceiling_add(t, terms->overage_nano - overage, 0);
 		weir_rules_point(e->rules, t, entries[i], now_ns);
-		store_limits(t, numbers[i], &p->tenants[i].limits, card);
+		weir_limits_store(t, numbers[i], &p->tenants[i].limits, card, now_ns);
 		if (numbers[i] > e->count)
 			e->count = numbers[i];
 	}
@@ -254,7 +175,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 			if (!terms->live || weir_policy_tenant(p, terms->name))
 				continue;
 			e->terms[i].live = false;
-			__atomic_store_n(&k->tenants[i].flags, 0, __ATOMIC_RELEASE);
+			weir_limits_clear(&k->tenants[i]);
 			weir_rules_point(e->rules, &k->tenants[i], 0, now_ns);
 		}
 		weir_policy_unref(e->policy);
