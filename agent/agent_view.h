@@ -49,8 +49,9 @@ enum weir_enforcing {
 
 /* What `tenant suspend --now` did. */
 struct weir_cut {
-	uint32_t answers; /* marked: the next packet of each resets both its ends */
-	uint32_t sockets; /* on this host, destroyed */
+	uint32_t answers;  /* marked: the next packet of each resets both its ends */
+	uint32_t sockets;  /* on this host, destroyed */
+	char warning[256]; /* why none could be, on this kernel; "" if they can */
 };
 
 struct weir_status {

@@ -60,12 +60,18 @@ static int show(struct ctl *c, const json_t *s)
 	show_interfaces(json_object_get(s, "interfaces"));
 	ctl_bytes((uint64_t)ctl_int(ring, "used"), a);
 	ctl_bytes((uint64_t)ctl_int(ring, "bytes"), b);
-	printf("\nconnections  %lld of %lld\n", (long long)ctl_int(flows, "used"),
-	       (long long)ctl_int(flows, "max"));
-	printf("tenants      %lld of %lld\n", (long long)ctl_int(tenants, "used"),
-	       (long long)ctl_int(tenants, "max"));
+	printf("\nlimits       %s\n",
+	       json_is_true(json_object_get(json_object_get(s, "enforce"), "enforcing"))
+		       ? "enforced"
+		       : "NOT enforced");
+	printf("connections  %lld of %lld, %lld half-open\n", (long long)ctl_int(flows, "used"),
+	       (long long)ctl_int(flows, "max"), (long long)ctl_int(flows, "half_open"));
+	printf("tenants      %lld of %lld, %lld suspended\n", (long long)ctl_int(tenants, "used"),
+	       (long long)ctl_int(tenants, "max"), (long long)ctl_int(tenants, "suspended"));
 	printf("ring         %s of %s, %lld records lost\n", a, b,
 	       (long long)ctl_int(ring, "lost"));
+	ctl_bytes((uint64_t)ctl_int(json_object_get(s, "memory"), "maps"), a);
+	printf("memory       %s of maps in the kernel\n", a);
 	if (json_is_object(nats))
 		printf("nats         %s, backlog %lld, acknowledged %lld\n",
 		       json_is_true(json_object_get(nats, "connected")) ? "connected"
