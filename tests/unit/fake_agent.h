@@ -318,6 +318,27 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	return f;
 }
 
+/* A policy of three levels and a scope in the place of the first one. */
+static inline void fake_levels(struct fake *f)
+{
+	static const char json[] =
+		"{\"tiers\":{\"open\":{},\"paid\":{\"services\":{\"embed\":{\"concurrency\":3}}}},"
+		"\"tenants\":{\"org\":{\"tier\":\"open\"},\"team\":{\"tier\":\"open\",\"parent\":"
+		"\"org\"},\"acme\":{\"tier\":\"paid\",\"parent\":\"team\"},\"globex\":{\"tier\":"
+		"\"open\"}}}";
+	static const char *const more[] = { "org", "team", "acme@embed" };
+	struct weir_error err = { "" };
+
+	fake_write(f->policies, "10.json", json);
+	if (f->view.reload(f, f->policies, &err))
+		fail_msg("%s", err.text);
+	/* acme and globex have the first two numbers. */
+	for (uint32_t i = 0; i < 3; i++) {
+		strcpy(f->names[3 + i], more[i]);
+		f->kernel[3 + i].flags = WEIR_TENANT_LIVE;
+	}
+}
+
 static inline int fake_remove(const char *path, const struct stat *st, int type, struct FTW *at)
 {
 	return remove(path);

@@ -291,7 +291,13 @@ static void long_names_fit(void **unused)
 
 static void a_refusal_is_this(void **unused)
 {
-	struct weir_denied d = { "acme", "requests", 60, false, 12, T0 + 1, T0 + 900000000 };
+	struct weir_denied d = { .tenant = "acme",
+				 .reason = "requests",
+				 .limit = 60,
+				 .limit_of = "team-a",
+				 .count = 12,
+				 .first_wall_ns = T0 + 1,
+				 .last_wall_ns = T0 + 900000000 };
 	char id[WEIR_DENIED_ID_TEXT], again[WEIR_DENIED_ID_TEXT], other[WEIR_DENIED_ID_TEXT];
 	char expect[600];
 
@@ -301,7 +307,8 @@ static void a_refusal_is_this(void **unused)
 		 "\"source\":\"/weir/0b0e7bd2-5a4b-4c00-8000-000000000001/gpu-01\","
 		 "\"type\":\"weir.denied.v1\",\"subject\":\"acme\","
 		 "\"time\":\"2026-11-01T00:00:00.9Z\",\"datacontenttype\":\"application/json\","
-		 "\"data\":{\"tenant\":\"acme\",\"reason\":\"requests\",\"limit\":60,\"count\":12,"
+		 "\"data\":{\"tenant\":\"acme\",\"reason\":\"requests\",\"limit\":60,"
+		 "\"limit_of\":\"team-a\",\"shadow\":false,\"count\":12,"
 		 "\"first\":\"2026-11-01T00:00:00.000000001Z\",\"last\":\"2026-11-01T00:00:00.9Z\"}"
 		 "}",
 		 id);
@@ -315,6 +322,12 @@ static void a_refusal_is_this(void **unused)
 	d.reason = "tokens";
 	assert_int_equal(weir_event_denied_json(&d, &origin, &text, other), 0);
 	assert_string_not_equal(id, other);
+	/* What was refused and what only would have been are two events. */
+	d.shadow = true;
+	d.limit_of = NULL;
+	assert_int_equal(weir_event_denied_json(&d, &origin, &text, again), 0);
+	assert_string_not_equal(again, other);
+	assert_non_null(strstr(text.p, "\"limit\":60,\"shadow\":true,"));
 	d.limit_is_nano = true;
 	d.limit = 1500000000;
 	assert_int_equal(weir_event_denied_json(&d, &origin, &text, NULL), 0);
