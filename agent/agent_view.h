@@ -75,8 +75,8 @@ struct weir_agent_view {
 	int (*tenant_live)(void *ctx, uint32_t tenant, struct weir_tenant *out);
 
 	/* Name of an index and index of a name, for tenants ever known to the ledger (a tenant
-	 * that left the policy keeps both). -ENOENT; names fit WEIR_NAME_BYTES. */
-	int (*tenant_name)(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES]);
+	 * that left the policy keeps both). -ENOENT; names fit WEIR_ENTRY_NAME_BYTES. */
+	int (*tenant_name)(void *ctx, uint32_t tenant, char out[static WEIR_ENTRY_NAME_BYTES]);
 	int (*tenant_index)(void *ctx, const char *name, uint32_t *out);
 
 	/* How often each reason refused this tenant (kernel map `denials`); index 0 is nobody.

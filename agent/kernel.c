@@ -193,6 +193,7 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 		{ s->maps.keys, cfg->max_tenants * 2 * WEIR_WAYS_PER_TENANT, "max_tenants" },
 		{ s->maps.sources, cfg->max_tenants * 2 * WEIR_WAYS_PER_TENANT, "max_tenants" },
 		{ s->maps.names, cfg->max_tenants, "max_tenants" },
+		{ s->maps.scopes, cfg->max_tenants, "max_tenants" },
 		{ s->maps.denials, cfg->max_tenants * 4, "max_tenants" },
 		{ s->maps.free_readers, cfg->max_split_heads, "max_split_heads" },
 		{ s->maps.readers, cpus + cfg->max_split_heads, "max_split_heads" },
@@ -240,6 +241,7 @@ static int map_maps(struct weir_kernel *k, struct weir_error *err)
 	k->keys_fd = bpf_map__fd(s->maps.keys);
 	k->sources_fd = bpf_map__fd(s->maps.sources);
 	k->names_fd = bpf_map__fd(s->maps.names);
+	k->scopes_fd = bpf_map__fd(s->maps.scopes);
 	k->denials_fd = bpf_map__fd(s->maps.denials);
 	k->counters_fd = bpf_map__fd(s->maps.counters);
 	k->replies_fd = bpf_map__fd(s->maps.replies);

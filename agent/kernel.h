@@ -44,7 +44,7 @@ struct weir_kernel {
 	uint32_t max_tenants;
 	uint32_t max_flows;
 
-	int ring_fd, keys_fd, sources_fd, names_fd, denials_fd, counters_fd, replies_fd;
+	int ring_fd, keys_fd, sources_fd, names_fd, scopes_fd, denials_fd, counters_fd, replies_fd;
 	size_t ring_bytes;
 	int cpus; /* possible, for per-CPU values */
 };

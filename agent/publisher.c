@@ -104,7 +104,7 @@ static void publish_ledger(struct weir_publisher *p)
 
 static int push_denial(struct weir_publisher *p, const struct weir_denial_sum *s)
 {
-	char name[WEIR_NAME_BYTES] = NOBODY, subject[192], id[WEIR_DENIED_ID_TEXT];
+	char name[WEIR_ENTRY_NAME_BYTES] = NOBODY, subject[192], id[WEIR_DENIED_ID_TEXT];
 	struct weir_event_origin o = origin(p);
 	struct weir_denied d = {
 		.tenant = name,

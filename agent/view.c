@@ -52,7 +52,7 @@ static int view_tenant_live(void *ctx, uint32_t tenant, struct weir_tenant *out)
 	return 0;
 }
 
-static int view_tenant_name(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES])
+static int view_tenant_name(void *ctx, uint32_t tenant, char out[static WEIR_ENTRY_NAME_BYTES])
 {
 	return weir_enforce_name(((struct weir_agent *)ctx)->enforce, tenant, out);
 }
