@@ -19,8 +19,10 @@
 #define RESERVED   INT64_C(700)
 #define CREDIT	   INT64_C(100000)
 
+#define TENANTS 8
+
 struct weir_enforce {
-	struct weir_terms terms;
+	struct weir_terms terms[TENANTS];
 	struct weir_policy policy;
 	struct weir_card *card;
 };
@@ -35,7 +37,7 @@ void weir_enforce_read_unlock(struct weir_enforce *e)
 
 const struct weir_terms *weir_enforce_terms(const struct weir_enforce *e, uint32_t tenant)
 {
-	return &e->terms;
+	return tenant < TENANTS ? &e->terms[tenant] : NULL;
 }
 
 const struct weir_policy *weir_enforce_policy_locked(const struct weir_enforce *e)
@@ -49,7 +51,8 @@ struct node {
 	struct weir_enforce enforce;
 	struct weir_kernel kernel;
 	struct weir_config config;
-	struct weir_tenant tenants[4];
+	struct weir_tenant tenants[TENANTS];
+	struct weir_slot slots[SLOTS];
 	struct weir_denials *denials;
 	struct weir_state *state;
 	char state_path[128];
@@ -107,14 +110,17 @@ static struct node *node_new(struct fixture *f)
 	ok(f, weir_ledger_card(f->l, b->enforce.card, &b->enforce.card->id, &f->err));
 	b->enforce.policy.cards = &b->enforce.card;
 	b->enforce.policy.n_cards = 1;
-	b->enforce.terms = (struct weir_terms){ .live = true, .credit = WEIR_CREDIT_HARD };
+	b->enforce.terms[f->acme].live = true;
+	b->enforce.terms[f->acme].credit = WEIR_CREDIT_HARD;
+	b->config.enforce = 1;
 	b->kernel = (struct weir_kernel){ .config = &b->config,
 					  .tenants = b->tenants,
-					  .max_tenants = 4,
+					  .slots = b->slots,
+					  .max_tenants = TENANTS,
 					  .max_flows = SLOTS,
 					  .ring_fd = fd,
 					  .ring_bytes = RING_BYTES };
-	ok(f, weir_denials_new(4, false, &b->denials, &f->err));
+	ok(f, weir_denials_new(TENANTS - 1, false, &b->denials, &f->err));
 	snprintf(b->state_path, sizeof(b->state_path), "%s/x.state", f->dir);
 	ok(f, weir_state_open(b->state_path, 1, SLOTS, &b->state, &f->err));
 	/* As after a grant, with one request admitted. */
