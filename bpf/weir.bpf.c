@@ -292,7 +292,12 @@ int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 	key.server_port_be = sport_be;
 	key.client_port_be = sk->__sk_common.skc_dport;
 	f = bpf_map_lookup_elem(&flows, &key);
-	if (f)
+	if (!f)
+		return 0;
+	/* A close is not sent again, as a packet is: the agent makes up for it. */
+	if (c->frozen)
+		__sync_fetch_and_or(&f->flags, WEIR_FLOW_SOCKET_GONE);
+	else
 		weir_flow_close(&key, f, bpf_ktime_get_ns());
 	return 0;
 }
