@@ -73,7 +73,6 @@ static void a_syn_within_limits_passes_and_is_counted(void **state)
 		t->max_connections = 1;
 		assert_int_equal(send_syn(&c, ways[i].xdp).code, passes[ways[i].xdp]);
 		assert_int_equal(t->connections, 1);
-		assert_int_equal(t->connected, 1);
 		is_counted(WEIR_ADMIT_CONNECTION, 1);
 		is_counted(WEIR_FLOW_NEW, 1);
 	}
@@ -138,7 +137,7 @@ static void the_connect_rate_holds_and_a_refusal_takes_no_token(void **state)
 
 		t->flags |= WEIR_TENANT_LIMIT_CONN_RATE;
 		t->connect_interval_ns = 3600 * SECOND;
-		t->connect_tau_ns = 3 * t->connect_interval_ns;
+		t->connect_burst = 3;
 		t->connects_per_second = 5;
 		for (int n = 0; n < 3; n++, c.client_port = lab.next_port++)
 			assert_int_equal(send_syn(&c, ways[i].xdp).code, passes[ways[i].xdp]);
@@ -381,16 +380,15 @@ static void with_the_map_full_the_tier_decides(void **state)
 
 			t->flags |= WEIR_TENANT_LIMIT_CONN_RATE;
 			t->connect_interval_ns = SECOND;
-			t->connect_tau_ns = 100 * SECOND;
+			t->connect_burst = 100;
 			t->connect_tat_ns = now_ns() + 10 * SECOND;
-			t->on_agent_down = closed ? WEIR_DOWN_CLOSED : WEIR_DOWN_HOLD;
+			t->flags |= closed ? WEIR_TENANT_DOWN_CLOSED : 0;
 			before = *t;
 			v = send_syn(&c, ways[i].xdp);
 			if (closed)
 				is_reset(&ways[i], &c, &v);
 			else
 				assert_int_equal(v.code, passes[ways[i].xdp]);
-			before.connected = t->connected;
 			uses_up_nothing(&before, t);
 		}
 	is_counted(WEIR_FLOW_NEW, 0);
