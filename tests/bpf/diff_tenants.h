@@ -120,7 +120,7 @@ static UNUSED void roll_tenant(uint32_t i)
 	assert_int_equal(w->reserved_tokens, m->released);
 	w->flags = WEIR_TENANT_LIVE;
 	for (uint32_t bit = WEIR_TENANT_LIMIT_CONNS; bit <= WEIR_TENANT_LIMIT_TOKENS; bit <<= 1)
-		w->flags |= chance(30) ? bit : 0;
+		w->flags |= chance(20) ? bit : 0;
 	w->flags |= chance(30) ? WEIR_TENANT_CREDIT : 0;
 	w->flags |= chance(3) ? WEIR_TENANT_SUSPENDED : 0;
 	w->flags |= chance(10) ? WEIR_TENANT_SHADOW : 0;

@@ -57,7 +57,7 @@ enum model_feature {
  * taken. */
 struct m_tenant {
 	struct weir_tenant t;
-	char name[16];
+	char name[24];
 	uint32_t requests_taken, connects_taken;
 	uint64_t debt;			   /* tokens settled that are not worked off */
 	uint32_t released;		   /* reserved tokens that were settled */

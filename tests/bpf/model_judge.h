@@ -118,7 +118,7 @@ static UNUSED void m_open_slot(struct m_conn *c, const struct m_head *h, uint32_
 	memcpy(c->slot_others, d->level + 1, sizeof(c->slot_others));
 	c->slot_reserved = d->nano;
 	c->slot_tokens = d->tokens;
-	c->slot_flags = flags;
+	c->slot_flags = flags | d->taken * WEIR_SLOT_TAKEN;
 	c->answer = A_HEAD;
 	c->ahead_len = 0;
 	c->abytes = 0;
@@ -182,6 +182,7 @@ static UNUSED bool m_judge(struct m_conn *c, const struct m_packet *p, const str
 		m_note_denial(e, &r, true);
 		flags |= WEIR_SLOT_SHADOW;
 	}
+	flags |= c->judged ? 0 : WEIR_SLOT_FIRST;
 	m_pass(e, d.over | moved ? WEIR_ADMIT_SHADOW : WEIR_ADMIT_REQUEST);
 	m_open_slot(c, h, WEIR_SLOT_OPEN, &d, flags, e);
 	return true;

@@ -244,8 +244,10 @@ static UNUSED void m_take(struct m_demand *d, struct m_tenant *wallet)
 			continue;
 		m->t.inflight++;
 		m->t.reserved_tokens += d->tokens;
-		if (!(d->over & 1 << i) && (m->t.flags & WEIR_TENANT_LIMIT_REQUESTS))
-			m->requests_taken++;
+		if (d->over & 1 << i || !(m->t.flags & WEIR_TENANT_LIMIT_REQUESTS))
+			continue;
+		m->requests_taken++;
+		d->taken |= 1 << i;
 	}
 	model.tenants[d->level[0]].t.admitted++;
 	wallet->t.reserved_nano += d->nano;
@@ -259,7 +261,7 @@ static UNUSED uint32_t m_admit_request(struct m_demand *d, struct m_refusal *r)
 	int64_t left = wallet->t.ceiling_nano - (int64_t)wallet->t.reserved_nano;
 	uint32_t reason = 0;
 
-	d->over = 0;
+	d->over = d->taken = 0;
 	for (int i = 0; i < WEIR_LEVELS && !reason; i++)
 		if (m_level(d, i))
 			reason = m_check_level(d, i, r);
