@@ -112,7 +112,11 @@ static int view_tenant_index(void *ctx, const char *name, uint32_t *out)
 
 static int view_scope_index(void *ctx, uint32_t tenant, const char *service, uint32_t *out)
 {
-	return weir_enforce_scope(((struct weir_agent *)ctx)->enforce, tenant, service, out);
+	struct weir_agent *a = ctx;
+	char name[WEIR_ENTRY_NAME_BYTES];
+	int r = weir_enforce_name(a->enforce, tenant, name);
+
+	return r ? r : weir_enforce_scope(a->enforce, name, service, out);
 }
 
 static int view_denial_counts(void *ctx, uint32_t tenant, bool shadow,
