@@ -181,7 +181,7 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 	if (!r)
 		r = weir_denials_new(a->kernel->max_tenants, a->cfg.nats_url[0], &a->denials, err);
 	if (!r)
-		r = weir_enforce_new(a->kernel, &a->enforce, err);
+		r = weir_enforce_new(a->kernel, &a->cfg, &a->enforce, err);
 	if (!r)
 		r = put_switches(a, err);
 	if (!r)

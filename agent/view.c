@@ -7,7 +7,6 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,7 +14,6 @@
 #include "policy.h"
 #include "reason.h"
 #include "slots.h"
-#include "sockdiag.h"
 #include "warnings.h"
 
 /* A packet that was judged just before a suspension has its slot by then. */
@@ -114,7 +112,11 @@ static int view_tenant_index(void *ctx, const char *name, uint32_t *out)
 
 static int view_scope_index(void *ctx, uint32_t tenant, const char *service, uint32_t *out)
 {
-	return weir_enforce_scope(((struct weir_agent *)ctx)->enforce, tenant, service, out);
+	struct weir_agent *a = ctx;
+	char name[WEIR_ENTRY_NAME_BYTES];
+	int r = weir_enforce_name(a->enforce, tenant, name);
+
+	return r ? r : weir_enforce_scope(a->enforce, name, service, out);
 }
 
 static int view_denial_counts(void *ctx, uint32_t tenant, bool shadow,
@@ -223,20 +225,10 @@ static int view_cut(void *ctx, uint32_t tenant, struct weir_cut *out, struct wei
 	struct weir_cut cut = { 0 };
 
 	for (int round = 0; round < 2; round++) {
-		struct weir_error why;
-		int r;
-
 		if (round)
 			nanosleep(&(struct timespec){ .tv_nsec = CUT_AGAIN_MS * 1000000 }, NULL);
 		/* Marked first: then its socket's end is told as a cut. */
 		cut.answers += weir_slots_cut(a->kernel, tenant);
-		r = weir_sockdiag_destroy_tenant(a->kernel, &a->cfg, tenant, &why);
-		if (r < 0 && r != -EOPNOTSUPP)
-			return weir_fail(err, -r, "%s", why.text);
-		if (r < 0)
-			snprintf(cut.warning, sizeof(cut.warning), "%.255s", why.text);
-		else
-			cut.sockets += (uint32_t)r;
 	}
 	*out = cut;
 	return 0;
