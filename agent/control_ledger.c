@@ -82,7 +82,7 @@ static uint64_t refused(const struct weir_agent_view *v, uint32_t tenant)
 {
 	uint64_t counts[WEIR_REASON_MAX] = { 0 }, sum = 0;
 
-	if (v->denial_counts(v->ctx, tenant, counts))
+	if (v->denial_counts(v->ctx, tenant, false, counts))
 		return 0;
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
 		sum += weir_reason_is_denial(i) ? counts[i] : 0;
