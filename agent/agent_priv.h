@@ -11,6 +11,7 @@
 #include "consumer.h"
 #include "control.h"
 #include "denials.h"
+#include "drift.h"
 #include "enforce.h"
 #include "httpd.h"
 #include "kernel.h"
@@ -39,6 +40,7 @@ struct weir_agent {
 	struct weir_publisher *publisher;
 	struct weir_control *control;
 	struct weir_httpd *httpd;
+	struct weir_drift *drift; /* started last: NULL till then */
 
 	uint64_t passage_wall_ns; /* grants are reckoned up to here; writer's thread */
 	uint64_t ticked_ns, refreshed_ns;

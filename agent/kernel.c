@@ -458,3 +458,15 @@ int weir_kernel_sweep(struct weir_kernel *k)
 
 	return bpf_prog_test_run_opts(bpf_program__fd(k->skel->progs.weir_sweep), &o);
 }
+
+int weir_kernel_reap(struct weir_kernel *k, const struct weir_reap *list, size_t n)
+{
+	uint8_t frame[WEIR_REAP_OFFSET + WEIR_REAP_MAX * sizeof(*list)] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame,
+		    .data_size_in = (uint32_t)(WEIR_REAP_OFFSET + n * sizeof(*list)), .repeat = 1);
+
+	if (!n || n > WEIR_REAP_MAX)
+		return -EINVAL;
+	memcpy(frame + WEIR_REAP_OFFSET, list, n * sizeof(*list));
+	return bpf_prog_test_run_opts(bpf_program__fd(k->skel->progs.weir_reap), &o);
+}

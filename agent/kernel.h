@@ -67,6 +67,10 @@ void weir_kernel_counters(const struct weir_kernel *k, uint64_t out[static WEIR_
 /* Expire half-open connections and refused flows that nothing else will end. */
 int weir_kernel_sweep(struct weir_kernel *k);
 
+/* Give back connections that have no socket, at most WEIR_REAP_MAX; those that are not as they
+ * were are left alone. The kernel counts (drift_flow). 0 or -errno. */
+int weir_kernel_reap(struct weir_kernel *k, const struct weir_reap *list, size_t n);
+
 /* Only one agent per instance: takes and holds /run/weir/<instance>.lock. Returns
  * an fd to keep open, or -errno (-EBUSY: another one runs). */
 int weir_instance_lock(const char *instance, struct weir_error *err);
