@@ -18,6 +18,7 @@
 
 #include "bpf/weir_abi.h"
 #include "config.h"
+#include "drift.h"
 #include "ledger.h"
 #include "ledger_switch.h"
 #include "policy.h"
@@ -72,6 +73,7 @@ struct weir_status {
 	uint64_t map_bytes;	    /* of all maps, in the kernel */
 	uint64_t inflight_parsers;  /* responses being read now; 0 if not known */
 	uint64_t requests;	    /* rows handed to the ledger since start */
+	struct weir_drift_stats drift;
 	size_t n_warnings;
 	char warnings[WEIR_STATUS_WARNINGS][256]; /* one line each; what, on what, what to do */
 };

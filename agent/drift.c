@@ -44,12 +44,12 @@ static const char *const gauge_names[WEIR_GAUGES] = {
 	[WEIR_GAUGE_NANO] = "reserved nano-credits",
 };
 
-static void name_of(struct weir_drift *d, uint32_t entry, char out[static WEIR_NAME_BYTES])
+static void name_of(struct weir_drift *d, uint32_t entry, char out[static WEIR_ENTRY_NAME_BYTES])
 {
 	if (entry == WEIR_NO_TENANT)
-		snprintf(out, WEIR_NAME_BYTES, "nobody");
+		snprintf(out, WEIR_ENTRY_NAME_BYTES, "nobody");
 	else if (weir_enforce_name(d->enforce, entry, out))
-		snprintf(out, WEIR_NAME_BYTES, "entry %" PRIu32, entry);
+		snprintf(out, WEIR_ENTRY_NAME_BYTES, "entry %" PRIu32, entry);
 }
 
 /* -- looking */
@@ -233,7 +233,7 @@ static void correct(struct weir_drift *d, struct weir_drift_stats *s)
 		struct weir_tenant *t = &d->kernel->tenants[list[i].entry];
 		int32_t *const gauge[] = { &t->connections, &t->half_open, &t->inflight };
 		const char *what = gauge_names[list[i].gauge];
-		char name[WEIR_NAME_BYTES];
+		char name[WEIR_ENTRY_NAME_BYTES];
 		int64_t by = list[i].by;
 
 		name_of(d, list[i].entry, name);

@@ -48,6 +48,7 @@ static int show(struct ctl *c, const json_t *s)
 {
 	const json_t *ring = json_object_get(s, "ring"), *nats = json_object_get(s, "nats");
 	const json_t *flows = json_object_get(s, "flows"), *tenants = json_object_get(s, "tenants");
+	const json_t *drift = json_object_get(s, "drift");
 	char a[CTL_CELL], b[CTL_CELL], v[CTL_CELL];
 	const json_t *w;
 	size_t i;
@@ -79,6 +80,12 @@ static int show(struct ctl *c, const json_t *s)
 		       (long long)ctl_int(nats, "backlog"), (long long)ctl_int(nats, "acked"));
 	else
 		printf("nats         not configured\n");
+	printf("drift        %lld connections, %lld gauges put right in %lld comparisons\n",
+	       (long long)ctl_int(drift, "reaped"),
+	       (long long)(ctl_int(drift, "corrected_connections") +
+			   ctl_int(drift, "corrected_half_open") +
+			   ctl_int(drift, "corrected_inflight")),
+	       (long long)ctl_int(drift, "sweeps"));
 	putchar('\n');
 	show_verdicts(json_object_get(s, "verdicts"));
 	json_array_foreach(json_object_get(s, "warnings"), i, w)

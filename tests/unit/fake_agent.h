@@ -98,6 +98,8 @@ static inline void fake_status(void *ctx, struct weir_status *out)
 	out->map_bytes = 3 << 20;
 	out->half_open = 4;
 	out->suspended = 1;
+	out->drift.reaped = 8;
+	out->drift.corrected_inflight = 9;
 	pthread_mutex_lock(&f->lock);
 	out->enforce = f->enforce;
 	out->enforcing = f->enforce_configured_off ? WEIR_ENFORCE_CONFIGURED_OFF

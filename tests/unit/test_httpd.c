@@ -71,6 +71,8 @@ static void metrics_are_prometheus_text(void **state)
 		"\nweir_enforcing 1\n",
 		"\nweir_half_open 4\n",
 		"\nweir_map_bytes 3145728\n",
+		"\nweir_drift_reaped_total 8\n",
+		"\nweir_drift_corrected_total{gauge=\"inflight\"} 9\n",
 	};
 	char *line, *save = NULL;
 	regex_t good;

@@ -120,6 +120,30 @@ static void enforcement_that_is_off_is_said_first(void **state)
 	assert_non_null(strstr(status.warnings[0], "ends it (by root)"));
 }
 
+static void drift_that_was_found_is_said(void **state)
+{
+	status.drift.sweeps = 100;
+	status.drift.unsure = 3;
+	status.drift.untracked_sockets = 4;
+	status.drift.failed = 2; /* now and then */
+	add(0);
+	assert_int_equal(status.n_warnings, 0);
+	status.drift.reaped = 1;
+	status.drift.corrected_half_open = 2;
+	status.drift.corrected_inflight = 3;
+	add(0);
+	assert_int_equal(status.n_warnings, 1);
+	assert_memory_equal(status.warnings[0],
+			    "drift: 1 connections without a socket and 5 gauges were put right, 0 "
+			    "sums",
+			    70);
+	begin(NULL);
+	status.drift.reservations_off = 1;
+	status.drift.failed = 9;
+	add(0);
+	assert_int_equal(status.n_warnings, 2);
+}
+
 /* Longest names, every warning: whole lines, and no more than there is room for. */
 static void what_does_not_fit_into_the_list_is_left_out(void **state)
 {
@@ -151,6 +175,7 @@ int main(void)
 		CLAIM(what_a_service_saw_is_said_of_it),
 		CLAIM(what_does_not_fit_names_the_setting),
 		CLAIM(enforcement_that_is_off_is_said_first),
+		CLAIM(drift_that_was_found_is_said),
 		CLAIM(what_does_not_fit_into_the_list_is_left_out),
 	};
 
