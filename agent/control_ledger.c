@@ -111,7 +111,7 @@ struct usage_walk {
 static int usage_row(const struct weir_usage_sum *s, void *ctx)
 {
 	struct usage_walk *w = ctx;
-	char name[WEIR_NAME_BYTES];
+	char name[WEIR_ENTRY_NAME_BYTES];
 
 	if (w->c->view->tenant_name(w->c->view->ctx, s->tenant, name))
 		return 0;
