@@ -18,6 +18,7 @@
 
 #include "bpf/weir_abi.h"
 #include "config.h"
+#include "drift.h"
 #include "ledger.h"
 #include "policy.h"
 #include "util.h"
@@ -51,6 +52,7 @@ struct weir_status {
 	uint64_t tenants_used, tenants_max;
 	uint64_t inflight_parsers; /* responses being read now; 0 if not known */
 	uint64_t requests;	   /* rows handed to the ledger since start */
+	struct weir_drift_stats drift;
 	size_t n_warnings;
 	char warnings[WEIR_STATUS_WARNINGS][256]; /* one line each; what, on what, what to do */
 };

@@ -37,6 +37,7 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->tenants_max = a->kernel->max_tenants;
 	s->inflight_parsers = c.open;
 	s->requests = c.rows;
+	weir_drift_stats(__atomic_load_n(&a->drift, __ATOMIC_ACQUIRE), &s->drift);
 	for (size_t i = 0; i < WEIR_MAX_SERVICES; i++)
 		seen[i] = __atomic_load_n(&a->kernel->seen[i].bits, __ATOMIC_RELAXED);
 	weir_warnings_add(s, a->cfg.services, a->cfg.n_services, seen);
