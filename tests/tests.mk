@@ -61,7 +61,19 @@ SEED ?= $(shell date +%s)
 differential: $(B)/tests/bpf/test_differential
 	$(Q)WEIR_DIFF_PACKETS=$(PACKETS) WEIR_DIFF_SEED=$(SEED) $<
 
-e2e: all
+# The same agent of the next ABI, made up (tests/next): what upgrade and downgrade are tested with.
+NEXT := $(B)/next
+NEXT_SRC := Makefile $(wildcard agent/* bpf/* ctl/* scripts/*.mk scripts/deps tests/tests.mk)
+
+$(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
+	$(call say,NEXT,$@)
+	$(Q)mkdir -p $(NEXT) $(@D) && cp -p --parents $(NEXT_SRC) $(NEXT)
+	$(Q)for f in bpf/weir_abi.h bpf/maps.h; do \
+		sed -E -f tests/next/abi.sed $$f >$(NEXT)/$$f && ! cmp -s $$f $(NEXT)/$$f || exit 1; done
+	$(Q)$(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
+	$(Q)cp $(NEXT)/build/weir-agent $@
+
+e2e: all $(B)/tests/weir-agent-next
 	$(Q)$(PYTHON) -m pytest -q -rs -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 SECONDS ?= 20
