@@ -336,10 +336,11 @@ async def admin(reader, writer):
     writer.close()
 
 
-def listeners(port):
-    """One IPv4 and one IPv6 socket, as a server on a dual-stack host has them."""
+def listeners(ports):
+    """One IPv4 and one IPv6 socket a port, as a server on a dual-stack host has them."""
     socks = []
-    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+    for port, (family, host) in itertools.product(ports, ((socket.AF_INET, "0.0.0.0"),
+                                                          (socket.AF_INET6, "::"))):
         sock = socket.socket(family)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -364,7 +365,7 @@ async def main(args):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--admin", required=True)
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=int, nargs="+", default=[8000])
     arguments = parser.parse_args()
     uvicorn.Config(app, loop="uvloop").setup_event_loop()
     asyncio.run(main(arguments))
