@@ -153,9 +153,9 @@ void weir_live_figures(const struct weir_tenant *t, uint64_t mono_ns, struct wei
 		uint64_t ahead = t->request_tat_ns > mono_ns ? t->request_tat_ns - mono_ns : 0;
 
 		out->requests_remaining =
-			ahead >= t->request_tau_ns
+			ahead >= t->request_interval_ns * t->request_burst
 				? 0
-				: (int64_t)((t->request_tau_ns - ahead) / t->request_interval_ns);
+				: (int64_t)((t->request_interval_ns * t->request_burst - ahead) / t->request_interval_ns);
 	}
 	if ((t->flags & WEIR_TENANT_LIMIT_TOKENS) && t->tokens_tau_ns) {
 		uint64_t debt = s->tokens_tat_ns > mono_ns ? s->tokens_tat_ns - mono_ns : 0;

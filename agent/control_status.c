@@ -99,11 +99,10 @@ int weir_do_top(struct weir_call *c, struct weir_error *err)
 		if (c->view->tenant_index(c->view->ctx, tp->name, &index) ||
 		    c->view->tenant_live(c->view->ctx, index, &t))
 			continue;
-		json_array_append_new(rows, json_pack("{s:s,s:s,s:o,s:o,s:o,s:o}", "tenant",
+		json_array_append_new(rows, json_pack("{s:s,s:s,s:o,s:o,s:o}", "tenant",
 						      tp->name, "tier", tp->tier, "admitted",
 						      weir_json_count(t.admitted), "refused",
-						      weir_json_count(t.refused), "connected",
-						      weir_json_count(t.connected), "live",
+						      weir_json_count(t.refused), "live",
 						      weir_live_json(c->view, index)));
 	}
 	weir_policy_unref(p);

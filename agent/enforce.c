@@ -106,16 +106,20 @@ static void store_limits(struct weir_tenant *t, uint32_t index, const struct wei
 		flags |= WEIR_TENANT_LIMIT_TOKENS;
 	if (l->pass_protocols)
 		flags |= WEIR_TENANT_PASS_PROTOCOLS;
+	if (l->on_agent_down == WEIR_DOWN_OPEN)
+		flags |= WEIR_TENANT_DOWN_OPEN;
+	if (l->on_agent_down == WEIR_DOWN_CLOSED)
+		flags |= WEIR_TENANT_DOWN_CLOSED;
 
 	t->wallet = index;
 	t->parent = WEIR_NO_TENANT;
-	t->on_agent_down = l->on_agent_down;
+	t->max_half_open = l->half_open;
 	t->max_connections = l->connections < 0 ? 0 : l->connections;
 	t->max_inflight = l->concurrency < 0 ? 0 : l->concurrency;
 	t->connect_interval_ns = interval_ns(&l->connect_rate);
-	t->connect_tau_ns = interval_ns(&l->connect_rate) * l->connect_rate.burst;
+	t->connect_burst = l->connect_rate.burst;
 	t->request_interval_ns = interval_ns(&l->requests);
-	t->request_tau_ns = interval_ns(&l->requests) * l->requests.burst;
+	t->tokens_interval_ns = l->tokens.count ? l->tokens.period_ns / l->tokens.count : 0;
 	t->tokens_tau_ns = l->tokens.count ? scaled(l->tokens.burst, &l->tokens) : 0;
 	t->reserve_nano_per_input_token = reserve_price(price.input_nano);
 	t->reserve_nano_per_output_token = reserve_price(price.output_nano);

@@ -17,6 +17,12 @@
 #include "prefix.h"
 #include "util.h"
 
+enum weir_on_agent_down {
+	WEIR_DOWN_HOLD,	 /* go on against the last figures */
+	WEIR_DOWN_OPEN,	 /* credit and tokens are not checked */
+	WEIR_DOWN_CLOSED /* refuse */
+};
+
 enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
 
 /* A rate: `count` (to 1e9) per `period_ns`, at most `burst` (to 2^40) at once. count 0:

@@ -9,6 +9,7 @@
 
 #include "denial.h"
 #include "gcra.h"
+#include "levels.h"
 #include "maps.h"
 
 #define WEIR_ADMIT_TRIES    3
@@ -22,48 +23,6 @@ enum weir_unchecked {
 };
 
 /* -- levels */
-
-/* Who is charged besides `tenant`, for what comes to `service`. */
-weir_inline void weir_levels(weir_u32 tenant, const struct weir_tenant *t, weir_u32 service,
-			     weir_u32 *level)
-{
-	weir_u32 parent = t->parent, top = 0;
-
-	level[WEIR_LEVEL_TENANT] = tenant;
-	level[WEIR_LEVEL_SCOPE] = 0;
-	if (t->flags & WEIR_TENANT_SCOPED) {
-		struct weir_scope key = { .tenant = tenant, .service = service };
-		weir_u32 *scope = bpf_map_lookup_elem(&scopes, &key);
-
-		if (scope)
-			level[WEIR_LEVEL_SCOPE] = *scope;
-	}
-	if (parent) {
-		struct weir_tenant *p = weir_tenant(parent);
-
-		top = p ? p->parent : 0;
-	}
-	level[WEIR_LEVEL_PARENT] = parent;
-	level[WEIR_LEVEL_TOP] = top;
-}
-
-/* Add n to a gauge of every level. */
-weir_inline void weir_levels_add(weir_u32 tenant, const weir_u32 *others, weir_u32 gauge, weir_s32 n)
-{
-#pragma clang loop unroll(full)
-	for (int i = 0; i < WEIR_LEVELS; i++) {
-		weir_u32 index = i ? others[i - 1] : tenant;
-		struct weir_tenant *t;
-
-		if (i && !index)
-			continue;
-		t = weir_tenant(index);
-		if (t)
-			__sync_fetch_and_add((weir_s32 *)((weir_u8 *)t + gauge), n);
-	}
-}
-
-#define weir_gauge(name) __builtin_offsetof(struct weir_tenant, name)
 
 /* The level's entry, or NULL: there is no such level. */
 weir_inline struct weir_tenant *weir_level(const struct weir_scratch *s, weir_u32 i)
@@ -188,7 +147,7 @@ weir_global int weir_connect_undo(weir_u32 i)
 weir_inline weir_u32 weir_admit_connection(struct weir_scratch *s, weir_u32 unchecked,
 					   weir_u64 now_ns)
 {
-	weir_u32 reason = 0;
+	weir_u32 reason = 0, got = 0;
 
 	s->demand.over = 0;
 	s->demand.taken = 0;
@@ -196,16 +155,18 @@ weir_inline weir_u32 weir_admit_connection(struct weir_scratch *s, weir_u32 unch
 	s->demand.now_ns = now_ns;
 #pragma clang loop unroll(full)
 	for (int i = 0; i < WEIR_LEVELS; i++) {
-		if (i && !s->demand.level[i])
+		if (reason || (i && !s->demand.level[i]))
 			continue;
 		reason = weir_connect_level(i);
 		if (!reason)
-			continue;
-#pragma clang loop unroll(full)
-		for (int k = 0; k < i; k++)
-			weir_connect_undo(k);
-		break;
+			got |= 1U << i;
 	}
+	if (!reason)
+		return 0;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < WEIR_LEVELS; i++)
+		if (got & 1U << i)
+			weir_connect_undo(i);
 	return reason;
 }
 
@@ -329,14 +290,14 @@ weir_global int weir_check_level(weir_u32 i)
 	return 0;
 }
 
-/* Take what the request asks of level i; one in shadow that objected only counts. 0: taken,
- * 1: somebody else was faster. */
+/* Take what the request asks of level i. One in shadow that objects only counts. 0: taken, 1:
+ * somebody else was faster. */
 weir_global int weir_take_level(weir_u32 i)
 {
 	struct weir_scratch *s = weir_scratch();
-	weir_u32 flags, after;
+	bool over, enforces;
 	struct weir_tenant *t;
-	bool over;
+	weir_u32 flags, after;
 
 	if (!s || i >= WEIR_LEVELS)
 		return 0;
@@ -345,21 +306,27 @@ weir_global int weir_take_level(weir_u32 i)
 		return 0;
 	flags = t->flags;
 	over = s->demand.over & 1U << i;
+	enforces = weir_level_enforces(s, t);
 	if (!weir_gauge_take(&t->inflight, !over && (flags & WEIR_TENANT_LIMIT_INFLIGHT),
-			     t->max_inflight))
-		return 1;
+			     t->max_inflight)) {
+		if (enforces)
+			return 1;
+		__sync_fetch_and_add(&t->inflight, 1);
+		over = true;
+	}
 	if (!over && (flags & WEIR_TENANT_LIMIT_REQUESTS)) {
-		if (weir_gcra_take(&t->request_tat_ns, s->demand.now_ns, t->request_interval_ns,
-				   t->request_interval_ns * t->request_burst))
+		if (!weir_gcra_take(&t->request_tat_ns, s->demand.now_ns, t->request_interval_ns,
+				    t->request_interval_ns * t->request_burst))
+			s->demand.taken |= 1U << i;
+		else if (enforces)
 			goto lost;
-		s->demand.taken |= 1U << i;
 	}
 	if (!s->demand.tokens)
 		return 0;
 	/* Ours is in `reserved_tokens` before the rest is looked at: of two that race for the last
 	 * of the bucket at least one sees the other. */
 	after = __sync_fetch_and_add(&t->reserved_tokens, s->demand.tokens) + s->demand.tokens;
-	if (over || !(flags & WEIR_TENANT_LIMIT_TOKENS) ||
+	if (over || !enforces || !(flags & WEIR_TENANT_LIMIT_TOKENS) ||
 	    (s->demand.unchecked & WEIR_UNCHECKED_TOKENS) ||
 	    !weir_gcra_debt_wait(weir_tokens_ahead(t, after, s->demand.tokens, s->demand.now_ns),
 				 s->demand.now_ns, t->tokens_tau_ns))
@@ -468,6 +435,20 @@ weir_global int weir_admit_request(struct weir_scratch *s)
 	s->refusal.level = 0;
 	s->refusal.retry_ns = WEIR_RETRY_GAUGE_NS;
 	return WEIR_DENY_BUSY;
+}
+
+/* Count the request at all its levels, whatever their limits. */
+weir_inline void weir_admit_anyway(struct weir_scratch *s)
+{
+	struct weir_tenant *t = weir_tenant(s->demand.level[0]);
+	struct weir_tenant *wallet = weir_tenant(s->demand.wallet);
+
+	s->demand.tokens = 0;
+	weir_levels_add(s->demand.level[0], s->demand.level + 1, weir_gauge(inflight), 1);
+	if (t)
+		__sync_fetch_and_add(&t->admitted, 1);
+	if (wallet)
+		__sync_fetch_and_add(&wallet->reserved_nano, s->demand.nano);
 }
 
 #endif

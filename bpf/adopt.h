@@ -86,19 +86,22 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 	t = weir_tenant(tenant);
 	if (!t)
 		return 0;
-	__sync_fetch_and_add(&t->connections, 1);
+	weir_levels(tenant, t, service, s->demand.level);
+	weir_levels_add(tenant, s->demand.level + 1, weir_gauge(connections), 1);
 	/* No socket: the server is elsewhere, if it is; its next packet will show. */
-	f = weir_flow_new(&s->key, tenant, open ? WEIR_FLOW_OPEN : WEIR_FLOW_SYN, service, now);
+	f = weir_flow_new(&s->key, s->demand.level, open ? WEIR_FLOW_OPEN : WEIR_FLOW_SYN, service,
+			  now);
 	if (!f) {
-		__sync_fetch_and_add(&t->connections, -1);
+		weir_levels_add(tenant, s->demand.level + 1, weir_gauge(connections), -1);
 		return 0;
 	}
-	f->flags = sk ? 0 : WEIR_FLOW_FORWARDED;
+	if (!sk)
+		__sync_fetch_and_or(&f->flags, WEIR_FLOW_FORWARDED);
 	f->client_seq = p->seq;
 	f->acked = p->seq;
 	f->seen_s = now / WEIR_NS_PER_S;
 	if (open) {
-		f->flags = WEIR_FLOW_GRACE | WEIR_FLOW_TAPPED;
+		__sync_fetch_and_or(&f->flags, WEIR_FLOW_GRACE | WEIR_FLOW_TAPPED);
 		f->acked = acked;
 		f->resp_seq = sent;
 	} else if (sk) {
@@ -109,7 +112,7 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 		f->head_seq = p->seq;
 		f->head_end = p->seq;
 	} else {
-		f->flags |= WEIR_FLOW_GRACE;
+		__sync_fetch_and_or(&f->flags, WEIR_FLOW_GRACE);
 	}
 	weir_count(WEIR_FLOW_ADOPTED);
 	return 1;

@@ -13,13 +13,17 @@
 weir_inline void weir_note_denial(const struct weir_config *c, const struct weir_refusal *r,
 				  const weir_u8 *client, weir_u64 now_ns)
 {
-	struct weir_denial_key key = { .tenant = r->tenant, .reason = r->reason };
+	struct weir_denial_key key = {
+		.tenant = r->tenant,
+		.reason = r->reason,
+		.shadow = r->shadow,
+	};
 	struct weir_denial *d = bpf_map_lookup_elem(&denials, &key);
 	struct weir_tenant *t = weir_tenant(r->tenant);
 	struct weir_rec_deny *rec;
 	weir_u64 count;
 
-	if (t)
+	if (t && !r->shadow)
 		__sync_fetch_and_add(&t->refused, 1);
 	if (!d) {
 		struct weir_denial none = {};
@@ -55,6 +59,8 @@ weir_inline void weir_note_denial(const struct weir_config *c, const struct weir
 	rec->value = r->value;
 	rec->asked = r->asked;
 	rec->retry_after_ns = r->retry_ns;
+	rec->level = r->level;
+	rec->shadow = r->shadow;
 	weir_copy16(rec->client, client);
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 }

@@ -6,6 +6,7 @@
 #ifndef WEIR_FLOW_H
 #define WEIR_FLOW_H
 
+#include "levels.h"
 #include "maps.h"
 
 weir_inline void weir_flow_key_of(struct weir_flow_key *k, const struct weir_packet *p,
@@ -17,15 +18,16 @@ weir_inline void weir_flow_key_of(struct weir_flow_key *k, const struct weir_pac
 	k->server_port_be = from_client ? p->dport_be : p->sport_be;
 }
 
-/* Enter a connection that `tenant` was just charged for. NULL: the map or the
- * slots are full; nothing is kept. */
-weir_inline struct weir_flow *weir_flow_new(const struct weir_flow_key *key, weir_u32 tenant,
+/* Enter a connection that was just counted at these levels. NULL: the map or the slots are
+ * full; nothing is kept. */
+weir_inline struct weir_flow *weir_flow_new(const struct weir_flow_key *key, const weir_u32 *level,
 					    weir_u8 state, weir_u8 service, weir_u64 now_ns)
 {
 	struct weir_flow f = {
 		.opened_ns = now_ns,
-		.tenant = tenant,
-		.counted = 1,
+		.tenant = level[0],
+		.others = { level[1], level[2], level[3] },
+		.flags = WEIR_FLOW_COUNTED,
 		.state = state,
 		.service = service,
 		.request_phase = WEIR_REQ_ADOPTED,
@@ -46,16 +48,27 @@ weir_inline struct weir_flow *weir_flow_new(const struct weir_flow_key *key, wei
 	return bpf_map_lookup_elem(&flows, key);
 }
 
-/* Give the connection back to its tenant's gauge, once. */
-weir_inline void weir_flow_uncount(struct weir_flow *f)
+/* The handshake is over, or the connection: it is not half open any more. Once. */
+weir_inline void weir_half_open_over(struct weir_flow *f)
 {
 	struct weir_tenant *t;
 
-	if (__sync_val_compare_and_swap(&f->counted, 1, 0) != 1)
+	if (!(f->flags & WEIR_FLOW_HALF_OPEN) ||
+	    !(__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_HALF_OPEN) & WEIR_FLOW_HALF_OPEN))
 		return;
 	t = weir_tenant(f->tenant);
 	if (t)
-		__sync_fetch_and_add(&t->connections, -1);
+		__sync_fetch_and_add(&t->half_open, -1);
+}
+
+/* Give the connection back to the gauges of its levels, once and for good. */
+weir_inline void weir_flow_uncount(struct weir_flow *f)
+{
+	__sync_fetch_and_or(&f->flags, WEIR_FLOW_RELEASED); /* see weir_move_connection */
+	weir_half_open_over(f);
+	if (!(__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_COUNTED) & WEIR_FLOW_COUNTED))
+		return;
+	weir_levels_add(f->tenant, f->others, weir_gauge(connections), -1);
 	weir_count(WEIR_CLOSE_RELEASED);
 }
 
@@ -66,8 +79,8 @@ weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 n
 {
 	struct weir_slot *s = weir_slot(f);
 	struct weir_rec_end *rec;
-	struct weir_tenant *t;
-	weir_u32 state;
+	weir_u32 state, tokens;
+	weir_s64 nano;
 
 	if (!s)
 		return;
@@ -77,17 +90,21 @@ weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 n
 		return;
 	if (state != WEIR_SLOT_OPEN)
 		return;
-	t = weir_tenant(s->tenant);
-	if (t)
-		__sync_fetch_and_add(&t->inflight, -1);
+	weir_levels_add(s->tenant, s->others, weir_gauge(inflight), -1);
+	/* By exchange: what its body adds meanwhile is in one place only (weir_reserve_more). */
+	nano = __sync_lock_test_and_set(&s->reserved_nano, 0);
+	tokens = __sync_lock_test_and_set(&s->reserved_tokens, 0);
 	rec = bpf_ringbuf_reserve(&ring, sizeof(*rec), 0);
 	if (!rec) {
-		/* Its price will never be known. The reservation stays held while no
-		 * agent runs, so that spending is bounded; the agent gives it back. */
+		/* Its price will never be known. The credit stays held while no agent runs, so
+		 * that spending is bounded; the agent gives it back. Tokens are only a rate. */
 		struct weir_tenant *wallet = weir_tenant(s->wallet);
 
 		if (wallet)
-			__sync_fetch_and_add(&wallet->lost_nano, s->reserved_nano);
+			__sync_fetch_and_add(&wallet->lost_nano, nano);
+		if (tokens)
+			weir_levels_add(s->tenant, s->others, weir_gauge(reserved_tokens),
+					-(weir_s32)tokens);
 		weir_count(WEIR_END_LOST);
 		return;
 	}
@@ -100,12 +117,16 @@ weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 n
 	rec->h.time_ns = now_ns;
 	rec->started_ns = s->started_ns;
 	rec->started_wall_ns = s->started_wall_ns;
-	rec->reserved_nano = s->reserved_nano;
+	rec->reserved_nano = nano;
 	rec->tenant = s->tenant;
 	rec->wallet = s->wallet;
 	rec->response_bytes = f->resp_offset;
 	rec->lost_bytes = f->lost;
 	rec->flags = s->flags;
+	rec->others[0] = s->others[0];
+	rec->others[1] = s->others[1];
+	rec->others[2] = s->others[2];
+	rec->reserved_tokens = tokens;
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 }
 
@@ -144,6 +165,47 @@ weir_inline void weir_flow_close(const struct weir_flow_key *key, struct weir_fl
 	weir_flow_uncount(f);
 	if (f->state < WEIR_FLOW_REFUSED)
 		weir_flow_gone(key, f);
+}
+
+/* Handshakes that are never completed: give up the oldest if its time is over. 0: it is not, or
+ * there is none. */
+weir_global int weir_half_open_expire(weir_u64 now_ns)
+{
+	struct weir_half_open h __attribute__((aligned(8)));
+	const struct weir_config *c = weir_config();
+	weir_u32 now_ms = now_ns / 1000000, ms;
+	struct weir_flow *f;
+
+	if (!c)
+		return 0;
+	ms = c->half_open_ns / 1000000;
+	if (bpf_map_peek_elem(&half_open, &h) || (weir_s32)(now_ms - h.opened_ms) <= (weir_s32)ms)
+		return 0;
+	if (bpf_map_pop_elem(&half_open, &h))
+		return 0;
+	if ((weir_s32)(now_ms - h.opened_ms) <= (weir_s32)ms) {
+		/* Another CPU took that one. */
+		bpf_map_push_elem(&half_open, &h, BPF_ANY);
+		return 0;
+	}
+	f = bpf_map_lookup_elem(&flows, &h.key);
+	if (f && f->state == WEIR_FLOW_SYN && (weir_u32)(f->opened_ns / 1000000) == h.opened_ms) {
+		weir_flow_close(&h.key, f, now_ns);
+		weir_count(WEIR_HALF_OPEN_EXPIRED);
+	}
+	return 1;
+}
+
+/* A connection was let in whose handshake is not complete. */
+weir_inline void weir_half_open_begins(struct weir_scratch *s, struct weir_flow *f,
+				       struct weir_tenant *t, weir_u64 now_ns)
+{
+	struct weir_half_open h __attribute__((aligned(8))) = { .key = s->key };
+
+	h.opened_ms = now_ns / 1000000;
+	__sync_fetch_and_add(&t->half_open, 1);
+	__sync_fetch_and_or(&f->flags, WEIR_FLOW_HALF_OPEN);
+	bpf_map_push_elem(&half_open, &h, BPF_ANY);
 }
 
 #endif

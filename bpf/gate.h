@@ -2,7 +2,7 @@
 /*
  * The gate: a SYN to a guarded port is judged. The tenant is known by its source
  * address only; connection limits of tenants known by key are judged with their
- * first request. One logic for XDP and TC.
+ * first request. One logic for XDP and TC, which sees again what XDP lets through.
  */
 #ifndef WEIR_GATE_H
 #define WEIR_GATE_H
@@ -19,8 +19,59 @@ enum weir_gate_verdict {
 	WEIR_GATE_RESET,
 };
 
+/* Too many handshakes of the tenant's are not complete. Nobody's pass unfollowed, and are taken
+ * in when they are complete (adopt.h); others' are dropped: whoever floods in a tenant's name
+ * is answered nothing. */
+weir_inline int weir_gate_half_open(const struct weir_config *c, struct weir_scratch *s,
+				    struct weir_tenant *t, weir_u64 now)
+{
+	struct weir_refusal *r = &s->refusal;
+
+	if (!r->tenant) {
+		weir_count(WEIR_PASS_HALF_OPEN);
+		return WEIR_GATE_PASS;
+	}
+	r->reason = WEIR_DENY_HALF_OPEN;
+	r->level = r->tenant;
+	r->limit = t->max_half_open;
+	r->value = t->half_open;
+	r->asked = 1;
+	r->retry_ns = c->half_open_ns;
+	r->shadow = !c->enforce || (t->flags & WEIR_TENANT_SHADOW);
+	weir_note_denial(c, r, s->packet.src, now);
+	if (r->shadow) {
+		weir_count(WEIR_PASS_HALF_OPEN);
+		return WEIR_GATE_PASS;
+	}
+	weir_count(WEIR_DENY_HALF_OPEN);
+	return WEIR_GATE_DROP;
+}
+
+/* No room to follow the connection that was just counted. TC, which sees what XDP passes, is the
+ * one that counts it. */
+weir_inline int weir_gate_full(const struct weir_config *c, struct weir_scratch *s,
+			       struct weir_tenant *t, bool xdp, weir_u64 now)
+{
+	struct weir_refusal *r = &s->refusal;
+	bool closed = c->enforce && (t->flags & WEIR_TENANT_DOWN_CLOSED);
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < WEIR_LEVELS; i++)
+		if (!i || s->demand.level[i])
+			weir_connect_undo(i);
+	if (xdp && !closed)
+		return WEIR_GATE_PASS;
+	__builtin_memset(r, 0, sizeof(*r));
+	r->tenant = s->demand.level[0];
+	r->reason = WEIR_DENY_MAP_FULL;
+	r->shadow = !closed;
+	weir_note_denial(c, r, s->packet.src, now);
+	weir_count(closed ? WEIR_DENY_MAP_FULL : WEIR_PASS_UNTRACKED);
+	return closed ? WEIR_GATE_RESET : WEIR_GATE_PASS;
+}
+
 /* Judge the SYN in scratch->packet. Returns enum weir_gate_verdict. */
-weir_global int weir_gate(weir_u32 service)
+weir_global int weir_gate(weir_u32 service, bool xdp)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
@@ -56,6 +107,8 @@ weir_global int weir_gate(weir_u32 service)
 		weir_count(WEIR_PASS_NO_PAYLOAD);
 		return WEIR_GATE_PASS;
 	}
+	weir_half_open_expire(now);
+	weir_half_open_expire(now);
 	__builtin_memset(r, 0, sizeof(*r));
 	r->tenant = weir_tenant_of_source(c, p->src);
 	t = weir_tenant(r->tenant);
@@ -63,31 +116,27 @@ weir_global int weir_gate(weir_u32 service)
 		weir_count(WEIR_PASS_INTERNAL);
 		return WEIR_GATE_PASS;
 	}
-	reason = weir_admit_connection(t, now, r);
+	if (t->max_half_open && t->half_open >= t->max_half_open)
+		return weir_gate_half_open(c, s, t, now);
+	s->demand.enforce = c->enforce;
+	weir_levels(r->tenant, t, service, s->demand.level);
+	reason = weir_admit_connection(s, 0, now);
 	if (reason) {
 		r->reason = reason;
 		weir_count(reason);
 		weir_note_denial(c, r, p->src, now);
-		if (c->enforce && !(t->flags & WEIR_TENANT_SHADOW))
-			return t->flags & WEIR_TENANT_DROP ? WEIR_GATE_DROP : WEIR_GATE_RESET;
-		__sync_fetch_and_add(&t->connections, 1);
+		return t->flags & WEIR_TENANT_DROP ? WEIR_GATE_DROP : WEIR_GATE_RESET;
 	}
-	f = weir_flow_new(&s->key, r->tenant, WEIR_FLOW_SYN, service, now);
-	if (!f) {
-		__sync_fetch_and_add(&t->connections, -1);
-		if (!reason)
-			weir_connect_give_back(t);
-		r->reason = WEIR_DENY_MAP_FULL;
+	if (s->demand.over) {
+		weir_count(WEIR_ADMIT_SHADOW);
+		r->shadow = 1;
 		weir_note_denial(c, r, p->src, now);
-		if (t->on_agent_down == WEIR_DOWN_CLOSED) {
-			weir_count(WEIR_DENY_MAP_FULL);
-			return WEIR_GATE_RESET;
-		}
-		weir_count(WEIR_PASS_UNTRACKED);
-		return WEIR_GATE_PASS;
 	}
-	if (!reason)
-		f->flags |= WEIR_FLOW_GATE_CHARGED;
+	f = weir_flow_new(&s->key, s->demand.level, WEIR_FLOW_SYN, service, now);
+	if (!f)
+		return weir_gate_full(c, s, t, xdp, now);
+	__sync_fetch_and_or(&f->flags, s->demand.taken * WEIR_FLOW_CHARGED);
+	weir_half_open_begins(s, f, t, now);
 	weir_count(WEIR_ADMIT_CONNECTION);
 	return WEIR_GATE_PASS;
 }

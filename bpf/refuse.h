@@ -16,7 +16,7 @@
 weir_inline void weir_figures(const struct weir_config *c, const struct weir_tenant *t,
 			      const struct weir_refusal *r, weir_u64 now, weir_u64 *fig)
 {
-	weir_u64 tat = weir_tokens_tat(t);
+	weir_u64 tat = weir_tokens_ahead(t, t->reserved_tokens, 0, now);
 
 	fig[WEIR_FIG_LIMIT] = r->limit;
 	fig[WEIR_FIG_VALUE] = r->value;
@@ -24,7 +24,8 @@ weir_inline void weir_figures(const struct weir_config *c, const struct weir_ten
 	fig[WEIR_FIG_RETRY_NS] = r->retry_ns;
 	fig[WEIR_FIG_REQUESTS_LIMIT] = t->requests_per_minute;
 	fig[WEIR_FIG_REQUESTS_REMAINING] =
-		weir_gcra_left(t->request_tat_ns, now, t->request_tau_ns, t->request_burst);
+		weir_gcra_left(t->request_tat_ns, now,
+			       t->request_interval_ns * t->request_burst, t->request_burst);
 	fig[WEIR_FIG_REQUESTS_RESET_NS] = weir_gcra_full_in(t->request_tat_ns, now);
 	fig[WEIR_FIG_TOKENS_LIMIT] = t->tokens_per_minute;
 	fig[WEIR_FIG_TOKENS_REMAINING] =
@@ -74,11 +75,13 @@ weir_global int weir_refuse(struct __sk_buff *skb, struct weir_flow *f)
 	weir_note_denial(c, r, p->src, s->request.now_ns);
 	if (!t)
 		return TC_ACT_SHOT;
-	if (!f->ordinal && (f->flags & WEIR_FLOW_GATE_CHARGED)) {
-		struct weir_tenant *held = weir_tenant(f->tenant);
+	if (!f->ordinal)
+		weir_connect_give_back(f);
+	if (r->level) {
+		struct weir_tenant *level = weir_tenant(r->level);
 
-		if (held)
-			weir_connect_give_back(held);
+		if (level)
+			t = level;
 	}
 	l->until_ns = s->request.now_ns + c->linger_ns;
 	/* Behind all that the server has sent, as the tap saw it. */

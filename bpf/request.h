@@ -229,42 +229,51 @@ weir_global int weir_whose(struct weir_request *rq, int hashed)
 	return 0;
 }
 
-/* The connection is its tenant's by source until a key says otherwise: move it
- * to the gauge of the key's tenant. 0, or the reason that tenant may not have it. */
-weir_inline weir_u32 weir_move_connection(struct weir_flow *f, weir_u32 tenant,
-					  struct weir_tenant *t, weir_u64 now,
-					  struct weir_refusal *r)
+/* The connection is its tenant's by source until a key says otherwise: move it to the gauges of
+ * the levels in s->demand, which are charged a connection for its first request, and hold it
+ * for later ones. 0, or the reason why they may not have it. */
+weir_global int weir_move_connection(struct weir_flow *f, weir_u64 now)
 {
-	struct weir_tenant *old;
-	weir_u32 reason;
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 reason, held;
 
-	if (f->tenant == tenant)
+	if (!s || !f)
 		return 0;
-	reason = weir_admit_connection(t, now, r);
+	reason = weir_admit_connection(s, f->ordinal ? WEIR_UNCHECKED_RATE : 0, now);
 	if (reason)
 		return reason;
-	old = weir_tenant(f->tenant);
-	if (__sync_val_compare_and_swap(&f->counted, 1, 0) != 1) {
+	/* Nobody counts or gives back meanwhile: it is marked as not counted. */
+	held = __sync_fetch_and_and(&f->flags, ~WEIR_FLOW_COUNTED) & WEIR_FLOW_COUNTED;
+	if (!held) {
 		/* Closing at this moment: nobody would give this one back. */
-		__sync_fetch_and_add(&t->connections, -1);
+#pragma clang loop unroll(full)
+		for (int i = 0; i < WEIR_LEVELS; i++)
+			if (!i || s->demand.level[i])
+				weir_connect_undo(i);
 		return 0;
 	}
-	if (old) {
-		__sync_fetch_and_add(&old->connections, -1);
-		if (f->flags & WEIR_FLOW_GATE_CHARGED)
-			weir_connect_give_back(old);
-	}
-	f->tenant = tenant;
-	__sync_fetch_and_or(&f->flags, WEIR_FLOW_GATE_CHARGED);
-	__sync_val_compare_and_swap(&f->counted, 0, 1);
+	weir_half_open_over(f);
+	weir_levels_add(f->tenant, f->others, weir_gauge(connections), -1);
+	/* Its first request: whose it was by source had no use of it. */
+	if (!f->ordinal)
+		weir_connect_give_back(f);
+	__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_CHARGED_ALL);
+	f->tenant = s->demand.level[0];
+	f->others[0] = s->demand.level[1];
+	f->others[1] = s->demand.level[2];
+	f->others[2] = s->demand.level[3];
+	held = __sync_fetch_and_or(&f->flags,
+				   WEIR_FLOW_COUNTED | s->demand.taken * WEIR_FLOW_CHARGED);
+	/* Closed since: who did that found it not counted. */
+	if (held & WEIR_FLOW_RELEASED)
+		weir_flow_uncount(f);
 	return 0;
 }
 
 /* -- the verdict */
 
-/* The slot becomes this request's, and user space is told. */
-weir_global int weir_request_open(struct weir_flow *f, weir_u32 tenant, weir_u32 wallet,
-				  weir_s64 reserved, weir_u32 flags)
+/* The slot becomes this request's, with what s->demand took, and user space is told. */
+weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
@@ -284,14 +293,19 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 tenant, weir_u32
 	f->resp_phase = WEIR_RESP_HEAD;
 	f->resp_offset = 0;
 	f->lost = 0;
-	slot->tenant = tenant;
-	slot->wallet = wallet;
+	slot->tenant = s->demand.level[0];
+	slot->others[0] = s->demand.level[1];
+	slot->others[1] = s->demand.level[2];
+	slot->others[2] = s->demand.level[3];
+	slot->wallet = s->demand.wallet;
 	slot->ordinal = f->ordinal;
 	slot->service = rq->service;
 	slot->started_ns = rq->now_ns;
 	slot->started_wall_ns = rq->now_ns + c->wall_offset_ns;
-	slot->reserved_nano = reserved;
-	slot->flags = flags;
+	slot->reserved_nano = s->demand.nano;
+	slot->reserved_tokens = s->demand.tokens;
+	slot->cut = 0;
+	slot->flags = flags | s->demand.taken * WEIR_SLOT_TAKEN;
 	__sync_val_compare_and_swap(&slot->state, WEIR_SLOT_IDLE,
 				    rq->free ? WEIR_SLOT_FREE : WEIR_SLOT_OPEN);
 	if (rq->free)
@@ -314,10 +328,10 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 tenant, weir_u32
 	rec->h.len = 0;
 	rec->h.time_ns = rq->now_ns;
 	rec->started_wall_ns = slot->started_wall_ns;
-	rec->reserved_nano = reserved;
+	rec->reserved_nano = s->demand.nano;
 	rec->body_bytes = rq->body_bytes;
-	rec->tenant = tenant;
-	rec->wallet = wallet;
+	rec->tenant = s->demand.level[0];
+	rec->wallet = s->demand.wallet;
 	rec->flags = flags;
 	rec->pad = 0;
 	r = weir_reader(rq->reader);
@@ -351,6 +365,7 @@ weir_inline const struct weir_rules *weir_rules_of(const struct weir_tenant *t)
 weir_inline weir_u32 weir_rules_head(const struct weir_rules *rules, const struct weir_request *rq,
 				     struct weir_refusal *r)
 {
+	r->level = r->tenant;
 	r->limit = rules->max_input_tokens;
 	r->value = rq->body_bytes / WEIR_BYTES_PER_TOKEN;
 	r->asked = r->value;
@@ -398,8 +413,55 @@ weir_inline int weir_judge_form(const struct weir_config *c, struct weir_scratch
 	if (c->enforce && !(t->flags & WEIR_TENANT_SHADOW))
 		return WEIR_JUDGED_REFUSE;
 	weir_count(WEIR_ADMIT_SHADOW);
+	r->shadow = 1;
 	weir_note_denial(c, r, s->packet.src, s->request.now_ns);
 	return WEIR_JUDGED_RAW;
+}
+
+/* Nothing is asked of anybody. */
+weir_inline void weir_demand_none(struct weir_scratch *s)
+{
+	__builtin_memset(&s->demand, 0, sizeof(s->demand));
+}
+
+/* What the request asks of all its levels. */
+weir_inline void weir_demand_of(const struct weir_config *c, struct weir_scratch *s,
+				const struct weir_tenant *t)
+{
+	const struct weir_request *rq = &s->request;
+	struct weir_demand *d = &s->demand;
+	weir_u32 in = weir_input_estimate(t, rq->body_bytes), flags = 0;
+
+	d->enforce = c->enforce;
+	d->now_ns = rq->now_ns;
+	d->wallet = t->wallet;
+	weir_levels(rq->tenant, t, rq->service, d->level);
+	d->nano = weir_reservation(t, in, t->reserve_output_tokens);
+#pragma clang loop unroll(full)
+	for (int i = 0; i < WEIR_LEVELS; i++) {
+		const struct weir_tenant *l = weir_level(s, i);
+
+		if (l)
+			flags |= l->flags;
+	}
+	d->tokens = flags & WEIR_TENANT_LIMIT_TOKENS ? in + t->reserve_output_tokens : 0;
+	if (d->tokens > WEIR_TOKENS_FLIGHT_MAX)
+		d->tokens = WEIR_TOKENS_FLIGHT_MAX;
+}
+
+/* The agent is gone, or does not keep up: 0, or the reason to refuse. */
+weir_inline weir_u32 weir_judge_unmetered(const struct weir_config *c, struct weir_scratch *s,
+					  const struct weir_tenant *t)
+{
+	if (!weir_agent_down(c, s->demand.now_ns) &&
+	    bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) <= c->ring_request_max)
+		return 0;
+	if (t->flags & WEIR_TENANT_DOWN_OPEN)
+		s->demand.unchecked = WEIR_UNCHECKED_TOKENS | WEIR_UNCHECKED_CREDIT;
+	if (!(t->flags & WEIR_TENANT_DOWN_CLOSED))
+		return 0;
+	s->refusal.retry_ns = WEIR_RETRY_GAUGE_NS;
+	return WEIR_DENY_AGENT_DOWN;
 }
 
 /* Judge the request in s->request, whose tenant is known, against its limits, and open it if
@@ -408,19 +470,19 @@ weir_global int weir_judge(struct weir_flow *f)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
-	weir_u32 tenant = WEIR_NO_TENANT, wallet_index, reason, flags = 0, unchecked = 0;
-	struct weir_tenant *t, *wallet;
+	weir_u32 reason, moved, flags = 0;
+	const struct weir_rules *rules;
 	struct weir_refusal *r;
 	struct weir_request *rq;
-	const struct weir_rules *rules;
-	weir_s64 reserve = 0;
-	bool whole_body, degrade;
+	struct weir_tenant *t;
+	bool whole_body, degrade, objected;
 
 	if (!f || !c || !s)
 		return WEIR_JUDGED_RAW;
 	r = &s->refusal;
 	rq = &s->request;
 	__builtin_memset(r, 0, sizeof(*r));
+	weir_demand_none(s);
 	if (rq->form && (rq->form != WEIR_DENY_PROTOCOL || !rq->path_off))
 		return weir_judge_form(c, s, f);
 	if (rq->head_method)
@@ -429,13 +491,12 @@ weir_global int weir_judge(struct weir_flow *f)
 		if (rq->body_bytes == WEIR_NO_LENGTH && !weir_reader_for(f, rq))
 			return WEIR_JUDGED_DROP;
 		weir_count(WEIR_PASS_FREE);
-		weir_request_open(f, 0, 0, 0, flags);
+		weir_request_open(f, flags);
 		return WEIR_JUDGED_ADMIT;
 	}
 	reason = rq->unknown;
-	tenant = rq->tenant;
-	r->tenant = tenant;
-	t = weir_tenant(tenant);
+	r->tenant = rq->tenant;
+	t = weir_tenant(r->tenant);
 	if (!t) {
 		weir_count(WEIR_PASS_INTERNAL);
 		return WEIR_JUDGED_RAW;
@@ -443,9 +504,7 @@ weir_global int weir_judge(struct weir_flow *f)
 	if (!reason && rq->form && (rq->tunnel || !(t->flags & WEIR_TENANT_PASS_PROTOCOLS)))
 		reason = rq->form;
 	rules = weir_rules_of(t);
-	wallet_index = t->wallet;
-	wallet = weir_tenant(wallet_index);
-	if (!wallet || !rules) {
+	if (!rules) {
 		weir_count(WEIR_PASS_INTERNAL);
 		return WEIR_JUDGED_RAW;
 	}
@@ -454,53 +513,54 @@ weir_global int weir_judge(struct weir_flow *f)
 	if ((!whole_body || (rq->body_bytes && rq->rules_hold)) && !reason &&
 	    !weir_reader_for(f, rq))
 		return WEIR_JUDGED_DROP;
+	weir_demand_of(c, s, t);
 	if (!reason && t->rules)
 		reason = weir_rules_head(rules, rq, r);
+	objected = reason; /* by what is no limit of a level */
+	if (!reason && f->tenant != r->tenant) {
+		reason = weir_move_connection(f, rq->now_ns);
+		moved = s->demand.over;
+	} else {
+		moved = 0;
+	}
+	s->demand.unchecked = 0;
 	if (!reason) {
-		reason = weir_move_connection(f, tenant, t, rq->now_ns, r);
-		if (!reason &&
-		    (weir_agent_down(c, rq->now_ns) ||
-		     bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_request_max)) {
-			if (t->on_agent_down == WEIR_DOWN_OPEN)
-				unchecked = WEIR_UNCHECKED_TOKENS | WEIR_UNCHECKED_CREDIT;
-			if (t->on_agent_down == WEIR_DOWN_CLOSED) {
-				r->retry_ns = WEIR_RETRY_GAUGE_NS;
-				reason = WEIR_DENY_AGENT_DOWN;
-			}
-		}
-		if (!reason) {
-			reserve = weir_reservation(t, rq->body_bytes);
-			reason = weir_admit_request(t, wallet, unchecked, reserve, rq->now_ns, r);
-			degrade = reason == WEIR_DENY_CREDIT && rq->rules_hold &&
-				  (rules->flags & WEIR_RULE_DEGRADE);
-			if (degrade && !whole_body) {
-				reason = WEIR_DENY_LENGTH_REQUIRED;
-			} else if (degrade && rq->body_bytes) {
-				reason = weir_admit_request(t, wallet,
-							    unchecked | WEIR_UNCHECKED_CREDIT,
-							    reserve, rq->now_ns, r);
-				flags |= WEIR_SLOT_DEGRADED;
-			}
+		reason = weir_judge_unmetered(c, s, t);
+		objected = reason;
+	}
+	if (!reason) {
+		reason = weir_admit_request(s);
+		degrade = reason == WEIR_DENY_CREDIT && rq->rules_hold &&
+			  (rules->flags & WEIR_RULE_DEGRADE);
+		if (degrade && !whole_body) {
+			reason = WEIR_DENY_LENGTH_REQUIRED;
+		} else if (degrade && rq->body_bytes) {
+			s->demand.unchecked |= WEIR_UNCHECKED_CREDIT;
+			reason = weir_admit_request(s);
+			flags |= WEIR_SLOT_DEGRADED;
 		}
 	}
 	if (reason) {
 		r->reason = reason;
-		if (c->enforce && !(t->flags & WEIR_TENANT_SHADOW))
+		if (c->enforce && !(objected && (t->flags & WEIR_TENANT_SHADOW)))
 			return WEIR_JUDGED_REFUSE;
-		/* Would have been refused: counted as such, then on as if admitted. */
-		weir_count(WEIR_ADMIT_SHADOW);
-		weir_note_denial(c, r, s->packet.src, rq->now_ns);
+		s->demand.taken = 0;
+		/* What no level decides, and the tenant is in shadow: on, as if admitted. */
+		flags &= ~WEIR_SLOT_DEGRADED;
+		s->demand.over = 1;
 		if (!whole_body && !weir_reader_for(f, rq))
 			return WEIR_JUDGED_RAW; /* its body cannot be followed */
-		__sync_fetch_and_add(&t->inflight, 1);
-		__sync_fetch_and_add(&t->admitted, 1);
-		__sync_fetch_and_add(&wallet->reserved_nano, reserve);
+		weir_admit_anyway(s);
+	}
+	if (s->demand.over | moved) {
+		weir_count(WEIR_ADMIT_SHADOW);
+		r->shadow = 1;
+		weir_note_denial(c, r, s->packet.src, rq->now_ns);
 		flags |= WEIR_SLOT_SHADOW;
-		flags &= ~WEIR_SLOT_DEGRADED;
 	} else {
 		weir_count(WEIR_ADMIT_REQUEST);
 	}
-	weir_request_open(f, tenant, wallet_index, reserve, flags);
+	weir_request_open(f, flags);
 	return WEIR_JUDGED_ADMIT;
 }
 

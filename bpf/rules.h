@@ -286,6 +286,66 @@ lost:
 	return 0;
 }
 
+/* What the body asks for is known: the reservation becomes that. 0, or the reason to refuse: the
+ * difference is more than there is. */
+weir_global int weir_reserve_again(struct weir_flow *f)
+{
+	struct weir_scratch *s = weir_scratch();
+	const struct weir_config *c = weir_config();
+	struct weir_tenant *t, *wallet;
+	const struct weir_rules *rules;
+	struct weir_reader *r;
+	struct weir_slot *slot;
+	weir_u64 out;
+	weir_s64 nano, left;
+	weir_s32 tokens;
+
+	if (!f || !s || !c)
+		return 0;
+	r = weir_reader(f->reader);
+	slot = weir_slot(f);
+	if (!r || !slot || r->max_tokens == ~0ULL || slot->state != WEIR_SLOT_OPEN)
+		return 0;
+	rules = weir_rules_at(r->rule);
+	t = weir_tenant(slot->tenant);
+	wallet = weir_tenant(slot->wallet);
+	if (!rules || !t || !wallet)
+		return 0;
+	out = r->max_tokens;
+	if (rules->max_output_tokens && out > rules->max_output_tokens)
+		out = rules->max_output_tokens;
+	if (out > WEIR_RESERVE_TOKENS_MAX)
+		out = WEIR_RESERVE_TOKENS_MAX;
+	tokens = (weir_s32)out - (weir_s32)t->reserve_output_tokens;
+	nano = tokens * t->reserve_nano_per_output_token;
+	left = (weir_s64)((weir_u64)wallet->ceiling_nano -
+			  (__sync_fetch_and_add(&wallet->reserved_nano, nano) + nano));
+	if (nano > 0 && left < 0 && (t->flags & WEIR_TENANT_CREDIT) &&
+	    !(slot->flags & (WEIR_SLOT_SHADOW | WEIR_SLOT_DEGRADED)) &&
+	    !((t->flags & WEIR_TENANT_DOWN_OPEN) && weir_agent_down(c, bpf_ktime_get_ns()))) {
+		__sync_fetch_and_add(&wallet->reserved_nano, -nano);
+		s->refusal.level = slot->tenant;
+		s->refusal.limit = wallet->balance_nano;
+		s->refusal.value = left + nano + slot->reserved_nano;
+		s->refusal.asked = slot->reserved_nano + nano;
+		return WEIR_DENY_CREDIT;
+	}
+	__sync_fetch_and_add(&slot->reserved_nano, nano);
+	if (slot->reserved_tokens) {
+		weir_levels_add(slot->tenant, slot->others, weir_gauge(reserved_tokens), tokens);
+		__sync_fetch_and_add(&slot->reserved_tokens, tokens);
+	}
+	/* It may have ended meanwhile: who ended it took what was there then, by exchange, and
+	 * what we find there now is nobody else's. */
+	if (slot->state != WEIR_SLOT_OPEN) {
+		nano = __sync_lock_test_and_set(&slot->reserved_nano, 0);
+		tokens = __sync_lock_test_and_set(&slot->reserved_tokens, 0);
+		__sync_fetch_and_add(&wallet->reserved_nano, -nano);
+		weir_levels_add(slot->tenant, slot->others, weir_gauge(reserved_tokens), -tokens);
+	}
+	return 0;
+}
+
 /* A request that was admitted with its head is refused: what it took goes back. */
 weir_global int weir_take_back(struct weir_flow *f)
 {
@@ -306,11 +366,20 @@ weir_global int weir_take_back(struct weir_flow *f)
 	if (s->request.dialect >= WEIR_API_MAX)
 		s->request.dialect = WEIR_API_OPENAI;
 	s->request.now_ns = bpf_ktime_get_ns();
-	t = weir_tenant(slot->tenant);
-	if (slot->state == WEIR_SLOT_OPEN && t) {
-		if (t->flags & WEIR_TENANT_LIMIT_REQUESTS)
-			weir_gcra_give_back(&t->request_tat_ns, t->request_interval_ns);
-		__sync_fetch_and_add(&t->admitted, -1);
+	if (slot->state == WEIR_SLOT_OPEN) {
+#pragma clang loop unroll(full)
+		for (int i = 0; i < WEIR_LEVELS; i++) {
+			weir_u32 index = i ? slot->others[i - 1] : slot->tenant;
+
+			if (!(slot->flags & WEIR_SLOT_TAKEN << i))
+				continue;
+			t = weir_tenant(index);
+			if (t)
+				weir_gcra_give_back(&t->request_tat_ns, t->request_interval_ns);
+		}
+		t = weir_tenant(slot->tenant);
+		if (t)
+			__sync_fetch_and_add(&t->admitted, -1);
 	}
 	weir_request_end(f, WEIR_END_REFUSED, s->request.now_ns);
 	f->ordinal--;
@@ -352,6 +421,12 @@ weir_global int weir_rules_in(struct __sk_buff *skb, struct weir_flow *f, weir_u
 	}
 	if (next == WEIR_RULES_UNREAD)
 		next = weir_rules_refuse(s, WEIR_DENY_BODY);
+	if (next == WEIR_RULES_OVER) {
+		int reason = weir_reserve_again(f);
+
+		if (reason)
+			next = weir_rules_refuse(s, reason);
+	}
 	if (next == WEIR_RULES_REFUSE)
 		return WEIR_ACT_REFUSE_BODY;
 	weir_part_add(r, seq, end, hash);

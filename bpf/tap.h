@@ -303,11 +303,11 @@ weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
 	if (f->state != WEIR_FLOW_SYN) {
 		weir_request_end(f, WEIR_END_CLOSE, now);
 		f->state = WEIR_FLOW_SYN;
+		f->opened_ns = now;
 		f->ordinal = 0;
 	}
 	weir_reader_drop(f);
 	weir_resp_reader_drop(f);
-	f->opened_ns = now;
 	f->resp_seq = p->seq + 1;
 	f->resp_phase = WEIR_RESP_NOBODY;
 	f->acked = p->ack;
@@ -317,8 +317,9 @@ weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
 	f->head_end = p->ack;
 	f->client_seq = p->ack;
 	f->request_phase = WEIR_REQ_HEAD;
-	f->flags = (f->flags & WEIR_FLOW_GATE_CHARGED) | WEIR_FLOW_TAPPED |
-		   (skb->sk ? 0 : WEIR_FLOW_FORWARDED);
+	__sync_fetch_and_and(&f->flags, WEIR_FLOW_COUNTED | WEIR_FLOW_HALF_OPEN |
+						WEIR_FLOW_CHARGED_ALL | WEIR_FLOW_RELEASED);
+	__sync_fetch_and_or(&f->flags, WEIR_FLOW_TAPPED | (skb->sk ? 0 : WEIR_FLOW_FORWARDED));
 	f->seen_s = now / WEIR_NS_PER_S;
 }
 
@@ -331,7 +332,7 @@ weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u3
 	struct weir_tenant *t;
 	struct weir_slot *slot;
 	weir_u8 b[16] = {};
-	weir_u32 n = len < 12 ? len : 12, wallet, in_line;
+	weir_u32 n = len < 12 ? len : 12, in_line;
 	weir_u64 mask, line;
 
 	if (!c || !s || !f)
@@ -367,9 +368,14 @@ weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u3
 	__builtin_memset(&s->request, 0, sizeof(s->request));
 	s->request.service = f->service;
 	s->request.now_ns = bpf_ktime_get_ns();
-	wallet = t->wallet;
-	__sync_fetch_and_add(&t->inflight, 1);
-	weir_request_open(f, f->tenant, wallet, 0, WEIR_SLOT_UNJUDGED);
+	__builtin_memset(&s->demand, 0, sizeof(s->demand));
+	s->demand.level[0] = f->tenant;
+	s->demand.level[1] = f->others[0];
+	s->demand.level[2] = f->others[1];
+	s->demand.level[3] = f->others[2];
+	s->demand.wallet = t->wallet;
+	weir_levels_add(f->tenant, f->others, weir_gauge(inflight), 1);
+	weir_request_open(f, WEIR_SLOT_UNJUDGED);
 	weir_ship(skb, c, s, f, off, len);
 	f->resp_offset = len;
 	weir_request_end(f, WEIR_END_CLOSE, s->request.now_ns);
@@ -403,6 +409,10 @@ weir_inline int weir_answer_out(struct __sk_buff *skb, const struct weir_config 
 
 	if (slot->state == WEIR_SLOT_IDLE)
 		return weir_unasked(skb, f, off, len);
+	if (slot->cut && slot->cut == weir_cut_mark(slot->started_wall_ns)) {
+		weir_request_end(f, WEIR_END_CUT, bpf_ktime_get_ns());
+		return weir_close_from_server(skb, f, WEIR_DROP_CUT);
+	}
 	if (slot->state == WEIR_SLOT_OPEN)
 		weir_ship(skb, c, s, f, off, len);
 	f->resp_offset += len;
@@ -450,8 +460,10 @@ weir_inline int weir_segment_out(struct __sk_buff *skb, const struct weir_config
 		f->acked = p->ack;
 		__sync_fetch_and_or(&f->flags, WEIR_FLOW_TAPPED);
 		/* Taken in as half open: the server is there, and has it open. */
-		if (f->state == WEIR_FLOW_SYN && !(p->flags & WEIR_RST))
+		if (f->state == WEIR_FLOW_SYN && !(p->flags & WEIR_RST)) {
 			f->state = WEIR_FLOW_OPEN;
+			weir_half_open_over(f);
+		}
 	}
 	if (p->flags & WEIR_RST)
 		return weir_server_reset(s, f, p);

@@ -67,10 +67,14 @@ int weir_xdp(struct xdp_md *ctx)
 	service = weir_service(c, weir_load16(l4 + 2));
 	if (!service)
 		return XDP_PASS;
+	if (c->frozen) {
+		weir_count(WEIR_DROP_FROZEN);
+		return XDP_DROP;
+	}
 	s = weir_scratch();
 	if (!s || !weir_xdp_read(ctx, found, &s->packet))
 		return XDP_PASS;
-	switch (weir_gate(service)) {
+	switch (weir_gate(service, true)) {
 	case WEIR_GATE_PASS:
 		return XDP_PASS;
 	case WEIR_GATE_DROP:
@@ -113,6 +117,10 @@ weir_inline int weir_hook(struct __sk_buff *skb, bool ingress, weir_u32 l2_len)
 	s = weir_tc_packet(skb, c, ingress, l2_len, &service, &verdict);
 	if (!s)
 		return verdict;
+	if (c->frozen) {
+		weir_count(WEIR_DROP_FROZEN);
+		return TC_ACT_SHOT;
+	}
 	s->request.service = service;
 	bpf_tail_call(skb, &backs, ingress ? WEIR_BACK_CLIENT : WEIR_BACK_SERVER);
 	weir_count(WEIR_PASS_INTERNAL);
@@ -134,7 +142,7 @@ int weir_client(struct __sk_buff *skb)
 	service = s->request.service;
 	p = &s->packet;
 	if ((p->flags & (WEIR_SYN | WEIR_ACK)) == WEIR_SYN) {
-		switch (weir_gate(service)) {
+		switch (weir_gate(service, false)) {
 		case WEIR_GATE_PASS:
 			weir_syn_passes(skb, s);
 			return TC_ACT_UNSPEC;
@@ -177,8 +185,10 @@ int weir_client(struct __sk_buff *skb)
 	/* Only who received the SYN-ACK knows its sequence number: a forged ACK would
 	 * hold the place for ever, a half-open flow expires. */
 	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK) && (f->flags & WEIR_FLOW_TAPPED) &&
-	    p->ack == f->resp_seq)
+	    p->ack == f->resp_seq) {
 		f->state = WEIR_FLOW_OPEN;
+		weir_half_open_over(f);
+	}
 	/* What does not complete the handshake, its server will not take for a request: it may
 	 * come from anybody, in anybody's name. */
 	if (f->state == WEIR_FLOW_SYN && (f->flags & WEIR_FLOW_TAPPED) && p->pay_len) {
@@ -289,6 +299,8 @@ int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 
 /* -- sweep */
 
+#define WEIR_SWEEP_EXPIRE 256
+
 struct weir_sweep {
 	weir_u64 now_ns;
 	const struct weir_config *c;
@@ -338,7 +350,37 @@ int weir_sweep(struct __sk_buff *skb)
 {
 	struct weir_sweep w = { .now_ns = bpf_ktime_get_ns(), .c = weir_config() };
 
+	/* What found room in the queue goes without a walk over all. */
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < WEIR_SWEEP_EXPIRE; i++)
+		if (!weir_half_open_expire(w.now_ns))
+			break;
+
 	if (w.c)
 		bpf_for_each_map_elem(&flows, weir_sweep_flow, &w, 0);
+	return 0;
+}
+
+/* Not attached either: the agent found connections that have no socket, packed in the frame it
+ * runs this on (struct weir_reap). What has changed since is left alone. */
+SEC("tc")
+int weir_reap(struct __sk_buff *skb)
+{
+	weir_u64 now = bpf_ktime_get_ns();
+
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_REAP_MAX; i++) {
+		struct weir_reap r __attribute__((aligned(8)));
+		struct weir_flow *f;
+
+		if (bpf_skb_load_bytes(skb, WEIR_REAP_OFFSET + i * sizeof(r), &r, sizeof(r)))
+			break;
+		f = bpf_map_lookup_elem(&flows, &r.key);
+		if (!f || f->opened_ns != r.opened_ns || f->state >= WEIR_FLOW_REFUSED ||
+		    (f->flags & WEIR_FLOW_FORWARDED))
+			continue;
+		weir_flow_close(&r.key, f, now);
+		weir_count(WEIR_DRIFT_FLOW);
+	}
 	return 0;
 }

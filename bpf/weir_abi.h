@@ -249,7 +249,7 @@ enum weir_tenant_flags {
  * What is counted at once for a request or a connection (limits.md): the tenant, its
  * scope for the service, its parent, its parent's parent. 0 is no such level.
  */
-enum weir_level {
+enum weir_limit_level {
 	WEIR_LEVEL_TENANT,
 	WEIR_LEVEL_SCOPE,
 	WEIR_LEVEL_PARENT,
@@ -425,6 +425,7 @@ enum weir_flow_flags {
 	WEIR_FLOW_CHARGED = 1 << 9,	 /* a connect-rate token was taken from its tenant; the */
 					 /* next bits: likewise of its other levels */
 	WEIR_FLOW_CHARGED_ALL = 15 << 9,
+	WEIR_FLOW_RELEASED = 1 << 13, /* given back for good: must not be counted again */
 };
 
 /* `flows`: hash of weir_flow_key to what the kernel knows of the connection, which begins
@@ -480,6 +481,8 @@ enum weir_slot_flags {
 	WEIR_SLOT_SHADOW = 1 << 1,
 	WEIR_SLOT_DEGRADED = 1 << 2, /* out of credit: goes to the fall-back model */
 	WEIR_SLOT_UNJUDGED = 1 << 3, /* an answer nobody was seen to ask for */
+	WEIR_SLOT_TAKEN = 1 << 8,    /* a request was taken of the tenant's rate; the next bits: */
+				     /* likewise of its other levels */
 };
 
 /* --------------------------------------------------------------- ring records */
@@ -560,6 +563,7 @@ enum weir_end_cause {
 	WEIR_END_NEXT,	   /* the next request came on the flow */
 	WEIR_END_CLOSE,	   /* the socket closed: the end of a close-delimited answer, or an abort */
 	WEIR_END_REFUSED,  /* its body was refused: no answer, nothing to bill */
+	WEIR_END_CUT,	   /* the agent asked for it: the rest of the answer was dropped */
 };
 
 struct weir_rec_end {
