@@ -271,9 +271,9 @@ weir_global int weir_check_level(weir_u32 i)
 		return weir_level_over(s, i, t, WEIR_DENY_CONCURRENCY, t->max_inflight, t->inflight,
 				       1, WEIR_RETRY_GAUGE_NS);
 	if (flags & WEIR_TENANT_LIMIT_REQUESTS) {
-		struct weir_gcra g = weir_gcra_peek(t->request_tat_ns, now_ns,
-						    t->request_interval_ns,
-						    t->request_interval_ns * t->request_burst);
+		struct weir_gcra g =
+			weir_gcra_peek(t->request_tat_ns, now_ns, t->request_interval_ns,
+				       t->request_interval_ns * t->request_burst);
 
 		if (g.wait_ns)
 			return weir_level_over(s, i, t, WEIR_DENY_REQUESTS, t->requests_per_minute,

@@ -23,10 +23,13 @@ enum weir_gate_verdict {
  * in when they are complete (adopt.h); others' are dropped: whoever floods in a tenant's name
  * is answered nothing. */
 weir_inline int weir_gate_half_open(const struct weir_config *c, struct weir_scratch *s,
-				    struct weir_tenant *t, weir_u64 now)
+				    struct weir_tenant *t, bool xdp, weir_u64 now)
 {
 	struct weir_refusal *r = &s->refusal;
 
+	r->shadow = !r->tenant || !c->enforce || (t->flags & WEIR_TENANT_SHADOW);
+	if (r->shadow && xdp)
+		return WEIR_GATE_PASS; /* TC counts it */
 	if (!r->tenant) {
 		weir_count(WEIR_PASS_HALF_OPEN);
 		return WEIR_GATE_PASS;
@@ -37,7 +40,6 @@ weir_inline int weir_gate_half_open(const struct weir_config *c, struct weir_scr
 	r->value = t->half_open;
 	r->asked = 1;
 	r->retry_ns = c->half_open_ns;
-	r->shadow = !c->enforce || (t->flags & WEIR_TENANT_SHADOW);
 	weir_note_denial(c, r, s->packet.src, now);
 	if (r->shadow) {
 		weir_count(WEIR_PASS_HALF_OPEN);
@@ -117,7 +119,7 @@ weir_global int weir_gate(weir_u32 service, bool xdp)
 		return WEIR_GATE_PASS;
 	}
 	if (t->max_half_open && t->half_open >= t->max_half_open)
-		return weir_gate_half_open(c, s, t, now);
+		return weir_gate_half_open(c, s, t, xdp, now);
 	s->demand.enforce = c->enforce;
 	weir_levels(r->tenant, t, service, s->demand.level);
 	reason = weir_admit_connection(s, 0, now);

@@ -89,12 +89,12 @@ struct weir_flow {
 	weir_u8 resp_phase;
 	weir_u32 ordinal;
 
-	weir_u32 next_seq;  /* next byte to look at */
-	weir_u32 head_seq;  /* of the head at hand or judged last */
-	weir_u32 head_end;  /* its end, when it came whole: else head_seq */
-	weir_u32 head_hash; /* of that */
-	weir_u32 blank_seq; /* from here to next_seq there is only CR and LF */
-	weir_u32 reader;    /* 0: none */
+	weir_u32 next_seq;   /* next byte to look at */
+	weir_u32 head_seq;   /* of the head at hand or judged last */
+	weir_u32 head_end;   /* its end, when it came whole: else head_seq */
+	weir_u32 head_hash;  /* of that */
+	weir_u32 blank_seq;  /* from here to next_seq there is only CR and LF */
+	weir_u32 reader;     /* 0: none */
 	weir_u32 client_seq; /* forwarded: after the client's last byte */
 	weir_u32 seen_s;     /* forwarded: time of the last packet, seconds */
 
@@ -323,11 +323,11 @@ struct weir_refusal {
 /* What a request or a connection asks of all its levels at once (limits.md). */
 struct weir_demand {
 	weir_u32 level[WEIR_LEVELS]; /* indices into `tenants`; 0 behind the first: none */
-	weir_u32 over;	    /* bit per level: in shadow, and would have refused */
-	weir_u32 taken;	    /* bit per level: a rate's token was taken */
-	weir_u32 unchecked; /* enum weir_unchecked */
-	weir_u32 tokens;    /* reserved at each level; 0: none of them limits tokens */
-	weir_s64 nano;	    /* reserved of the wallet's credit */
+	weir_u32 over;		     /* bit per level: in shadow, and would have refused */
+	weir_u32 taken;		     /* bit per level: a rate's token was taken */
+	weir_u32 unchecked;	     /* enum weir_unchecked */
+	weir_u32 tokens;	     /* reserved at each level; 0: none of them limits tokens */
+	weir_s64 nano;		     /* reserved of the wallet's credit */
 	weir_u32 wallet;
 	weir_u32 enforce; /* 0: every level is in shadow */
 	weir_u64 now_ns;

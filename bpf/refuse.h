@@ -24,8 +24,8 @@ weir_inline void weir_figures(const struct weir_config *c, const struct weir_ten
 	fig[WEIR_FIG_RETRY_NS] = r->retry_ns;
 	fig[WEIR_FIG_REQUESTS_LIMIT] = t->requests_per_minute;
 	fig[WEIR_FIG_REQUESTS_REMAINING] =
-		weir_gcra_left(t->request_tat_ns, now,
-			       t->request_interval_ns * t->request_burst, t->request_burst);
+		weir_gcra_left(t->request_tat_ns, now, t->request_interval_ns * t->request_burst,
+			       t->request_burst);
 	fig[WEIR_FIG_REQUESTS_RESET_NS] = weir_gcra_full_in(t->request_tat_ns, now);
 	fig[WEIR_FIG_TOKENS_LIMIT] = t->tokens_per_minute;
 	fig[WEIR_FIG_TOKENS_REMAINING] =
@@ -75,7 +75,7 @@ weir_global int weir_refuse(struct __sk_buff *skb, struct weir_flow *f)
 	weir_note_denial(c, r, p->src, s->request.now_ns);
 	if (!t)
 		return TC_ACT_SHOT;
-	if (!f->ordinal)
+	if (!(f->flags & WEIR_FLOW_USED))
 		weir_connect_give_back(f);
 	if (r->level) {
 		struct weir_tenant *level = weir_tenant(r->level);

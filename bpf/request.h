@@ -239,7 +239,7 @@ weir_global int weir_move_connection(struct weir_flow *f, weir_u64 now)
 
 	if (!s || !f)
 		return 0;
-	reason = weir_admit_connection(s, f->ordinal ? WEIR_UNCHECKED_RATE : 0, now);
+	reason = weir_admit_connection(s, f->flags & WEIR_FLOW_USED ? WEIR_UNCHECKED_RATE : 0, now);
 	if (reason)
 		return reason;
 	/* Nobody counts or gives back meanwhile: it is marked as not counted. */
@@ -255,7 +255,7 @@ weir_global int weir_move_connection(struct weir_flow *f, weir_u64 now)
 	weir_half_open_over(f);
 	weir_levels_add(f->tenant, f->others, weir_gauge(connections), -1);
 	/* Its first request: whose it was by source had no use of it. */
-	if (!f->ordinal)
+	if (!(f->flags & WEIR_FLOW_USED))
 		weir_connect_give_back(f);
 	__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_CHARGED_ALL);
 	f->tenant = s->demand.level[0];
@@ -559,6 +559,10 @@ weir_global int weir_judge(struct weir_flow *f)
 		flags |= WEIR_SLOT_SHADOW;
 	} else {
 		weir_count(WEIR_ADMIT_REQUEST);
+	}
+	if (!(f->flags & WEIR_FLOW_USED)) {
+		__sync_fetch_and_or(&f->flags, WEIR_FLOW_USED);
+		flags |= WEIR_SLOT_FIRST;
 	}
 	weir_request_open(f, flags);
 	return WEIR_JUDGED_ADMIT;

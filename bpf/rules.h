@@ -324,7 +324,6 @@ weir_global int weir_reserve_again(struct weir_flow *f)
 	    !(slot->flags & (WEIR_SLOT_SHADOW | WEIR_SLOT_DEGRADED)) &&
 	    !((t->flags & WEIR_TENANT_DOWN_OPEN) && weir_agent_down(c, bpf_ktime_get_ns()))) {
 		__sync_fetch_and_add(&wallet->reserved_nano, -nano);
-		s->refusal.level = slot->tenant;
 		s->refusal.limit = wallet->balance_nano;
 		s->refusal.value = left + nano + slot->reserved_nano;
 		s->refusal.asked = slot->reserved_nano + nano;
@@ -361,11 +360,14 @@ weir_global int weir_take_back(struct weir_flow *f)
 	if (!slot || !r)
 		return 0;
 	s->refusal.tenant = slot->tenant;
+	s->refusal.level = slot->tenant;
 	s->refusal.retry_ns = 0;
 	s->request.dialect = r->dialect;
 	if (s->request.dialect >= WEIR_API_MAX)
 		s->request.dialect = WEIR_API_OPENAI;
 	s->request.now_ns = bpf_ktime_get_ns();
+	if (slot->flags & WEIR_SLOT_FIRST)
+		__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_USED);
 	if (slot->state == WEIR_SLOT_OPEN) {
 #pragma clang loop unroll(full)
 		for (int i = 0; i < WEIR_LEVELS; i++) {

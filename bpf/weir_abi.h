@@ -127,11 +127,11 @@ typedef int64_t weir_s64;
 	X(DROP_AFTER_ANSWER, "drop_after_answer") /* more, behind an answer that ended it */       \
 	X(DROP_HEADERS, "drop_headers") /* more IPv6 extension headers than are followed */        \
 	/* limits (limits.md) */                                                                   \
-	X(DENY_HALF_OPEN, "half_open")	     /* too many of its handshakes are not complete */     \
-	X(PASS_HALF_OPEN, "pass_half_open")  /* the same of nobody's: taken in when they are */    \
-	X(DROP_CUT, "drop_cut")		     /* answer cut short: both ends reset */               \
-	X(DROP_FROZEN, "drop_frozen")	     /* maps are being migrated: will be resent */         \
-	X(DRIFT_FLOW, "drift_flow")	     /* connection without a socket, given back */
+	X(DENY_HALF_OPEN, "half_open")	    /* too many of its handshakes are not complete */      \
+	X(PASS_HALF_OPEN, "pass_half_open") /* the same of nobody's: taken in when they are */     \
+	X(DROP_CUT, "drop_cut")		    /* answer cut short: both ends reset */                \
+	X(DROP_FROZEN, "drop_frozen")	    /* maps are being migrated: will be resent */          \
+	X(DRIFT_FLOW, "drift_flow")	    /* connection without a socket, given back */
 
 enum weir_reason {
 #define X(id, name) WEIR_##id,
@@ -298,10 +298,10 @@ struct weir_settled {
  */
 struct weir_tenant {
 	/* line 0: limits */
-	weir_u32 flags;	 /* enum weir_tenant_flags */
-	weir_u32 wallet; /* tenant index whose ceiling pays */
-	weir_u32 parent; /* next level up, or WEIR_NO_TENANT */
-	weir_u16 rules;	 /* index into `rules`; 0: bodies are not looked at */
+	weir_u32 flags;		/* enum weir_tenant_flags */
+	weir_u32 wallet;	/* tenant index whose ceiling pays */
+	weir_u32 parent;	/* next level up, or WEIR_NO_TENANT */
+	weir_u16 rules;		/* index into `rules`; 0: bodies are not looked at */
 	weir_u16 max_half_open; /* 0: no bound */
 	weir_u32 max_connections;
 	weir_u32 max_inflight;
@@ -413,19 +413,20 @@ enum weir_flow_state {
 };
 
 enum weir_flow_flags {
-	WEIR_FLOW_COUNTED = 1 << 0,	 /* in the connections gauge of its levels */
-	WEIR_FLOW_TAPPED = 1 << 1,	 /* resp_seq and acked are known */
-	WEIR_FLOW_FORWARDED = 1 << 2,	 /* no socket here: FIN and RST on the wire end it */
-	WEIR_FLOW_CLIENT_FIN = 1 << 3,	 /* forwarded: client_seq counts it */
-	WEIR_FLOW_SERVER_FIN = 1 << 4,	 /* forwarded: resp_seq counts it */
-	WEIR_FLOW_GRACE = 1 << 5,	 /* adopted: one answer to nothing seen is let through */
-	WEIR_FLOW_FIN_ACKED = 1 << 6,	 /* forwarded: the client has the server's FIN */
-	WEIR_FLOW_OVER = 1 << 7,	 /* an answer ended it: no more from the client */
-	WEIR_FLOW_HALF_OPEN = 1 << 8,	 /* in the half_open gauge of its tenant */
-	WEIR_FLOW_CHARGED = 1 << 9,	 /* a connect-rate token was taken from its tenant; the */
-					 /* next bits: likewise of its other levels */
+	WEIR_FLOW_COUNTED = 1 << 0,    /* in the connections gauge of its levels */
+	WEIR_FLOW_TAPPED = 1 << 1,     /* resp_seq and acked are known */
+	WEIR_FLOW_FORWARDED = 1 << 2,  /* no socket here: FIN and RST on the wire end it */
+	WEIR_FLOW_CLIENT_FIN = 1 << 3, /* forwarded: client_seq counts it */
+	WEIR_FLOW_SERVER_FIN = 1 << 4, /* forwarded: resp_seq counts it */
+	WEIR_FLOW_GRACE = 1 << 5,      /* adopted: one answer to nothing seen is let through */
+	WEIR_FLOW_FIN_ACKED = 1 << 6,  /* forwarded: the client has the server's FIN */
+	WEIR_FLOW_OVER = 1 << 7,       /* an answer ended it: no more from the client */
+	WEIR_FLOW_HALF_OPEN = 1 << 8,  /* in the half_open gauge of its tenant */
+	WEIR_FLOW_CHARGED = 1 << 9,    /* a connect-rate token was taken from its tenant; the */
+				       /* next bits: likewise of its other levels */
 	WEIR_FLOW_CHARGED_ALL = 15 << 9,
 	WEIR_FLOW_RELEASED = 1 << 13, /* given back for good: must not be counted again */
+	WEIR_FLOW_USED = 1 << 14, /* a request that counts was let in: it was worth its charge */
 };
 
 /* `flows`: hash of weir_flow_key to what the kernel knows of the connection, which begins
@@ -481,6 +482,7 @@ enum weir_slot_flags {
 	WEIR_SLOT_SHADOW = 1 << 1,
 	WEIR_SLOT_DEGRADED = 1 << 2, /* out of credit: goes to the fall-back model */
 	WEIR_SLOT_UNJUDGED = 1 << 3, /* an answer nobody was seen to ask for */
+	WEIR_SLOT_FIRST = 1 << 4,    /* of its connection, free ones apart */
 	WEIR_SLOT_TAKEN = 1 << 8,    /* a request was taken of the tenant's rate; the next bits: */
 				     /* likewise of its other levels */
 };
