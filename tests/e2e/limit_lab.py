@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from checks import events_of
 from weirlab import Lab, LabError, policy, wait_for
-from weirlab.lab import PORT
+from weirlab.lab import CLIENT4, PORT
 from weirlab.raw_http import chat_body, send
 
 CHAT = "/v1/chat/completions"
@@ -110,6 +110,7 @@ class LimitLab(Lab):
         """Every address of these is one of the client's."""
         for prefix in prefixes:
             self.ip(self.client_ns, "route", "add", "local", prefix, "dev", "lo")
+            self.ip(self.server_ns, "route", "add", prefix, "via", CLIENT4)
 
     # ------------------------------------------------------------------ policy
 

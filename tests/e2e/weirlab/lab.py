@@ -372,8 +372,10 @@ class Lab:
         the same again."""
         if how == "SIGKILL":
             self.kill_agent()
-            yield
-            self.start_agent()
+            try:
+                yield
+            finally:
+                self.start_agent()
             return
         self.agent.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.agent.pid, os.WSTOPPED)
