@@ -19,6 +19,7 @@ EMBED = PORT + 1
 SERVICES = [{"name": "llm", "port": PORT, "api": "openai"},
             {"name": "embed", "port": EMBED, "api": "openai"}]
 MINUTE_MS = 60_000
+BYTES_PER_TOKEN = 4  # of a JSON body, as the kernel takes it
 
 
 def tenant(name, tier="open", parent=None, sources=(), **overrides):
@@ -44,6 +45,17 @@ def document(*tenants, tiers=None, **rest):
         assert not together.keys() & one.keys()
         together.update(one)
     return policy.document({"open": {}, **(tiers or {})}, together, **rest)
+
+
+def reservation(output_tokens, tokens=2, stream=True, include_usage=True, **how):
+    """What a chat request reserves, in nano-credits, where `output_tokens` are set aside: the
+    bytes of its body, four a token, at the highest prices of the card."""
+    body = json.dumps(chat_body(tokens, stream=stream, include_usage=include_usage, **how))
+    price = policy.CARD["models"][0]["price"]
+    total = (len(body) // BYTES_PER_TOKEN * policy.nano(price["input"]) +
+             output_tokens * policy.nano(price["output"]))
+    assert total % price["per"] == 0
+    return total // price["per"]
 
 
 @dataclass
