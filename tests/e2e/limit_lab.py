@@ -47,12 +47,17 @@ def document(*tenants, tiers=None, **rest):
     return policy.document({"open": {}, **(tiers or {})}, together, **rest)
 
 
-def reservation(output_tokens, tokens=2, stream=True, include_usage=True, **how):
-    """What a chat request reserves, in nano-credits, where `output_tokens` are set aside: the
-    bytes of its body, four a token, at the highest prices of the card."""
-    body = json.dumps(chat_body(tokens, stream=stream, include_usage=include_usage, **how))
+def input_tokens(tokens=2, stream=True, **how):
+    """The kernel's estimate of a chat request's input."""
+    body = chat_body(tokens, stream=stream, include_usage=stream, **how)
+    return len(json.dumps(body)) // BYTES_PER_TOKEN
+
+
+def reservation(output_tokens, *args, **how):
+    """What a chat request reserves, in nano-credits, where `output_tokens` are set aside, at the
+    highest prices of the card."""
     price = policy.CARD["models"][0]["price"]
-    total = (len(body) // BYTES_PER_TOKEN * policy.nano(price["input"]) +
+    total = (input_tokens(*args, **how) * policy.nano(price["input"]) +
              output_tokens * policy.nano(price["output"]))
     assert total % price["per"] == 0
     return total // price["per"]
@@ -178,7 +183,7 @@ class LimitLab(Lab):
         for one in held:
             assert one.answer.body().endswith(b"[DONE]\n\n")
             one.close()
-        self.admin("reset")
+        self.admin("rearm")
 
     # ------------------------------------------------------------------ state
 

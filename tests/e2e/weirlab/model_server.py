@@ -13,7 +13,12 @@ What a request can ask of it, so that tests know beforehand what is served:
   metadata.pad        bytes of padding in each token
 
 What it served it tells on a unix socket, which nobody guards: connect, send one
-line (`report`, `release`, `reset`), read one JSON document.
+line, read one JSON document:
+
+  report    what was served
+  release   all that hold go on, and what comes later does not hold
+  rearm     what comes from now on holds again
+  reset     that, and what is done is forgotten
 
   python3 -m weirlab.model_server --admin /tmp/admin.sock --port 8000
 """
@@ -65,6 +70,8 @@ class Book:
     def command(self, line):
         if line == "release":
             self.released.set()
+        elif line == "rearm":
+            self.released = asyncio.Event()
         elif line == "reset":
             self.released = asyncio.Event()
             self.records = [r for r in self.records if r["state"] == "open"]
