@@ -155,11 +155,12 @@ class LimitLab(Lab):
 
     # ---------------------------------------------------------------- requests
 
-    def ask(self, name, tokens=1, port=PORT, source=None, prompt="one two three", **how):
-        """One request on a connection of its own, with the key of `name`."""
+    def ask(self, name, tokens=1, port=PORT, source=None, prompt="one two three", key=None, **how):
+        """One request on a connection of its own, with the key of `name`, or another."""
         asked = time.monotonic() * 1000
         with self.connect(4, source, port) as sock:
-            answer = send(sock, "POST", CHAT, f"sk-{name}", chat_body(tokens, prompt, **how))
+            answer = send(sock, "POST", CHAT, key or f"sk-{name}",
+                          chat_body(tokens, prompt, **how))
             body = answer.body()
         return Asked(answer.status, answer.headers, body, asked, time.monotonic() * 1000)
 
