@@ -23,8 +23,8 @@
 #define SOAK_TICK_NS  10000000
 #define SOAK_KEY      "sk-soak-"
 #define SOAK_PLAN     "X-Soak: "
-#define SOAK_IDLE_S   30 /* the server closes what said nothing for so long */
-#define SOAK_TOUCH_S  20 /* ... and the client asks nothing on what may be closed by then */
+#define SOAK_IDLE_S   45 /* the server closes what said nothing for so long */
+#define SOAK_TOUCH_S  30 /* ... and the client asks nothing on what may be closed by then */
 #define SOAK_MAX_BODY 2048
 
 /*

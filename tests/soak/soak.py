@@ -57,14 +57,14 @@ def document(tenants, flat=False):
         "org": {"requests": {"per_second": 5000, "burst": 5000}, "connections": 100_000},
     }
     special = {3: "paid", 5: "few-connections", 6: "few-requests", 7: "one-at-a-time",
-               8: "scoped", 9: "paid"}
+               8: "scoped", 9: "paid", 13: "paid", 18: "scoped"}
     if flat:
         for tier in tiers.values():
             tier.pop("half_open", None)
             tier.pop("services", None)
     document = {}
     for t in range(1, tenants + 1):
-        tenant = {"tier": special.get(t % 10, "roomy"), "keys": [policy.hash_key(f"sk-soak-{t}")],
+        tenant = {"tier": special.get(t % 20, "roomy"), "keys": [policy.hash_key(f"sk-soak-{t}")],
                   "sources": [prefix(OWN, t), prefix(SYNS, t)]}
         if t % 2 and not flat:
             tenant["parent"] = f"team-{t // TEAM}"
@@ -149,7 +149,7 @@ class Soak:
         self.flat = flat
         self.lab, self.n = lab, tenants
         self.size = {"connections": connections, "streams": streams, "pieces": pieces, "gap": gap,
-                     "asks": connections // 20, "unknown": 5 + connections // 1000,
+                     "asks": connections // 10, "unknown": 5 + connections // 1000,
                      "aborts": streams // 40, "closes": connections // 50,
                      "syns": tenants // 5, "seed": seed, **rates}
         self.quiet_points, self.slowest = 0, 0.0
@@ -171,8 +171,8 @@ class Soak:
         lab.await_listening(self.server.process, PORT, "soak_server", "soak_server")
         lab.start_agent(document(self.n, self.flat), max_flows=32768, max_tenants=4096, ring_bytes=32 << 20)
         for t in range(1, self.n + 1):
-            if t % 10 in (3, 9):
-                lab.weirctl("credit", "grant", f"t{t}", "100000")
+            if t % 20 in (3, 9, 13):  # the last one's is soon used up
+                lab.weirctl("credit", "grant", f"t{t}", "1" if t % 20 == 13 else "100000")
         self._open_maps()
         self.client = End(lab, "client", "soak_client",
                           [BUILD / "tests/soak/soak_client", SERVER4, PORT, f"tenants={self.n}",
@@ -339,11 +339,11 @@ class Soak:
             assert not status["verdicts"].get(name), (name, status["verdicts"][name])
         assert not self.served["bad"] and not self.served["stalled"], self.served
         assert not self.asked["torn"] and not self.asked["failed"], self.asked
-        refused = sum(n for code, n in self.asked["answers"].items() if code != "200")
+        self.refused = sum(n for code, n in self.asked["answers"].items() if code != "200")
         told = self.tenants.column(self.tenants.sample(), "refused")
-        self.refused = refused
-        assert sum(told[e] for e in self.entry) == refused + self.asked["connect_refused"], \
-            (sum(told[e] for e in self.entry), refused, self.asked)
+        # Besides what the client was told, only SYNs whose sender was not there to be told.
+        silent = sum(told) - self.refused - self.asked["connect_refused"]
+        assert 0 <= silent <= self.asked["syns"], (silent, self.asked)
 
     def check_ledger(self):
         """Row by row: what the server served, who asked, what it costs."""

@@ -316,7 +316,7 @@ static enum parting some_way(void)
 
 static void churn(void)
 {
-	static unsigned asks, unknown, aborts, closes, syns;
+	static unsigned asks, unknown, aborts, closes;
 	struct client *c;
 
 	for (unsigned n = share(set.asks, &asks); n; n--)
@@ -335,8 +335,19 @@ static void churn(void)
 			n_closed++;
 			part(c, some_way());
 		}
-	for (unsigned n = share(set.syns, &syns); n;)
+}
+
+/* In a tick's tenths: a flood is to be even, as far as a clock of one process goes. */
+static void pass_syn_tick(void)
+{
+	static unsigned tenths, syns;
+
+	if (!running)
+		return;
+	tenths += set.syns;
+	for (unsigned n = share(tenths / 10, &syns); n;)
 		n -= soak_send_syns(set.first + (unsigned)draw(set.tenants), n, &server, &n_syns);
+	tenths %= 10;
 }
 
 static void pass_tick(void)
@@ -452,7 +463,7 @@ int main(int argc, char **argv)
 {
 	static int command_mark;
 	struct epoll_event events[256], e = { .events = EPOLLIN, .data.ptr = &command_mark };
-	uint64_t last;
+	uint64_t last, last_syn;
 
 	if (argc < 3) {
 		fprintf(stderr, "usage: soak_client HOST PORT [NAME=VALUE...]\n");
@@ -475,8 +486,8 @@ int main(int argc, char **argv)
 	if (!clients || poll_fd < 0 || fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK) ||
 	    epoll_ctl(poll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &e))
 		soak_die("set-up");
-	for (last = soak_now_ns();;) {
-		int n = epoll_wait(poll_fd, events, 256, 5);
+	for (last = last_syn = soak_now_ns();;) {
+		int n = epoll_wait(poll_fd, events, 256, 1);
 		uint64_t now = soak_now_ns();
 
 		for (int i = 0; i < n; i++) {
@@ -487,6 +498,8 @@ int main(int argc, char **argv)
 			else if (c->fd)
 				happened(c, events[i].events);
 		}
+		for (; now - last_syn >= SOAK_TICK_NS / 10; last_syn += SOAK_TICK_NS / 10)
+			pass_syn_tick();
 		if (now - last >= SOAK_TICK_NS) { /* late ticks are left out */
 			last = now;
 			pass_tick();
