@@ -332,6 +332,9 @@ static int read_rest(const struct weir_json *at, struct weir_agent_config *c,
 		r = config_u32(at, "max_tenants", 2, 1 << 22, &c->max_tenants, err);
 	if (!r)
 		r = config_u32(at, "max_flows", 64, 1 << 24, &c->max_flows, err);
+	c->max_keys = c->max_tenants * WEIR_KEYS_PER_TENANT;
+	if (!r)
+		r = config_u32(at, "max_keys", 2, 1 << 24, &c->max_keys, err);
 	if (!r && weir_json_get(at, "nats", &child))
 		r = read_nats(&child, c, err);
 	if (!r) /* the heartbeat comes every 100 ms: below 1 s a busy host looks dead */
@@ -358,6 +361,7 @@ int weir_agent_config_load(const char *path, struct weir_agent_config *out, stru
 		"ring_bytes",
 		"max_tenants",
 		"max_flows",
+		"max_keys",
 		"nats",
 		"enforce",
 		"agent_timeout_ms",

@@ -20,6 +20,8 @@
 #define WEIR_CONFIG_PATH     256		     /* bytes of a path or URL, the NUL included */
 #define WEIR_CONFIG_SERVICES (WEIR_MAX_SERVICES - 1) /* number 0 means "not guarded" */
 
+#define WEIR_KEYS_PER_TENANT 4 /* unless max_keys says otherwise */
+
 enum weir_xdp { WEIR_XDP_AUTO, WEIR_XDP_NATIVE, WEIR_XDP_GENERIC, WEIR_XDP_OFF };
 
 struct weir_config_service {
@@ -53,8 +55,9 @@ struct weir_agent_config {
 	uint16_t http_port;		  /* default 9477 */
 	char policies[WEIR_CONFIG_PATH];  /* default /etc/weir/policies */
 	uint32_t ring_bytes;		  /* power of two; default 64 MiB */
-	uint32_t max_tenants;		  /* default 65536 */
-	uint32_t max_flows;		  /* default 262144 */
+	uint32_t max_tenants;		  /* scopes included; default 65536, up to 4194304 */
+	uint32_t max_flows;		  /* connections; default 262144, up to 16777216 */
+	uint32_t max_keys;		  /* default max_tenants x 4, up to 16777216 */
 	char nats_url[WEIR_CONFIG_PATH];  /* "" is no NATS */
 	uint64_t agent_timeout_ns;	  /* agent_timeout_ms; default 3 s */
 	bool enforce;			  /* default true; false: meter only */

@@ -64,20 +64,24 @@ json_t *weir_status_json(const struct weir_agent_view *v)
 	verdicts = json_object();
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
 		json_object_set_new(verdicts, weir_reason_name(i), weir_json_count(s->verdicts[i]));
-	return json_pack(
-		"{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o},s:{s:o,s:o},s:o}",
-		"instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
-		(int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
-		interfaces_json(s), "verdicts", verdicts, "ring", "bytes",
-		weir_json_count(s->ring_bytes), "used", weir_json_count(s->ring_used), "lost",
-		weir_json_count(s->ring_lost), "nats",
-		v->publisher ? json_pack("{s:b,s:o,s:o}", "connected", (int)nats.connected,
-					 "backlog", weir_json_count(nats.backlog), "acked",
-					 weir_json_count(nats.acked))
-			     : json_null(),
-		"flows", "used", weir_json_count(s->flows_used), "max",
-		weir_json_count(s->flows_max), "tenants", "used", weir_json_count(s->tenants_used),
-		"max", weir_json_count(s->tenants_max), "warnings", warnings_json(v, s, &nats));
+	return json_pack("{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o,s:o},"
+			 "s:{s:o,s:o,s:o},s:{s:o},s:o}",
+			 "instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
+			 (int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
+			 interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts,
+			 "ring", "bytes", weir_json_count(s->ring_bytes), "used",
+			 weir_json_count(s->ring_used), "lost", weir_json_count(s->ring_lost),
+			 "nats",
+			 v->publisher ? json_pack("{s:b,s:o,s:o}", "connected", (int)nats.connected,
+						  "backlog", weir_json_count(nats.backlog), "acked",
+						  weir_json_count(nats.acked))
+				      : json_null(),
+			 "flows", "used", weir_json_count(s->flows_used), "max",
+			 weir_json_count(s->flows_max), "half_open", weir_json_count(s->half_open),
+			 "tenants", "used", weir_json_count(s->tenants_used), "max",
+			 weir_json_count(s->tenants_max), "suspended",
+			 weir_json_count(s->suspended), "memory", "maps",
+			 weir_json_count(s->map_bytes), "warnings", warnings_json(v, s, &nats));
 }
 
 int weir_do_status(struct weir_call *c, struct weir_error *err)
@@ -99,11 +103,11 @@ int weir_do_top(struct weir_call *c, struct weir_error *err)
 		if (c->view->tenant_index(c->view->ctx, tp->name, &index) ||
 		    c->view->tenant_live(c->view->ctx, index, &t))
 			continue;
-		json_array_append_new(rows, json_pack("{s:s,s:s,s:o,s:o,s:o}", "tenant",
-						      tp->name, "tier", tp->tier, "admitted",
-						      weir_json_count(t.admitted), "refused",
-						      weir_json_count(t.refused), "live",
-						      weir_live_json(c->view, index)));
+		json_array_append_new(rows,
+				      json_pack("{s:s,s:s,s:o,s:o,s:o}", "tenant", tp->name, "tier",
+						tp->tier, "admitted", weir_json_count(t.admitted),
+						"refused", weir_json_count(t.refused), "live",
+						weir_live_json(c->view, index)));
 	}
 	weir_policy_unref(p);
 	return weir_call_result(

@@ -190,9 +190,12 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 		{ s->maps.flows, cfg->max_flows, "max_flows" },
 		{ s->maps.slots, cfg->max_flows, "max_flows" },
 		{ s->maps.free_slots, cfg->max_flows, "max_flows" },
-		{ s->maps.keys, cfg->max_tenants * 2 * WEIR_WAYS_PER_TENANT, "max_tenants" },
+		{ s->maps.half_open, cfg->max_flows / 4 < 1024 ? 1024 : cfg->max_flows / 4,
+		  "max_flows" },
+		{ s->maps.keys, cfg->max_keys * 2, "max_keys" },
 		{ s->maps.sources, cfg->max_tenants * 2 * WEIR_WAYS_PER_TENANT, "max_tenants" },
 		{ s->maps.names, cfg->max_tenants, "max_tenants" },
+		{ s->maps.scopes, cfg->max_tenants, "max_tenants" },
 		{ s->maps.denials, cfg->max_tenants * 4, "max_tenants" },
 		{ s->maps.free_readers, cfg->max_split_heads, "max_split_heads" },
 		{ s->maps.readers, cpus + cfg->max_split_heads, "max_split_heads" },
@@ -240,6 +243,8 @@ static int map_maps(struct weir_kernel *k, struct weir_error *err)
 	k->keys_fd = bpf_map__fd(s->maps.keys);
 	k->sources_fd = bpf_map__fd(s->maps.sources);
 	k->names_fd = bpf_map__fd(s->maps.names);
+	k->scopes_fd = bpf_map__fd(s->maps.scopes);
+	k->flows_fd = bpf_map__fd(s->maps.flows);
 	k->denials_fd = bpf_map__fd(s->maps.denials);
 	k->counters_fd = bpf_map__fd(s->maps.counters);
 	k->replies_fd = bpf_map__fd(s->maps.replies);
@@ -345,6 +350,7 @@ int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **o
 		return weir_fail(err, ENOMEM, "out of memory");
 	k->max_tenants = cfg->max_tenants;
 	k->max_flows = cfg->max_flows;
+	k->max_keys = cfg->max_keys;
 	k->ring_bytes = cfg->ring_bytes;
 	k->cpus = libbpf_num_possible_cpus();
 	libbpf_said[0] = 0;
@@ -457,4 +463,83 @@ int weir_kernel_sweep(struct weir_kernel *k)
 		    .repeat = 1);
 
 	return bpf_prog_test_run_opts(bpf_program__fd(k->skel->progs.weir_sweep), &o);
+}
+
+int weir_kernel_reap(struct weir_kernel *k, const struct weir_reap *r, size_t n)
+{
+	uint8_t frame[WEIR_REAP_OFFSET + WEIR_REAP_MAX * sizeof(*r)];
+	int prog = bpf_program__fd(k->skel->progs.weir_reap);
+
+	while (n) {
+		size_t some = n < WEIR_REAP_MAX ? n : WEIR_REAP_MAX;
+		LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame,
+			    .data_size_in = WEIR_REAP_OFFSET + some * sizeof(*r), .repeat = 1);
+
+		memset(frame, 0, WEIR_REAP_OFFSET);
+		memcpy(frame + WEIR_REAP_OFFSET, r, some * sizeof(*r));
+		if (bpf_prog_test_run_opts(prog, &o))
+			return -errno;
+		r += some;
+		n -= some;
+	}
+	return 0;
+}
+
+/* What the kernel says of a map's memory in /proc/self/fdinfo. */
+static uint64_t memory_of(int fd)
+{
+	char path[64], line[256];
+	unsigned long long bytes = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "memlock: %llu", &bytes) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return bytes;
+}
+
+static bool is_per_cpu(const struct bpf_map *map)
+{
+	return bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_ARRAY;
+}
+
+size_t weir_kernel_maps(const struct weir_kernel *k, struct weir_map_size *out, size_t max)
+{
+	struct bpf_map *map;
+	size_t n = 0;
+
+	bpf_object__for_each_map(map, k->skel->obj)
+	{
+		const char *name = bpf_map__name(map);
+		uint64_t least;
+
+		if (n == max)
+			break;
+		if (strchr(name, '.'))
+			continue;
+		out[n] = (struct weir_map_size){ .entries = bpf_map__max_entries(map),
+						 .bytes = memory_of(bpf_map__fd(map)) };
+		snprintf(out[n].name, sizeof(out[n].name), "%s", name);
+		/* Before 6.4 the kernel counts one CPU's. */
+		least = ((uint64_t)bpf_map__value_size(map) + 7) / 8 * 8 * out[n].entries * k->cpus;
+		if (is_per_cpu(map) && out[n].bytes < least)
+			out[n].bytes = least;
+		n++;
+	}
+	return n;
+}
+
+uint64_t weir_kernel_memory(const struct weir_kernel *k)
+{
+	struct weir_map_size maps[64];
+	size_t n = weir_kernel_maps(k, maps, 64);
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += maps[i].bytes;
+	return bytes;
 }

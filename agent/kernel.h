@@ -16,8 +16,8 @@
 #include "config.h"
 #include "util.h"
 
-/* API keys and source prefixes that max_tenants makes room for. The maps have twice
- * that: while a policy is replaced they hold the new ones and the old. */
+/* Source prefixes that max_tenants makes room for. Their map and that of the keys have twice
+ * the room: while a policy is replaced they hold the new ones and the old. */
 #define WEIR_WAYS_PER_TENANT 4
 
 #define WEIR_PIN_ROOT "/sys/fs/bpf/weir"
@@ -43,8 +43,10 @@ struct weir_kernel {
 	struct weir_seen_bits *seen; /* by service, WEIR_MAX_SERVICES */
 	uint32_t max_tenants;
 	uint32_t max_flows;
+	uint32_t max_keys;
 
-	int ring_fd, keys_fd, sources_fd, names_fd, denials_fd, counters_fd, replies_fd;
+	int ring_fd, keys_fd, sources_fd, names_fd, scopes_fd, flows_fd, denials_fd, counters_fd;
+	int replies_fd;
 	size_t ring_bytes;
 	int cpus; /* possible, for per-CPU values */
 };
@@ -66,6 +68,24 @@ void weir_kernel_counters(const struct weir_kernel *k, uint64_t out[static WEIR_
 
 /* Expire half-open connections and refused flows that nothing else will end. */
 int weir_kernel_sweep(struct weir_kernel *k);
+
+/* Give back connections whose sockets are gone: those of r[n] that still are what r says.
+ * 0 or -errno. */
+int weir_kernel_reap(struct weir_kernel *k, const struct weir_reap *r, size_t n);
+
+/* What a map takes of the kernel's memory, as far as it tells: since 6.4 what it has, before
+ * that what it would have when full. Per-CPU maps on all CPUs. */
+struct weir_map_size {
+	char name[16];
+	uint32_t entries;
+	uint64_t bytes;
+};
+
+/* Of every map; returns how many there are in out, at most max. */
+size_t weir_kernel_maps(const struct weir_kernel *k, struct weir_map_size *out, size_t max);
+
+/* Of all of them, in bytes. */
+uint64_t weir_kernel_memory(const struct weir_kernel *k);
 
 /* Only one agent per instance: takes and holds /run/weir/<instance>.lock. Returns
  * an fd to keep open, or -errno (-EBUSY: another one runs). */

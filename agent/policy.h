@@ -25,9 +25,9 @@ enum weir_on_agent_down {
 
 enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
 
-/* A rate: `count` (to 1e9) per `period_ns`, at most `burst` (to 2^40) at once. count 0:
- * no such limit. An empty bucket fills within a hundred years: burst x period_ns / count
- * and a time added to it fit 63 bits. */
+/* A rate: `count` (to 1e9) per `period_ns`, at most `burst` (to 2^40; of requests and
+ * connections to 2^32 - 1) at once. count 0: no such limit. An empty bucket fills within
+ * a hundred years: burst x period_ns / count and a time added to it fit 63 bits. */
 struct weir_rate {
 	uint64_t count;
 	uint64_t period_ns;

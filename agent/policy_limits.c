@@ -321,6 +321,7 @@ void policy_limits_init(struct weir_limits *l)
 		.reserve_input_tokens = 1000,
 		.reserve_output_tokens = 512,
 		.on_agent_down = WEIR_DOWN_HOLD,
+		.half_open = 1024,
 	};
 }
 

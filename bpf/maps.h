@@ -138,11 +138,6 @@ struct {
  * Handshakes in the order they began, so that those that are never completed expire without
  * an agent: each new SYN looks at the two oldest. One that finds no room is left to weir_sweep.
  */
-struct weir_half_open {
-	struct weir_flow_key key;
-	weir_u32 opened_ms; /* wraps: one and a half months */
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
 	__uint(max_entries, 65536);

@@ -184,8 +184,8 @@ int weir_client(struct __sk_buff *skb)
 	}
 	/* Only who received the SYN-ACK knows its sequence number: a forged ACK would
 	 * hold the place for ever, a half-open flow expires. */
-	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK) && (f->flags & WEIR_FLOW_TAPPED) &&
-	    p->ack == f->resp_seq) {
+	if (f->state == WEIR_FLOW_SYN && (p->flags & (WEIR_ACK | WEIR_RST)) == WEIR_ACK &&
+	    (f->flags & WEIR_FLOW_TAPPED) && p->ack == f->resp_seq) {
 		f->state = WEIR_FLOW_OPEN;
 		weir_half_open_over(f);
 	}
@@ -292,7 +292,12 @@ int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 	key.server_port_be = sport_be;
 	key.client_port_be = sk->__sk_common.skc_dport;
 	f = bpf_map_lookup_elem(&flows, &key);
-	if (f)
+	if (!f)
+		return 0;
+	/* A close is not sent again, as a packet is: the agent makes up for it. */
+	if (c->frozen)
+		__sync_fetch_and_or(&f->flags, WEIR_FLOW_SOCKET_GONE);
+	else
 		weir_flow_close(&key, f, bpf_ktime_get_ns());
 	return 0;
 }

@@ -427,6 +427,7 @@ enum weir_flow_flags {
 	WEIR_FLOW_CHARGED_ALL = 15 << 9,
 	WEIR_FLOW_RELEASED = 1 << 13, /* given back for good: must not be counted again */
 	WEIR_FLOW_USED = 1 << 14, /* a request that counts was let in: it was worth its charge */
+	WEIR_FLOW_SOCKET_GONE = 1 << 15, /* it closed while maps were frozen: the agent reaps it */
 };
 
 /* `flows`: hash of weir_flow_key to what the kernel knows of the connection, which begins
@@ -445,6 +446,13 @@ struct weir_flow_view {
 	weir_u32 ordinal; /* requests judged so far */
 };
 _Static_assert(sizeof(struct weir_flow_view) == 40, "weir_flow_view");
+
+/* `half_open`: queue of handshakes, in the order they began. Kernel; made anew by the agent
+ * when maps are migrated. */
+struct weir_half_open {
+	struct weir_flow_key key;
+	weir_u32 opened_ms; /* wraps: one and a half months */
+};
 
 /*
  * `slots`: mmapable array of request slots, one per flow, indexed by the

@@ -129,7 +129,7 @@ static void populate(uint32_t from, uint32_t to)
 			.wallet = i,
 			.max_connections = 1000000,
 			.connect_interval_ns = 1,
-			.connect_tau_ns = SECOND,
+			.connect_burst = SECOND,
 		};
 		mean_ns(xdp, frame, syn_of(i, 30000, frame), 1, &code);
 		if (code != X_PASS)

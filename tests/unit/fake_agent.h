@@ -117,7 +117,8 @@ static inline int fake_index(void *ctx, const char *name, uint32_t *out)
 	return -ENOENT;
 }
 
-static inline int fake_denied(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX])
+static inline int fake_denied(void *ctx, uint32_t tenant, bool shadow,
+			      uint64_t out[static WEIR_REASON_MAX])
 {
 	struct fake *f = ctx;
 
@@ -125,6 +126,8 @@ static inline int fake_denied(void *ctx, uint32_t tenant, uint64_t out[static WE
 		return -ENOENT;
 	pthread_mutex_lock(&f->lock);
 	memcpy(out, f->denied[tenant], sizeof(f->denied[tenant]));
+	if (shadow)
+		memset(out, 0, sizeof(f->denied[tenant]));
 	pthread_mutex_unlock(&f->lock);
 	return 0;
 }

@@ -86,6 +86,7 @@ static void little_needs_to_be_said(void **state)
 	assert_int_equal(c.ring_bytes, 67108864);
 	assert_int_equal(c.max_tenants, 65536);
 	assert_int_equal(c.max_flows, 262144);
+	assert_int_equal(c.max_keys, 262144);
 	assert_string_equal(c.nats_url, "");
 	assert_int_equal(c.agent_timeout_ns, 3000000000);
 	assert_true(c.enforce);
@@ -107,7 +108,7 @@ static void everything_can_be_said(void **state)
 		     " \"xdp\": \"native\", \"state_dir\": \"/s\", \"control\": \"/c\", \"http\": "
 		     "\"[::1]:80\","
 		     " \"policies\": \"/p\", \"ring_bytes\": 65536, \"max_tenants\": 2, "
-		     "\"max_flows\": 64,"
+		     "\"max_flows\": 64, \"max_keys\": 5,"
 		     " \"nats\": {\"url\": \"nats://127.0.0.1:4222\"}, \"agent_timeout_ms\": 1000,"
 		     " \"enforce\": false}");
 
@@ -121,6 +122,7 @@ static void everything_can_be_said(void **state)
 	assert_string_equal(c.http_host, "::1");
 	assert_int_equal(c.http_port, 80);
 	assert_int_equal(c.ring_bytes, 65536);
+	assert_int_equal(c.max_keys, 5);
 	assert_string_equal(c.nats_url, "nats://127.0.0.1:4222");
 	assert_int_equal(c.agent_timeout_ns, 1000000000);
 	assert_false(c.enforce);

@@ -138,7 +138,7 @@ static void a_tenant_shows_limits_and_what_is_left(void **state)
 
 	f->kernel[1].flags |= WEIR_TENANT_LIMIT_REQUESTS | WEIR_TENANT_LIMIT_TOKENS;
 	f->kernel[1].request_interval_ns = UINT64_C(1000000000);
-	f->kernel[1].request_tau_ns = UINT64_C(10000000000);
+	f->kernel[1].request_burst = 10;
 	f->kernel[1].request_tat_ns = now + UINT64_C(3500000000);
 	f->kernel[1].tokens_burst = 500;
 	f->kernel[1].tokens_tau_ns = UINT64_C(30000000000);

@@ -35,11 +35,11 @@ static void note(uint32_t tenant, uint32_t reason, uint64_t at, uint64_t count)
 	weir_denials_note(d, &r);
 }
 
-static uint64_t in_kernel;
-static int counts(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX])
+static uint64_t in_kernel, in_shadow;
+static int counts(void *ctx, uint32_t tenant, bool shadow, uint64_t out[static WEIR_REASON_MAX])
 {
 	memset(out, 0, WEIR_REASON_MAX * sizeof(*out));
-	out[WEIR_DENY_REQUESTS] = in_kernel;
+	out[WEIR_DENY_REQUESTS] = shadow ? in_shadow : in_kernel;
 	return 0;
 }
 
