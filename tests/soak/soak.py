@@ -187,8 +187,8 @@ class Soak:
         self.entry = [0] + [by_name[f"t{t}"] for t in range(1, self.n + 1)]
         self.scopes = {by_name.get(f"t{t}"): by_scope[by_name[f"t{t}"], SERVICE]
                        for t in range(1, self.n + 1) if (by_name[f"t{t}"], SERVICE) in by_scope}
-        self.names = {0: "nobody", **{n: name for name, n in by_name.items()},
-                      **{n: f"{e}@llm" for e, n in self.scopes.items()}}
+        self.names = {0: "nobody", **{n: name for name, n in by_name.items()}}
+        self.names.update({n: f"{self.names[e]}@llm" for e, n in self.scopes.items()})
         self.entries = sorted(self.names)
         self.tenants.entries = self.entries[-1] + 1
         assert self.flat or len(self.scopes) == sum(t % 10 == 8 for t in range(1, self.n + 1))
@@ -231,15 +231,15 @@ class Soak:
                   for name in ("connections", "inflight", "half_open", "admitted")}
         lines = []
 
-        def compare(what, got, want):
+        def compare(what, got, want, entries=self.entries):
             lines.extend(f"{self.called(e)}: {what} is {got[e]}, the server has {want[e]}"
-                         for e in self.entries if got[e] != want[e])
+                         for e in entries if got[e] != want[e])
 
         half_open = self.truth_of_half_open(column["half_open"])
         compare("connections", column["connections"],
                 self.truth(served["open"]) + half_open)
         compare("inflight", column["inflight"], self.truth(served["asking"]))
-        compare("admitted", column["admitted"], self.truth(served["requests"]))
+        compare("admitted", column["admitted"], self.truth(served["requests"]), self.entry)
         for t in range(self.n + 1):
             theirs, ours = at(asked["open"], t), at(served["open"], t)
             if theirs > ours:
