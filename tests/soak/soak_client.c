@@ -43,6 +43,7 @@ struct client {
 	unsigned tenant;  /* whose key it shows; 0: none */
 	unsigned holder;  /* who has it now, by what was answered */
 	uint64_t due_ns;  /* CLOSED: not opened before; IDLE: since */
+	uint64_t rest_ns; /* was refused: asks nothing before */
 	size_t got, size; /* of the answer; size 0: not known, or a stream */
 	bool chunked;
 	char in[1536]; /* an answer, or of a stream its last bytes */
@@ -181,6 +182,7 @@ static void answered(struct client *c)
 	answers[status]++;
 	if (status != 200) { /* and that ended the connection */
 		part(c, CLOSE);
+		c->rest_ns = c->due_ns + RETRY_NS + draw(3 * RETRY_NS);
 		return;
 	}
 	c->state = IDLE;
@@ -295,10 +297,13 @@ static struct client *some(enum state state, bool (*fit)(const struct client *))
 	return NULL;
 }
 
-/* The server may be about to close what was idle for long: a request would cross that. */
+/* Not one that was refused just now. And the server may be about to close what was idle for
+ * long: a request would cross that. */
 static bool fresh(const struct client *c)
 {
-	return soak_now_ns() - c->due_ns < UINT64_C(1000000000) * SOAK_TOUCH_S;
+	uint64_t now = soak_now_ns();
+
+	return now >= c->rest_ns && now - c->due_ns < UINT64_C(1000000000) * SOAK_TOUCH_S;
 }
 
 /* Has been answered in part: so the server knows of it. */
@@ -353,7 +358,7 @@ static void pass_syn_tick(void)
 static void pass_tick(void)
 {
 	static unsigned opens;
-	unsigned budget = share(set.opens, &opens), streams = 0;
+	unsigned budget = share(set.opens, &opens), streams = 0, open = 0;
 	uint64_t now = soak_now_ns();
 	struct client *c;
 
@@ -362,12 +367,15 @@ static void pass_tick(void)
 	for (unsigned i = 0; i < set.connections; i++) {
 		c = &clients[i];
 		streams += c->state == STREAMING;
+		open += c->state > CONNECTING;
 		if (c->state == CLOSED && budget && now >= c->due_ns) {
 			dial(c, i);
 			budget--;
 		}
 	}
-	/* At most a tenth of a second's worth at once. */
+	if (open < set.connections * 3 / 4)
+		return; /* first the connections, or those whom no limit stops are all busy */
+	/* Within a tenth of a second or so. */
 	for (unsigned n = set.streams / 10 + 1; streams < set.streams && n; n--, streams++)
 		if ((c = some(IDLE, fresh)))
 			ask(c, true, false);
