@@ -15,6 +15,7 @@
 
 #include "agent/event.h"
 #include "agent/price.h"
+#include "bpf/weir_abi.h"
 
 static const char card_json[] =
 	"{\"name\":\"list\",\"version\":\"2026-11\",\"effective_from\":\"2026-11-01T00:00:00Z\","
@@ -223,6 +224,24 @@ static void an_unjudged_answer_has_no_type_and_is_billed(void **unused)
 	weir_card_free(c);
 }
 
+/* By the agent, for its cost or its tenant's suspension: what was produced is billed. */
+static void an_answer_that_was_cut_says_so(void **unused)
+{
+	row.end_cause = WEIR_END_CUT;
+	row.usage_source = WEIR_USAGE_PARTIAL;
+	row.finish_reason[0] = '\0';
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_non_null(strstr(text.p, "\"cut\":true,\"finish_reason\":\"cut\""));
+	assert_non_null(strstr(text.p, "\"usage_source\":\"partial\""));
+	assert_non_null(strstr(text.p, "\"billable\":true"));
+	strcpy(row.finish_reason, "stop"); /* it was over, but for the last bytes */
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_non_null(strstr(text.p, "\"cut\":true,\"finish_reason\":\"stop\""));
+	row.end_cause = WEIR_END_CLOSE;
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_null(strstr(text.p, "cut"));
+}
+
 static void hostile_text_stays_text(void **unused)
 {
 	static const struct {
@@ -380,6 +399,7 @@ int main(void)
 		TEST(long_names_fit),
 		TEST(a_degraded_request_has_both_models),
 		TEST(an_unjudged_answer_has_no_type_and_is_billed),
+		TEST(an_answer_that_was_cut_says_so),
 		TEST(a_refusal_is_this),
 		TEST(an_entry_is_this),
 	};
