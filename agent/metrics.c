@@ -179,7 +179,13 @@ static void write_status(const struct weir_agent_view *v, FILE *f, const struct 
 	    s->enforcing == WEIR_ENFORCING);
 	one(f, "weir_half_open", "gauge", "Connections whose handshake is not complete.",
 	    s->half_open);
-	one(f, "weir_map_bytes", "gauge", "Memory of all maps in the kernel.", s->map_bytes);
+	head(f, "weir_map_bytes", "gauge", "Memory of the maps in the kernel.");
+	for (size_t i = 0; i < s->n_maps && i < WEIR_STATUS_MAPS; i++)
+		fprintf(f, "weir_map_bytes{map=\"%s\"} %" PRIu64 "\n", s->maps[i].name,
+			s->maps[i].bytes);
+	one(f, "weir_capped_total", "counter", "Answers cut for what they cost.", s->capped);
+	one(f, "weir_capped_shadow_total", "counter",
+	    "Answers that would have been, were the tenant not in shadow.", s->capped_shadow);
 	one(f, "weir_warnings", "gauge", "Warnings that status shows.", s->n_warnings);
 	one(f, "weir_denials_dropped_total", "counter", "Refusals missing from deny events.",
 	    weir_denials_dropped(v->denials));

@@ -468,6 +468,12 @@ static void text_is_for_people(void **state)
 		assert_true(strlen(out) > 3);
 		assert_string_equal(err_text, "");
 	}
+	assert_int_equal(ctl("status"), 0);
+	assert_says(out,
+		    "memory       3.0 MiB of maps in the kernel, flows 2.0 MiB, keys 1.0 MiB\n");
+	assert_says(out, "connections  3 of 8192, 4 half-open\n");
+	assert_says(out, "tenants      2 of 1024, 1 suspended\n");
+	assert_says(out, "drift        8 connections, 9 gauges put right");
 	assert_int_equal(ctl("top"), 0);
 	assert_says(out, "acme");
 	/* Not a terminal: no escapes. */
