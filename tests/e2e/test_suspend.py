@@ -4,6 +4,7 @@ agent, and neither stops metering."""
 import contextlib
 import json
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -160,6 +161,48 @@ def test_now_cuts_a_stream_that_flows_and_one_that_is_silent(lab, suspended):
     sock.close()
     lab.ctl("tenant", "resume", suspended)
     assert status_of(lab, "sk-acme") == 200
+
+
+def test_now_leaves_nothing_in_flight_under_load(lab):
+    """Requests that are being judged in the very moment are cut like the rest."""
+    lab.start_agent(TREE)
+    over, begun, ends, late = threading.Event(), [], [], []
+
+    def client():
+        while not over.is_set():
+            suspended = done.is_set()
+            with lab.connect() as sock:
+                try:
+                    answer = send(sock, "POST", CHAT, "sk-acme",
+                                  chat_body(100000, stream=True, delay_ms=5))
+                    begun.append(answer.status)
+                    if answer.status == 200 and suspended:
+                        late.append(answer.status)
+                    for n, _ in enumerate(answer.chunks()):
+                        if n == 20 and not suspended:
+                            break  # the client itself goes: others come all the time
+                    ends.append("closed")
+                except ConnectionError:
+                    ends.append("reset")
+
+    done = threading.Event()
+    clients = [threading.Thread(target=client) for _ in range(8)]
+    for thread in clients:
+        thread.start()
+    wait_for(lambda: begun.count(200) > 30, "traffic")
+    lab.ctl("tenant", "suspend", "acme", "--now")
+    done.set()
+    refused = begun.count(403)
+    wait_for(lambda: begun.count(403) > refused + 20, "refusals of every client")
+    wait_for(lambda: lab.ctl("tenant", "show", "acme")["live"]["inflight"] == 0, "the end of all")
+    over.set()
+    for thread in clients:
+        thread.join(20)
+        assert not thread.is_alive()  # no stream hangs on
+    assert late == [] and "reset" in ends
+    live = wait_for(lambda: (t := lab.ctl("tenant", "show", "acme")["live"]) and
+                    not t["connections"] and t, "the connections to go")
+    assert (live["inflight"], live["half_open"], live["reserved_tokens"]) == (0, 0, 0)
 
 
 def test_a_suspension_outlives_kill_9_and_holds_meanwhile(lab):
