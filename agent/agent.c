@@ -2,7 +2,7 @@
 /*
  * Start, tick, stop. The order of starting is what makes it safe:
  *
- *   lock → maps → ledger → state → policy → what a dead agent left (queued rows,
+ *   lock → maps → ledger → state → switches → policy → what a dead agent left (queued rows,
  *   then the ring) → ceilings from the ledger → consumer → outer layers → links
  *
  * so that no packet meets a program before its limits are there, and no request
