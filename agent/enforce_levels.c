@@ -98,6 +98,7 @@ static int number(struct weir_plan *plan, const struct weir_config_service *serv
 	const struct weir_policy *p = plan->policy;
 	size_t n = p->n_tenants + plan->n_scopes;
 	const char **names = weir_arena_alloc(&plan->arena, n, sizeof(*names));
+	struct weir_error why;
 	int r;
 
 	plan->numbers = weir_arena_alloc(&plan->arena, n, sizeof(*plan->numbers));
@@ -110,17 +111,16 @@ static int number(struct weir_plan *plan, const struct weir_config_service *serv
 		if (!names[i])
 			return weir_fail(err, ENOMEM, "out of memory");
 	}
-	r = weir_ledger_tenants(l, names, n, plan->numbers, err);
+	r = weir_ledger_tenants(l, names, n, max_tenants, plan->numbers, &why);
+	if (r == -ERANGE)
+		return weir_fail(
+			err, ENOSPC,
+			"%s; raise \"max_tenants\" in agent.json (limits of a tenant for a "
+			"service take a number too), then run weir-agent --detach and start "
+			"again",
+			why.text);
 	if (r)
-		return r;
-	for (size_t i = 0; i < n; i++)
-		if (plan->numbers[i] >= max_tenants)
-			return weir_fail(
-				err, ENOSPC,
-				"tenant \"%s\": its number %u is past \"max_tenants\" %u in "
-				"agent.json (each limit of a tenant for a service takes a number "
-				"too); raise that, then run weir-agent --detach and start again",
-				names[i], plan->numbers[i], max_tenants);
+		return weir_fail(err, -r, "%s", why.text);
 	for (size_t i = 0; i < plan->n_scopes; i++)
 		plan->scopes[i].key.tenant = plan->numbers[plan->scopes[i].tenant - p->tenants];
 	return 0;

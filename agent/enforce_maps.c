@@ -30,10 +30,9 @@ static int sync_keys(struct weir_kernel *k, struct wanted_key *want, size_t n,
 
 	for (size_t i = 0; i < n; i++)
 		if (bpf_map_update_elem(fd, &want[i].key, &want[i].value, BPF_ANY))
-			return weir_fail(
-				err, errno,
-				"key map: no room for %zu keys (%s); raise \"max_tenants\"", n,
-				strerror(errno));
+			return weir_fail(err, errno,
+					 "key map: no room for %zu keys (%s); raise \"max_keys\"",
+					 n, strerror(errno));
 	qsort(want, n, sizeof(*want), by_key);
 	while (!bpf_map_get_next_key(fd, first ? NULL : &at, &next)) {
 		first = false;
@@ -160,11 +159,15 @@ int weir_check_maps(const struct weir_kernel *k, const struct weir_policy *p, st
 		keys += p->tenants[i].n_keys;
 		sources += p->tenants[i].n_sources;
 	}
-	if (keys > room || sources > room)
+	if (keys > k->max_keys)
 		return weir_fail(err, ENOSPC,
-				 "%zu API keys and %zu source prefixes: \"max_tenants\" %u in "
-				 "agent.json makes room for %zu of each",
-				 keys, sources, k->max_tenants, room);
+				 "%zu API keys: \"max_keys\" in agent.json makes room for %u", keys,
+				 k->max_keys);
+	if (sources > room)
+		return weir_fail(err, ENOSPC,
+				 "%zu source prefixes: \"max_tenants\" %u in agent.json makes room "
+				 "for %zu",
+				 sources, k->max_tenants, room);
 	return 0;
 }
 
