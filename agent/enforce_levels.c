@@ -5,12 +5,12 @@
  */
 #include "enforce_levels.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "map_sync.h"
 #include "suggest.h"
 
 /* -- numbers */
@@ -156,24 +156,43 @@ static const struct weir_tenant_policy *parent_of(const struct weir_plan *plan,
 	return t->parent ? weir_policy_tenant(plan->policy, t->parent) : NULL;
 }
 
-static int link_scopes(struct weir_kernel *k, const struct weir_plan *plan, struct weir_error *err)
-{
-	const uint32_t *numbers = plan->numbers + plan->policy->n_tenants;
+struct wanted_scope {
+	struct weir_scope scope;
+	uint32_t number;
+};
+_Static_assert(sizeof(struct wanted_scope) == 12, "the value is right behind the key");
 
-	for (size_t i = 0; i < plan->n_scopes; i++)
-		if (bpf_map_update_elem(k->scopes_fd, &plan->scopes[i].key, &numbers[i], BPF_ANY))
-			return weir_fail(err, errno,
-					 "scope map: no room for %zu limits of tenants for a "
-					 "service (%s); raise \"max_tenants\"",
-					 plan->n_scopes, strerror(errno));
-	return 0;
+/* sync: weir_map_add or weir_map_drop. */
+static int sync_scopes(struct weir_kernel *k, const struct weir_plan *plan,
+		       int (*sync)(const struct weir_map_want *w), struct weir_error *err)
+{
+	weir_autofree struct wanted_scope *v = calloc(plan->n_scopes + 1, sizeof(*v));
+	struct weir_map_want want = { .fd = k->scopes_fd,
+				      .key_bytes = sizeof(v->scope),
+				      .value_bytes = sizeof(v->number),
+				      .entries = v,
+				      .n = plan->n_scopes };
+	int r;
+
+	if (!v)
+		return weir_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < want.n; i++)
+		v[i] = (struct wanted_scope){ plan->scopes[i].key,
+					      plan->numbers[plan->policy->n_tenants + i] };
+	weir_map_want_sort(&want);
+	r = sync(&want);
+	return r ? weir_fail(err, -r,
+			     "scope map: no room for %zu limits of tenants for a service (%s); "
+			     "raise \"max_tenants\"",
+			     want.n, strerror(-r))
+		 : 0;
 }
 
 int weir_levels_link(struct weir_kernel *k, const struct weir_plan *plan, struct weir_error *err)
 {
 	const struct weir_policy *p = plan->policy;
 	const struct weir_plan_scope *s = plan->scopes, *end = s + plan->n_scopes;
-	int r = link_scopes(k, plan, err);
+	int r = sync_scopes(k, plan, weir_map_add, err);
 
 	if (r)
 		return r;
@@ -189,51 +208,20 @@ int weir_levels_link(struct weir_kernel *k, const struct weir_plan *plan, struct
 			s++;
 	}
 	/* Who has nobody above but one first: others find the way on from there. */
-	for (int above = 0; above <= 2; above++)
+	for (int below_child = 0; below_child < 2; below_child++)
 		for (size_t i = 0; i < p->n_tenants; i++) {
 			const struct weir_tenant_policy *parent = parent_of(plan, &p->tenants[i]);
+			bool is_below_child = parent && parent->parent;
 			uint32_t n = parent ? plan->numbers[parent - p->tenants] : WEIR_NO_TENANT;
 
-			if ((parent ? 1 + !!parent->parent : 0) == above)
+			if (is_below_child == below_child)
 				__atomic_store_n(&k->tenants[plan->numbers[i]].parent, n,
 						 __ATOMIC_RELEASE);
 		}
 	return 0;
 }
 
-static int by_key(const void *a, const void *b)
-{
-	const struct weir_scope *x = a, *y = b;
-
-	if (x->tenant != y->tenant)
-		return x->tenant < y->tenant ? -1 : 1;
-	return x->service < y->service ? -1 : x->service > y->service;
-}
-
 int weir_levels_prune(struct weir_kernel *k, const struct weir_plan *plan, struct weir_error *err)
 {
-	weir_autofree struct weir_scope *want = calloc(plan->n_scopes + 1, sizeof(*want));
-	struct weir_scope at, next, stale[256];
-	size_t n_stale;
-	bool first;
-
-	if (!want)
-		return weir_fail(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < plan->n_scopes; i++)
-		want[i] = plan->scopes[i].key;
-	qsort(want, plan->n_scopes, sizeof(*want), by_key);
-	do {
-		first = true;
-		n_stale = 0;
-		while (n_stale < 256 &&
-		       !bpf_map_get_next_key(k->scopes_fd, first ? NULL : &at, &next)) {
-			first = false;
-			at = next;
-			if (!bsearch(&next, want, plan->n_scopes, sizeof(*want), by_key))
-				stale[n_stale++] = next;
-		}
-		for (size_t i = 0; i < n_stale; i++)
-			bpf_map_delete_elem(k->scopes_fd, &stale[i]);
-	} while (n_stale == 256);
-	return 0;
+	return sync_scopes(k, plan, weir_map_drop, err);
 }
