@@ -162,9 +162,8 @@ struct wanted_scope {
 };
 _Static_assert(sizeof(struct wanted_scope) == 12, "the value is right behind the key");
 
-/* sync: weir_map_add or weir_map_drop. */
-static int sync_scopes(struct weir_kernel *k, const struct weir_plan *plan,
-		       int (*sync)(const struct weir_map_want *w), struct weir_error *err)
+static int sync_scopes(struct weir_kernel *k, const struct weir_plan *plan, enum weir_map_sync how,
+		       struct weir_error *err)
 {
 	weir_autofree struct wanted_scope *v = calloc(plan->n_scopes + 1, sizeof(*v));
 	struct weir_map_want want = { .fd = k->scopes_fd,
@@ -180,7 +179,7 @@ static int sync_scopes(struct weir_kernel *k, const struct weir_plan *plan,
 		v[i] = (struct wanted_scope){ plan->scopes[i].key,
 					      plan->numbers[plan->policy->n_tenants + i] };
 	weir_map_want_sort(&want);
-	r = sync(&want);
+	r = weir_map_sync(&want, how);
 	return r ? weir_fail(err, -r,
 			     "scope map: no room for %zu limits of tenants for a service (%s); "
 			     "raise \"max_tenants\"",
@@ -192,7 +191,7 @@ int weir_levels_link(struct weir_kernel *k, const struct weir_plan *plan, struct
 {
 	const struct weir_policy *p = plan->policy;
 	const struct weir_plan_scope *s = plan->scopes, *end = s + plan->n_scopes;
-	int r = sync_scopes(k, plan, weir_map_add, err);
+	int r = sync_scopes(k, plan, WEIR_MAP_ADD, err);
 
 	if (r)
 		return r;
@@ -223,5 +222,5 @@ int weir_levels_link(struct weir_kernel *k, const struct weir_plan *plan, struct
 
 int weir_levels_prune(struct weir_kernel *k, const struct weir_plan *plan, struct weir_error *err)
 {
-	return sync_scopes(k, plan, weir_map_drop, err);
+	return sync_scopes(k, plan, WEIR_MAP_DROP, err);
 }

@@ -88,9 +88,7 @@ static int sync_keys(struct weir_kernel *k, const struct wanted *w, struct weir_
 	weir_map_want_sort(&want);
 	want.fd = k->keys_fd;
 	/* New ones first: nobody who keeps a key is ever without it. */
-	r = weir_map_add(&want);
-	if (!r)
-		r = weir_map_drop(&want);
+	r = weir_map_sync(&want, WEIR_MAP_ADD_DROP);
 	return r ? weir_fail(err, -r, "key map: no room for %zu keys (%s); raise \"max_keys\"",
 			     want.n, strerror(-r))
 		 : 0;
@@ -142,10 +140,10 @@ static int sync_sources(struct weir_kernel *k, const struct wanted *w, struct we
 		}
 	}
 	weir_map_want_sort(&want);
-	r = weir_map_add(&want);
+	r = weir_map_sync(&want, WEIR_MAP_ADD);
 	if (!r) {
 		store_lengths(k->config, v, want.n);
-		r = weir_map_drop(&want);
+		r = weir_map_sync(&want, WEIR_MAP_DROP);
 	}
 	return r ? weir_fail(err, -r,
 			     "source map: no room for %zu prefixes (%s); raise \"max_tenants\"",
@@ -176,9 +174,7 @@ static int sync_names(struct weir_kernel *k, const struct wanted *w, struct weir
 	}
 	weir_map_want_sort(&want);
 	/* Who left first: the map has room for every tenant there can be, not for more. */
-	r = weir_map_drop(&want);
-	if (!r)
-		r = weir_map_add(&want);
+	r = weir_map_sync(&want, WEIR_MAP_DROP_ADD);
 	return r ? weir_fail(err, -r, "name map: no room for %zu tenants: %s", want.n, strerror(-r))
 		 : 0;
 }

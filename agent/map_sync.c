@@ -53,18 +53,41 @@ static size_t find(const struct weir_map_want *w, const void *key)
 	return w->n;
 }
 
-/* -- what is there */
+struct diff {
+	bool *there; /* by entry: with the wanted value */
+	uint8_t *stale;
+	size_t n_stale, room;
+};
 
-typedef int (*each_fn)(const struct weir_map_want *w, const uint8_t *key, const uint8_t *value,
-		       void *arg);
+static int note(const struct weir_map_want *w, struct diff *d, const uint8_t *key,
+		const uint8_t *value)
+{
+	size_t i = find(w, key);
 
-static int walk_batches(const struct weir_map_want *w, uint32_t room, each_fn each, void *arg)
+	if (i < w->n) {
+		d->there[i] = !memcmp(value, entry(w, i) + w->key_bytes, w->value_bytes);
+		return 0;
+	}
+	if (d->n_stale == d->room) {
+		size_t room = d->room ? 2 * d->room : 64;
+		uint8_t *more = reallocarray(d->stale, room, w->key_bytes);
+
+		if (!more)
+			return -ENOMEM;
+		d->stale = more;
+		d->room = room;
+	}
+	memcpy(d->stale + d->n_stale++ * w->key_bytes, key, w->key_bytes);
+	return 0;
+}
+
+static int read_in_batches(const struct weir_map_want *w, uint32_t room, struct diff *d)
 {
 	weir_autofree uint8_t *keys = calloc(room, w->key_bytes);
 	weir_autofree uint8_t *values = calloc(room, w->value_bytes);
 	uint64_t at = 0; /* opaque; of a hash, a bucket's number */
-	bool first = true;
-	int r = 0, end = 0;
+	bool first = true, end = false;
+	int r = 0;
 
 	if (!keys || !values)
 		return -ENOMEM;
@@ -74,87 +97,56 @@ static int walk_batches(const struct weir_map_want *w, uint32_t room, each_fn ea
 		if (bpf_map_lookup_batch(w->fd, first ? NULL : &at, &at, keys, values, &n, NULL)) {
 			if (errno != ENOENT)
 				return -errno;
-			end = 1; /* with the last ones */
+			end = true; /* with the last ones */
 		}
 		first = false;
 		for (uint32_t i = 0; i < n && !r; i++)
-			r = each(w, keys + i * w->key_bytes, values + i * w->value_bytes, arg);
+			r = note(w, d, keys + i * w->key_bytes, values + i * w->value_bytes);
 	}
 	return r;
 }
 
-static int walk(const struct weir_map_want *w, each_fn each, void *arg)
+static int read_map(const struct weir_map_want *w, struct diff *d)
 {
 	int r = -ENOSPC;
 
-	/* -ENOSPC: a bucket does not fit. What was seen before it is seen again. */
-	for (uint32_t room = BATCH; r == -ENOSPC && room <= BATCH << 8; room *= 4)
-		r = walk_batches(w, room, each, arg);
-	return r;
-}
-
-/* -- what differs */
-
-static int note_same(const struct weir_map_want *w, const uint8_t *key, const uint8_t *value,
-		     void *arg)
-{
-	bool *there = arg;
-	size_t i = find(w, key);
-
-	if (i < w->n && !memcmp(value, entry(w, i) + w->key_bytes, w->value_bytes))
-		there[i] = true;
-	return 0;
-}
-
-int weir_map_add(const struct weir_map_want *w)
-{
-	weir_autofree bool *there = calloc(w->n + 1, sizeof(*there));
-	int r;
-
-	if (!there)
-		return -ENOMEM;
-	r = walk(w, note_same, there);
-	for (size_t i = 0; i < w->n && !r; i++)
-		if (!there[i] &&
-		    bpf_map_update_elem(w->fd, entry(w, i), entry(w, i) + w->key_bytes, BPF_ANY))
-			r = -errno;
-	return r;
-}
-
-struct stale {
-	uint8_t *keys;
-	size_t n, room;
-};
-
-static int note_stale(const struct weir_map_want *w, const uint8_t *key, const uint8_t *value,
-		      void *arg)
-{
-	struct stale *s = arg;
-
-	if (find(w, key) < w->n)
-		return 0;
-	if (s->n == s->room) {
-		size_t room = s->room ? 2 * s->room : 64;
-		uint8_t *more = reallocarray(s->keys, room, w->key_bytes);
-
-		if (!more)
-			return -ENOMEM;
-		s->keys = more;
-		s->room = room;
+	/* -ENOSPC: a bucket of the hash does not fit. */
+	for (uint32_t room = BATCH; r == -ENOSPC && room <= BATCH << 8; room *= 4) {
+		d->n_stale = 0;
+		r = read_in_batches(w, room, d);
 	}
-	memcpy(s->keys + s->n++ * w->key_bytes, key, w->key_bytes);
+	return r;
+}
+
+static int add(const struct weir_map_want *w, const struct diff *d)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (!d->there[i] &&
+		    bpf_map_update_elem(w->fd, entry(w, i), entry(w, i) + w->key_bytes, BPF_ANY))
+			return -errno;
 	return 0;
 }
 
-int weir_map_drop(const struct weir_map_want *w)
+static int drop(const struct weir_map_want *w, const struct diff *d)
 {
-	struct stale s = { 0 };
-	int r = walk(w, note_stale, &s);
+	for (size_t i = 0; i < d->n_stale; i++)
+		if (bpf_map_delete_elem(w->fd, d->stale + i * w->key_bytes) && errno != ENOENT)
+			return -errno;
+	return 0;
+}
 
-	/* One that was seen twice is gone the second time. */
-	for (size_t i = 0; i < s.n && !r; i++)
-		if (bpf_map_delete_elem(w->fd, s.keys + i * w->key_bytes) && errno != ENOENT)
-			r = -errno;
-	free(s.keys);
+int weir_map_sync(const struct weir_map_want *w, enum weir_map_sync how)
+{
+	struct diff d = { .there = calloc(w->n + 1, sizeof(bool)) };
+	int r = d.there ? read_map(w, &d) : -ENOMEM;
+
+	if (!r && how == WEIR_MAP_DROP_ADD)
+		r = drop(w, &d);
+	if (!r && how != WEIR_MAP_DROP)
+		r = add(w, &d);
+	if (!r && (how == WEIR_MAP_DROP || how == WEIR_MAP_ADD_DROP))
+		r = drop(w, &d);
+	free(d.there);
+	free(d.stale);
 	return r;
 }

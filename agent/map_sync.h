@@ -19,9 +19,14 @@ struct weir_map_want {
 /* Sorts the entries, once, before the others are called. */
 void weir_map_want_sort(const struct weir_map_want *w);
 
-/* Put in what is not there, or there with another value. 0 or -errno. */
-int weir_map_add(const struct weir_map_want *w);
-/* Take out what is not wanted. 0 or -errno. */
-int weir_map_drop(const struct weir_map_want *w);
+enum weir_map_sync {
+	WEIR_MAP_ADD,	   /* put in what is not there, or there with another value */
+	WEIR_MAP_DROP,	   /* take out what is not wanted */
+	WEIR_MAP_ADD_DROP, /* first this, then that */
+	WEIR_MAP_DROP_ADD,
+};
+
+/* 0 or -errno. */
+int weir_map_sync(const struct weir_map_want *w, enum weir_map_sync how);
 
 #endif
