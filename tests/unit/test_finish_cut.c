@@ -98,6 +98,8 @@ static void what_an_answer_has_cost_is_what_a_cut_one_pays(void **state)
 	weir_card_free(card);
 }
 
+#define MODELS (3 * WEIR_MEMO_MODELS)
+
 /* More models than the memo has room for, and then another card. */
 static void the_memo_of_entries_is_never_wrong(void **state)
 {
@@ -113,15 +115,20 @@ static void the_memo_of_entries_is_never_wrong(void **state)
 				     "{\"version\":\"%d\",\"effective_from\":"
 				     "\"2020-01-01T00:00:00Z\",\"models\":[",
 				     id);
-		for (int m = 0; m < 3 * WEIR_MEMO_MODELS; m++)
+		for (int i = 0; i < MODELS; i++) {
+			int m = id == 1 ? i : MODELS - 1 - i; /* in another place */
+
 			n += (size_t)snprintf(json + n, sizeof(json) - n,
 					      "%s{\"match\":\"m%d\",\"price\":{\"output\":\"%d\"}}",
-					      m ? "," : "", m, m * id);
+					      i ? "," : "", m, m * id);
+		}
 		snprintf(json + n, sizeof(json) - n, "]}");
 		assert_int_equal(weir_card_parse(json, "test", &card, NULL), 0);
 		card->id = (uint32_t)id;
 		for (int i = 0; i < 200; i++) {
-			int m = i * 7 % (3 * WEIR_MEMO_MODELS + 1); /* the last one has no price */
+			/* The last model has no price. The second card is asked first for what
+			 * the first was asked last. */
+			int m = (id == 1 ? i : 199 - i) * 7 % (MODELS + 1);
 
 			snprintf(text, sizeof(text),
 				 HEAD "data: {\"model\":\"m%d\",\"choices\":[{\"delta\":"
@@ -131,9 +138,7 @@ static void the_memo_of_entries_is_never_wrong(void **state)
 			o.started_wall_ns = e.started_wall_ns;
 			for (int again = 0; again < 2; again++)
 				assert_int_equal(weir_cost_so_far(&o, false, &card, 1, &memo),
-						 m == 3 * WEIR_MEMO_MODELS
-							 ? 0
-							 : INT64_C(1000000000) * m * id);
+						 m == MODELS ? 0 : INT64_C(1000000000) * m * id);
 		}
 		weir_card_free(card);
 	}
