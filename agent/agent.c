@@ -22,6 +22,7 @@
 #include "attach.h"
 #include "ledger.h"
 #include "policy.h"
+#include "takeover.h"
 
 #define PUBLISH_DRAIN_MS 2000
 #define SETTLE_WAIT	 (30 * WEIR_SECOND)
@@ -172,6 +173,8 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 	r = weir_ledger_open(a->db_path, &a->ledger, err);
 	if (!r)
 		r = weir_kernel_open(&a->cfg, &a->kernel, err);
+	if (!r)
+		r = weir_takeover(a->kernel, &a->cfg, err);
 	if (!r)
 		r = weir_run_path(a->cfg.instance, ".state", a->state_path, sizeof(a->state_path),
 				  err);
