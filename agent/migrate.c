@@ -28,6 +28,7 @@ int weir_migration_stage(struct weir_migration *m, struct weir_error *err)
 
 		snprintf(path, sizeof(path), "%s/%s", m->new_maps, p->copy.name);
 		r = p->how == WEIR_MAP_REUSE ? bpf_map__reuse_fd(p->map, p->copy.from) : 0;
+		p->copy.name = bpf_map__name(p->map); /* another copy of it from now on */
 		if (!r)
 			r = bpf_map__set_pin_path(p->map, path);
 		if (r)

@@ -266,7 +266,7 @@ int weir_migration_look(struct bpf_object *obj, const char *pin_dir, const char 
 	if (!m)
 		return weir_fail(err, ENOMEM, "out of memory");
 	snprintf(m->maps, sizeof(m->maps), "%s/maps", pin_dir);
-	snprintf(m->new_maps, sizeof(m->new_maps), "%s.new", m->maps);
+	snprintf(m->new_maps, sizeof(m->new_maps), "%s_new", m->maps);
 	snprintf(path, sizeof(path), "%s/settings", m->maps);
 	r = weir_settings_open(path, &m->old, err);
 	/* abi_version is stored last: without it whoever made them did not come to the end,
