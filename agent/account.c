@@ -1,18 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Stores to the shared tenant entries; the only file that writes their third line.
+ * Stores to the shared tenant entries: the only file that settles and moves ceilings.
  */
 #include "account.h"
 
-static const struct weir_settled *valid(const struct weir_tenant *t)
+/* Index of the copy that holds: as the kernel chooses it (bpf/admit.h). */
+static int valid(const struct weir_tenant *t)
 {
-	return &t->settled[t->settled[1].ring_pos > t->settled[0].ring_pos];
+	return __atomic_load_n(&t->settled[1].ring_pos, __ATOMIC_ACQUIRE) >
+	       __atomic_load_n(&t->settled[0].ring_pos, __ATOMIC_ACQUIRE);
 }
 
+/*
+ * A kill -9 leaves the stores up to some point done and none after it; the memory is the
+ * kernel's and stays. Wherever that point is:
+ *
+ *   before `ring_pos = 0`         nothing has changed;
+ *   from there to the last store  the spare's position is 0: readers take the old copy, which
+ *                                 nobody touches; whoever settles this record again finds the
+ *                                 old copy's position below it and writes the spare anew, from
+ *                                 the old copy's sums;
+ *   after the last store          the spare is the valid copy, and a settlement of this record
+ *                                 again is refused by its position.
+ *
+ * The fence keeps the figures from overtaking the 0, the release keeps the position from
+ * overtaking them: for the compiler and for a reader on another CPU.
+ */
 bool weir_settle(struct weir_tenant *t, const struct weir_settlement *s)
 {
-	const struct weir_settled *old = valid(t);
-	struct weir_settled *spare = &t->settled[old == &t->settled[0]];
+	int now = valid(t), spare = !now;
+	const struct weir_settled *old = &t->settled[now];
+	struct weir_settled *new = &t->settled[spare];
 	uint64_t tat = old->tokens_tat_ns;
 
 	if (s->ring_pos <= old->ring_pos)
@@ -22,30 +40,51 @@ bool weir_settle(struct weir_tenant *t, const struct weir_settlement *s)
 			tat = s->now_ns;
 		tat += s->tokens_ns;
 	}
-	__atomic_store_n(&spare->ring_pos, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&new->ring_pos, 0, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	__atomic_store_n(&spare->released_nano, old->released_nano + (uint64_t)s->released_nano,
+	__atomic_store_n(&new->released_nano, old->released_nano + (uint64_t)s->released_nano,
 			 __ATOMIC_RELAXED);
-	__atomic_store_n(&spare->tokens_tat_ns, tat, __ATOMIC_RELAXED);
-	__atomic_store_n(&spare->ring_pos, s->ring_pos, __ATOMIC_RELEASE);
+	__atomic_store_n(&new->tokens_tat_ns, tat, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->released_tokens[spare], t->released_tokens[now] + s->released_tokens,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&new->ring_pos, s->ring_pos, __ATOMIC_RELEASE);
 	return true;
 }
 
 uint64_t weir_released(const struct weir_tenant *t)
 {
-	return valid(t)->released_nano + __atomic_load_n(&t->lost_nano, __ATOMIC_ACQUIRE);
+	return t->settled[valid(t)].released_nano +
+	       __atomic_load_n(&t->lost_nano, __ATOMIC_ACQUIRE);
 }
 
+/* What was released is read first: only what was reserved can be, so the difference is never
+ * below 0 for one that looks while others move it. */
 int64_t weir_reserved_now(const struct weir_tenant *t)
 {
-	return (int64_t)(__atomic_load_n(&t->reserved_nano, __ATOMIC_ACQUIRE) - weir_released(t));
+	uint64_t released = weir_released(t);
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return (int64_t)(__atomic_load_n(&t->reserved_nano, __ATOMIC_ACQUIRE) - released);
+}
+
+int32_t weir_reserved_tokens_now(const struct weir_tenant *t)
+{
+	uint32_t released = __atomic_load_n(&t->released_tokens[valid(t)], __ATOMIC_ACQUIRE);
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return (int32_t)(__atomic_load_n(&t->reserved_tokens, __ATOMIC_ACQUIRE) - released);
+}
+
+uint64_t weir_tokens_tat(const struct weir_tenant *t)
+{
+	return __atomic_load_n(&t->settled[valid(t)].tokens_tat_ns, __ATOMIC_ACQUIRE);
 }
 
 void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overage_nano,
 		      uint64_t lost_nano)
 {
-	uint64_t sum = (uint64_t)balance_nano + (uint64_t)overage_nano + valid(t)->released_nano +
-		       lost_nano;
+	uint64_t sum = (uint64_t)balance_nano + (uint64_t)overage_nano +
+		       t->settled[valid(t)].released_nano + lost_nano;
 
 	__atomic_store_n(&t->balance_nano, balance_nano, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->ceiling_nano, (int64_t)sum, __ATOMIC_RELEASE);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel's view of a tenant's credit and tokens, as the agent moves it:
+ * The kernel's view of an entry's credit and tokens, as the agent moves it:
  * settlement of finished requests, and the ceiling. Layout and rules are in
  * bpf/weir_abi.h. Settling is idempotent by ring position; the ceiling is not,
  * and is therefore recomputed from the ledger at every start.
@@ -13,15 +13,19 @@
 
 #include "bpf/weir_abi.h"
 
-/* What one finished request changes for a tenant. */
+/* Most that one request adds to the debt of tokens/min: a year. */
+#define WEIR_DEBT_MAX_NS (UINT64_C(366) * 86400 * 1000000000)
+
+/* What one finished request changes at one level it was charged at. */
 struct weir_settlement {
-	uint64_t ring_pos; /* behind its END record */
-	int64_t released_nano;
-	uint64_t tokens_ns; /* tokens x ns per token; 0: none */
-	uint64_t now_ns;    /* monotonic */
+	uint64_t ring_pos;     /* behind its END record */
+	int64_t released_nano; /* 0 but at the wallet */
+	uint64_t tokens_ns;    /* tokens x ns per token of the level's rate; 0: none */
+	uint64_t now_ns;       /* monotonic; when the tokens were used */
+	uint32_t released_tokens;
 };
 
-/* Apply once. false: it was applied before (a crash came between). */
+/* Apply once. false: it was applied before (a crash came between). One thread. */
 bool weir_settle(struct weir_tenant *t, const struct weir_settlement *s);
 
 /* Σ reservations given back so far: settled, or lost with their END record. */
@@ -29,6 +33,10 @@ uint64_t weir_released(const struct weir_tenant *t);
 
 /* Reservations that are open or not settled yet. */
 int64_t weir_reserved_now(const struct weir_tenant *t);
+int32_t weir_reserved_tokens_now(const struct weir_tenant *t);
+
+/* The bucket of tokens, as the kernel reads it: how far ahead of now it is, is its debt. */
+uint64_t weir_tokens_tat(const struct weir_tenant *t);
 
 /* ceiling := balance + overage + settled + lost. Only while nothing settles. */
 void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overage_nano,

@@ -77,7 +77,6 @@ static void store_settings(struct weir_agent *a)
 		ports[cfg->services[i].port] = i + 1;
 		a->services[i + 1] = cfg->services[i].name;
 	}
-	c->enforce = cfg->enforce;
 	memcpy(c->port_service, ports, sizeof(ports));
 }
 
@@ -107,6 +106,34 @@ static int call_passage(struct weir_ledger *l, void *arg)
 	weir_enforce_passage(a->enforce, l, a->passage_wall_ns, now);
 	weir_enforce_lost(a->enforce);
 	a->passage_wall_ns = now;
+	return 0;
+}
+
+/* What was switched outlives the agent. Suspensions come before the limits: else they would
+ * not hold for the moment that a policy is put in force on links of an earlier run. */
+static int put_switches(struct weir_agent *a, struct weir_error *err)
+{
+	weir_autofree struct weir_switch *v = NULL;
+	struct weir_switch enforce;
+	size_t n = 0;
+	int r = weir_ledger_switch_state(a->ledger, WEIR_SWITCH_ENFORCE, 0, &enforce, err);
+
+	if (!r)
+		r = weir_ledger_switches(a->ledger, WEIR_SWITCH_SUSPENDED, &v, &n, err);
+	if (r)
+		return r;
+	for (size_t i = 0; !r && i < n; i++) {
+		/* Off too: the last run may have died between the two. One past the maps
+		 * cannot be in the policy. */
+		if (v[i].tenant < a->kernel->max_tenants)
+			r = weir_enforce_suspend(a->enforce, v[i].tenant, v[i].on);
+	}
+	if (r)
+		return weir_fail(err, -r, "suspensions cannot be put in force: %s", strerror(-r));
+	weir_agent_enforce(a, &enforce);
+	if (!enforce.on)
+		weir_log(WEIR_WARN, "enforcement is off, by %s: %s", enforce.actor,
+			 enforce.reason[0] ? enforce.reason : "no reason given");
 	return 0;
 }
 
@@ -157,7 +184,9 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 	if (!r)
 		r = weir_denials_new(a->kernel->max_tenants, a->cfg.nats_url[0], &a->denials, err);
 	if (!r)
-		r = weir_enforce_new(a->kernel, &a->enforce, err);
+		r = weir_enforce_new(a->kernel, &a->cfg, &a->enforce, err);
+	if (!r)
+		r = put_switches(a, err);
 	if (!r)
 		r = weir_enforce_apply(a->enforce, policy, a->ledger, err);
 	weir_policy_unref(policy);
@@ -229,6 +258,16 @@ static int start_links(struct weir_agent *a, struct weir_error *err)
 	return r;
 }
 
+static int start_drift(struct weir_agent *a, struct weir_error *err)
+{
+	struct weir_drift *drift;
+	int r = weir_drift_start(a->kernel, &a->cfg, a->enforce, &drift, err);
+
+	if (!r)
+		__atomic_store_n(&a->drift, drift, __ATOMIC_RELEASE);
+	return r;
+}
+
 int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **out,
 		     struct weir_error *err)
 {
@@ -239,6 +278,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 		return weir_fail(err, ENOMEM, "out of memory");
 	a->cfg = *cfg;
 	a->lock_fd = -1;
+	pthread_mutex_init(&a->switch_lock, NULL);
 	a->started_wall_ns = weir_wall_ns();
 	a->started_ns = weir_mono_ns();
 	if (geteuid() != 0) {
@@ -257,6 +297,8 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 		r = start_threads(a, err);
 	if (!r)
 		r = start_links(a, err);
+	if (!r)
+		r = start_drift(a, err);
 	if (r) {
 		/* What an earlier agent left goes on holding; what is ours alone goes. */
 		weir_agent_stop(a, !a->kernel || !a->kernel->fresh);
@@ -315,6 +357,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 {
 	weir_control_stop(a->control);
 	weir_httpd_stop(a->httpd);
+	weir_drift_stop(a->drift);
 	weir_links_stop(a->links); /* or it would put on again what is taken off now */
 	/* Off the hooks before the consumer ends: what was tapped is folded in. */
 	if (!keep && a->kernel)

@@ -11,6 +11,7 @@
 #include "consumer.h"
 #include "control.h"
 #include "denials.h"
+#include "drift.h"
 #include "enforce.h"
 #include "httpd.h"
 #include "kernel.h"
@@ -39,10 +40,17 @@ struct weir_agent {
 	struct weir_publisher *publisher;
 	struct weir_control *control;
 	struct weir_httpd *httpd;
+	struct weir_drift *drift; /* started last: NULL till then */
+
+	pthread_mutex_t switch_lock;
+	struct weir_switch enforce_switch; /* the node's, as it holds */
 
 	uint64_t passage_wall_ns; /* grants are reckoned up to here; writer's thread */
 	uint64_t ticked_ns, refreshed_ns;
 };
+
+/* Put the node's enforce switch in force. */
+void weir_agent_enforce(struct weir_agent *a, const struct weir_switch *s);
 
 /* Fill a->view; once the parts it points at are there. */
 void weir_agent_make_view(struct weir_agent *a);

@@ -18,13 +18,16 @@
 
 #include "bpf/weir_abi.h"
 #include "config.h"
+#include "drift.h"
 #include "ledger.h"
+#include "ledger_switch.h"
 #include "policy.h"
 #include "util.h"
 
-struct weir_writer;    /* writer.h */
-struct weir_publisher; /* publisher.h */
-struct weir_denials;   /* denials.h */
+struct weir_writer;	  /* writer.h */
+struct weir_publisher;	  /* publisher.h */
+struct weir_denials;	  /* denials.h */
+struct weir_open_request; /* slots.h */
 
 #define WEIR_STATUS_INTERFACES 16
 #define WEIR_STATUS_NEIGHBOURS 8
@@ -38,6 +41,20 @@ struct weir_status_interface {
 	char neighbours[WEIR_STATUS_NEIGHBOURS][48]; /* programs of others on our hooks, by name */
 };
 
+/* Do limits refuse? Metering goes on in any case. */
+enum weir_enforcing {
+	WEIR_ENFORCING,
+	WEIR_ENFORCE_SWITCHED_OFF,   /* weirctl enforce off */
+	WEIR_ENFORCE_CONFIGURED_OFF, /* agent.json "enforce": false, whatever the switch says */
+};
+
+/* What `tenant suspend --now` did. */
+struct weir_cut {
+	uint32_t answers;  /* marked: the next packet of each resets both its ends */
+	uint32_t sockets;  /* on this host, destroyed */
+	char warning[256]; /* why none could be, on this kernel; "" if they can */
+};
+
 struct weir_status {
 	char instance[WEIR_NAME_BYTES];
 	char node[WEIR_NAME_BYTES];
@@ -49,8 +66,14 @@ struct weir_status {
 	uint64_t ring_bytes, ring_used, ring_lost; /* lost: records that did not fit */
 	uint64_t flows_used, flows_max;
 	uint64_t tenants_used, tenants_max;
-	uint64_t inflight_parsers; /* responses being read now; 0 if not known */
-	uint64_t requests;	   /* rows handed to the ledger since start */
+	enum weir_enforcing enforcing;
+	struct weir_switch enforce; /* the node's switch; seq 0: never thrown */
+	uint64_t suspended;	    /* tenants */
+	uint64_t half_open;	    /* connections whose handshake is not complete */
+	uint64_t map_bytes;	    /* of all maps, in the kernel */
+	uint64_t inflight_parsers;  /* responses being read now; 0 if not known */
+	uint64_t requests;	    /* rows handed to the ledger since start */
+	struct weir_drift_stats drift;
 	size_t n_warnings;
 	char warnings[WEIR_STATUS_WARNINGS][256]; /* one line each; what, on what, what to do */
 };
@@ -74,14 +97,25 @@ struct weir_agent_view {
 	/* A copy of the tenant's kernel entry. -ENOENT: no such index. */
 	int (*tenant_live)(void *ctx, uint32_t tenant, struct weir_tenant *out);
 
-	/* Name of an index and index of a name, for tenants ever known to the ledger (a tenant
-	 * that left the policy keeps both). -ENOENT; names fit WEIR_NAME_BYTES. */
-	int (*tenant_name)(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES]);
+	/* Name of an index (a scope's is "acme@embed") and index of a tenant's name, for those
+	 * ever known to the ledger (one that left the policy keeps both). -ENOENT. */
+	int (*tenant_name)(void *ctx, uint32_t tenant, char out[static WEIR_ENTRY_NAME_BYTES]);
 	int (*tenant_index)(void *ctx, const char *name, uint32_t *out);
 
-	/* How often each reason refused this tenant (kernel map `denials`); index 0 is nobody.
-	 * -ENOENT: no such index. A pair never refused is 0. */
-	int (*denial_counts)(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX]);
+	/* The entry of a tenant's limits for a service. -ENOENT: it has none. */
+	int (*scope_index)(void *ctx, uint32_t tenant, const char *service, uint32_t *out);
+
+	/* How often each reason refused this tenant, or (shadow) would have, were that limit not
+	 * in shadow (kernel map `denials`); index 0 is nobody. -ENOENT: no such index. A pair
+	 * never refused is 0. */
+	int (*denial_counts)(void *ctx, uint32_t tenant, bool shadow,
+			     uint64_t out[static WEIR_REASON_MAX]);
+
+	/* Requests in flight that are counted at the tenant or paid by it (slots.h): the oldest
+	 * max of them, oldest first. Returns how many there are, also those not in out. */
+	size_t (*open_requests)(void *ctx, uint32_t tenant, struct weir_open_request *out,
+				size_t max);
+	uint32_t boot; /* of request ids (weir_request_id) */
 
 	/* The policy in force, with a reference for the caller (weir_policy_unref). Not NULL. */
 	struct weir_policy *(*policy)(void *ctx);
@@ -97,6 +131,14 @@ struct weir_agent_view {
 	 * Called in the writer's thread, in the very call that wrote it, so that the passage of
 	 * time cannot come between. The view looks at effective_ns and expires_ns itself. */
 	int (*grant_posted)(void *ctx, struct weir_ledger *l, const struct weir_grant *g);
+
+	/* A switch was thrown and committed, or asked for again: put in force what holds now.
+	 * Called in the writer's thread, in the very call that wrote it, so that two throws come
+	 * to the kernel in the order of the ledger. */
+	int (*switch_thrown)(void *ctx, const struct weir_switch *holds, struct weir_error *err);
+
+	/* Cut what a tenant, and all below it, has in flight. It must be suspended. */
+	int (*cut)(void *ctx, uint32_t tenant, struct weir_cut *out, struct weir_error *err);
 };
 
 #endif

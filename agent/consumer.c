@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Order matters here, for a kill -9 may come between any two stores. When a
- * request ends: its row is queued (memory that survives), then it is settled
- * (idempotent by ring position), then the ceiling moves (recomputed at start).
- * Only then may a later record reuse its parser. The ring's position moves last.
+ * request ends: its row is queued (memory that survives), then it is settled at
+ * each level (idempotent by ring position, each level by its own), then the
+ * ceiling moves (recomputed at start). Only then may a later record reuse its
+ * parser. The ring's position moves last.
  */
 #include "consumer.h"
 
@@ -18,9 +19,7 @@
 #include "account.h"
 #include "finish.h"
 #include "ring.h"
-
-/* Most that one request adds to the debt of tokens/min: a year. */
-#define DEBT_MAX_NS (UINT64_C(366) * 86400 * WEIR_SECOND)
+#include "slots.h"
 
 #define BATCH	     512 /* records between two moves of the ring's position */
 #define STOP_WAIT    (5 * WEIR_SECOND)
@@ -97,6 +96,46 @@ static bool is_of(const struct weir_open *o, const struct weir_record *h, uint64
 	return o->started_wall_ns == started_wall_ns && o->ordinal == h->ordinal;
 }
 
+/*
+ * Has the answer just become dearer than its tenant's requests may cost? Then its slot is
+ * marked, and the kernel ends it. Looked at only where the tenant has a cap and the counts
+ * moved. Before the flip: killed in between, the record is folded again and the mark is
+ * stored again, which names the same request and so changes nothing.
+ */
+static void hold_to_cap(struct weir_consumer *c, const struct weir_open *before,
+			const struct weir_open *o, uint32_t slot)
+{
+	const struct weir_policy *p = weir_enforce_policy_locked(c->enforce);
+	const struct weir_terms *terms;
+	struct weir_open_request r;
+	int64_t cap, cost;
+
+	/* As the slot has it now: if that is another's, the copy below says so. */
+	terms = weir_enforce_terms(c->enforce, c->kernel->slots[slot].tenant);
+	if (!terms || !terms->request_cost_cap_nano)
+		return;
+	if (o->response.seen.done || !weir_counts_moved(before, o))
+		return;
+	if (!weir_slot_read(c->kernel, slot, &r) || r.started_wall_ns != o->started_wall_ns)
+		return;
+	cap = terms->request_cost_cap_nano;
+	cost = weir_cost_so_far(o, r.flags & WEIR_SLOT_DEGRADED, p->cards, p->n_cards);
+	if (cost <= cap)
+		return;
+	if (!c->kernel->config->enforce ||
+	    c->kernel->tenants[r.tenant].flags & WEIR_TENANT_SHADOW) {
+		if (weir_cost_so_far(before, r.flags & WEIR_SLOT_DEGRADED, p->cards, p->n_cards) <=
+		    cap)
+			count(&c->stats.capped_shadow);
+		return;
+	}
+	if (weir_slot_cut(c->kernel, slot, r.started_wall_ns) == WEIR_CUT_NOW) {
+		count(&c->stats.capped);
+		weir_log(WEIR_DEBUG, "tenant %s: an answer is cut: it has cost %lld nano-credits",
+			 terms->name, (long long)cost);
+	}
+}
+
 static void fold_data(struct weir_consumer *c, const struct weir_rec_data *rec, uint32_t len,
 		      uint64_t end)
 {
@@ -118,6 +157,7 @@ static void fold_data(struct weir_consumer *c, const struct weir_rec_data *rec, 
 	o->offset = rec->offset + rec->h.len;
 	if (!o->ttft_us && o->response.seen.body_started)
 		o->ttft_us = (rec->h.time_ns - o->started_ns) / 1000;
+	hold_to_cap(c, now, o, rec->h.slot);
 	weir_state_flip(c->state, rec->h.slot);
 }
 
@@ -139,28 +179,67 @@ static void fold_body(struct weir_consumer *c, const struct weir_rec_body *rec, 
 	weir_state_flip(c->state, rec->h.slot);
 }
 
-static void settle(struct weir_consumer *c, const struct weir_row *row,
-		   const struct weir_terms *terms, uint64_t pos)
+/* The time that these tokens take of a level's bucket. */
+static uint64_t debt_ns(const struct weir_terms *terms, const struct weir_usage *u)
 {
-	struct weir_tenant *t = &c->kernel->tenants[row->tenant];
-	int64_t posted = row->flags & WEIR_ROW_POSTED ? row->price_nano : 0;
+	unsigned __int128 tokens;
+
+	if (!terms->tokens.count)
+		return 0;
+	tokens = weir_counted_tokens(u, terms->cached_weight_ppm);
+	tokens *= terms->tokens.period_ns;
+	tokens = (tokens + terms->tokens.count - 1) / terms->tokens.count;
+	/* A server that reports more has lost its mind; the sum must not wrap. */
+	return tokens < WEIR_DEBT_MAX_NS ? (uint64_t)tokens : WEIR_DEBT_MAX_NS;
+}
+
+/* Settle one level, if it was not before: a crash may have come between two of them. */
+static bool settle_level(struct weir_consumer *c, uint32_t level, const struct weir_rec_end *rec,
+			 const struct weir_usage *u, uint64_t pos)
+{
+	const struct weir_terms *terms = weir_enforce_terms(c->enforce, level);
 	struct weir_settlement s = {
 		.ring_pos = pos,
-		.released_nano = row->reserved_nano,
-		.now_ns = weir_mono_ns(),
+		.released_nano = level == rec->wallet ? rec->reserved_nano : 0,
+		.released_tokens = rec->reserved_tokens,
+		/* When they were used, which after a restart is a while ago. */
+		.now_ns = rec->h.time_ns,
 	};
 
-	if (terms->tokens.count) {
-		unsigned __int128 tokens =
-			weir_counted_tokens(&row->usage, terms->cached_weight_ppm);
+	if (!terms)
+		return false;
+	s.tokens_ns = debt_ns(terms, u);
+	return weir_settle(&c->kernel->tenants[level], &s);
+}
 
-		tokens *= terms->tokens.period_ns;
-		tokens = (tokens + terms->tokens.count - 1) / terms->tokens.count;
-		/* A server that reports more has lost its mind; the sum must not wrap. */
-		s.tokens_ns = tokens < DEBT_MAX_NS ? (uint64_t)tokens : DEBT_MAX_NS;
+/* At every level that the request was charged at; credit at the wallet alone, which may be
+ * none of them. */
+static void settle(struct weir_consumer *c, const struct weir_rec_end *rec,
+		   const struct weir_row *row, uint64_t pos)
+{
+	int64_t posted = row->flags & WEIR_ROW_POSTED ? row->price_nano : 0;
+	bool paid = false, wallet_done = false;
+
+	for (size_t i = 0; i < WEIR_LEVELS; i++) {
+		uint32_t level = i ? rec->others[i - 1] : rec->tenant;
+		bool now;
+
+		if (i && level == WEIR_NO_TENANT)
+			continue;
+		now = settle_level(c, level, rec, &row->usage, pos);
+		if (level == rec->wallet) {
+			wallet_done = true;
+			paid = now;
+		}
 	}
-	if (weir_settle(t, &s) && !c->recovering)
-		weir_ceiling_add(t, row->reserved_nano - posted, -posted);
+	if (!wallet_done && rec->wallet < c->kernel->max_tenants) {
+		struct weir_settlement s = { .ring_pos = pos, .released_nano = rec->reserved_nano };
+
+		paid = weir_settle(&c->kernel->tenants[rec->wallet], &s);
+	}
+	if (paid && !c->recovering)
+		weir_ceiling_add(&c->kernel->tenants[rec->wallet], rec->reserved_nano - posted,
+				 -posted);
 }
 
 /* -EAGAIN: the row queue is full; the record must be folded again later. */
@@ -169,52 +248,76 @@ static int fold_end(struct weir_consumer *c, const struct weir_rec_end *rec, uin
 	const struct weir_open *o = weir_state_open_of(c->state, rec->h.slot);
 	const struct weir_terms *terms = weir_enforce_terms(c->enforce, rec->tenant);
 	const struct weir_policy *p = weir_enforce_policy_locked(c->enforce);
-	struct weir_row row;
+	struct weir_row row = { 0 };
 
-	if (!terms || rec->tenant == WEIR_NO_TENANT)
-		return 0; /* nobody's: let through unlimited, with enforcement off */
-	if (!is_of(o, &rec->h, rec->started_wall_ns)) {
-		count(&c->stats.orphans);
-		o = NULL;
+	if (!terms)
+		return 0;
+	/* Nobody's leave no row: let through unlimited, with enforcement off. But what their
+	 * entry reserved is given back like any other's. */
+	if (rec->tenant != WEIR_NO_TENANT) {
+		if (!is_of(o, &rec->h, rec->started_wall_ns)) {
+			count(&c->stats.orphans);
+			o = NULL;
+		}
+		weir_finish(o, rec, terms, p->cards, p->n_cards, c->kernel->config->instance_boot,
+			    &row);
+		if (weir_finish_leaves_row(&row)) {
+			if (!weir_state_put_row(c->state, &row))
+				return -EAGAIN;
+			count(&c->stats.rows);
+		}
 	}
-	weir_finish(o, rec, terms, p->cards, p->n_cards, c->kernel->config->instance_boot, &row);
-	if (weir_finish_leaves_row(&row)) {
-		if (!weir_state_put_row(c->state, &row))
-			return -EAGAIN;
-		count(&c->stats.rows);
-	}
-	settle(c, &row, terms, end);
+	settle(c, rec, &row, end);
 	return 0;
+}
+
+/* What a record of each type had at first. One that is shorter than ours is of an older
+ * kernel program, and what it does not have is zero; one that is longer, of a newer. */
+static const uint32_t least_bytes[] = {
+	[WEIR_REC_REQUEST] = 152, [WEIR_REC_DATA] = 40,	 [WEIR_REC_END] = 72,
+	[WEIR_REC_DENY] = 96,	  [WEIR_REC_BODY] = 112,
+};
+
+/* The record as ours, in the ring or in `room`. */
+static const void *ours(const struct weir_record *rec, uint32_t len, void *room, size_t size)
+{
+	if (len >= size)
+		return rec;
+	memset(room, 0, size);
+	return memcpy(room, rec, len);
 }
 
 static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t len, uint64_t end)
 {
+	union {
+		struct weir_rec_request request;
+		struct weir_rec_body body;
+		struct weir_rec_end end;
+		struct weir_rec_deny deny;
+	} r;
+
 	count(&c->stats.records);
-	if (len < sizeof(*rec) || rec->slot >= c->kernel->max_flows)
+	if (len < sizeof(*rec) || rec->slot >= c->kernel->max_flows ||
+	    rec->type >= sizeof(least_bytes) / sizeof(least_bytes[0]) ||
+	    len < least_bytes[rec->type])
 		return 0;
 	switch (rec->type) {
 	case WEIR_REC_REQUEST:
-		if (len >= sizeof(struct weir_rec_request))
-			fold_request(c, (const void *)rec, end);
+		fold_request(c, ours(rec, len, &r, sizeof(r.request)), end);
 		return 0;
 	case WEIR_REC_DATA:
-		if (len >= sizeof(struct weir_rec_data))
-			fold_data(c, (const void *)rec, len, end);
+		fold_data(c, (const void *)rec, len, end);
 		return 0;
 	case WEIR_REC_BODY:
-		if (len >= sizeof(struct weir_rec_body))
-			fold_body(c, (const void *)rec, end);
+		fold_body(c, ours(rec, len, &r, sizeof(r.body)), end);
 		return 0;
 	case WEIR_REC_END:
-		if (len < sizeof(struct weir_rec_end))
-			return 0;
-		if (fold_end(c, (const void *)rec, end))
+		if (fold_end(c, ours(rec, len, &r, sizeof(r.end)), end))
 			return -EAGAIN;
 		count(&c->ended);
 		return 0;
 	case WEIR_REC_DENY:
-		if (len >= sizeof(struct weir_rec_deny))
-			weir_denials_note(c->denials, (const void *)rec);
+		weir_denials_note(c->denials, ours(rec, len, &r, sizeof(r.deny)));
 		return 0;
 	}
 	return 0;
@@ -345,6 +448,8 @@ void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *ou
 	out->records = __atomic_load_n(&c->stats.records, __ATOMIC_RELAXED);
 	out->rows = __atomic_load_n(&c->stats.rows, __ATOMIC_RELAXED);
 	out->orphans = __atomic_load_n(&c->stats.orphans, __ATOMIC_RELAXED);
+	out->capped = __atomic_load_n(&c->stats.capped, __ATOMIC_RELAXED);
+	out->capped_shadow = __atomic_load_n(&c->stats.capped_shadow, __ATOMIC_RELAXED);
 	out->ring_used = weir_ring_used(&c->ring);
 	out->open = __atomic_load_n(&c->stats.open, __ATOMIC_RELAXED);
 	ended = __atomic_load_n(&c->ended, __ATOMIC_RELAXED);

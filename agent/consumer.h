@@ -21,9 +21,11 @@ struct weir_consumer;
 struct weir_consumer_stats {
 	uint64_t records;
 	uint64_t rows;
-	uint64_t orphans;   /* response bytes or ends of requests that are not known */
-	uint64_t ring_used; /* bytes */
-	uint64_t open;	    /* requests begun and not ended, since start */
+	uint64_t orphans;	/* response bytes or ends of requests that are not known */
+	uint64_t ring_used;	/* bytes */
+	uint64_t open;		/* requests begun and not ended, since start */
+	uint64_t capped;	/* answers that are cut for what they cost (request_cost_cap) */
+	uint64_t capped_shadow; /* would have been */
 };
 
 int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,

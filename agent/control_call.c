@@ -138,34 +138,68 @@ json_t *weir_json_text(const char *text)
 	return clean ? json_string(clean) : NULL;
 }
 
-/* The kernel takes the later of the two copies (weir_abi.h, struct weir_settled). */
-static const struct weir_settled *settled(const struct weir_tenant *t)
+json_t *weir_entry_name_json(const struct weir_agent_view *v, uint32_t entry)
 {
-	return &t->settled[t->settled[1].ring_pos > t->settled[0].ring_pos];
+	char name[WEIR_ENTRY_NAME_BYTES];
+
+	if (!entry)
+		return json_null();
+	return v->tenant_name(v->ctx, entry, name) ? json_sprintf("~%u", entry) : json_string(name);
+}
+
+/* The kernel takes the later of the two copies (weir_abi.h, struct weir_settled). */
+static int settled_copy(const struct weir_tenant *t)
+{
+	return t->settled[1].ring_pos > t->settled[0].ring_pos;
+}
+
+/* Whole units that are left of a bucket; as weir_gcra_left has them (bpf/gcra.h). */
+static int64_t units_left(uint64_t tat_ns, uint64_t now_ns, uint64_t tau_ns, uint64_t burst)
+{
+	uint64_t used = tat_ns > now_ns ? tat_ns - now_ns : 0;
+	uint64_t interval = burst ? tau_ns / burst : 0, n;
+
+	if (used >= tau_ns || !interval)
+		return 0;
+	n = (tau_ns - used) / interval;
+	return (int64_t)(n < burst ? n : burst);
+}
+
+/* Past this many tokens in flight the kernel counts no further (bpf/admit.h). */
+#define TOKENS_FLIGHT_MAX (1 << 25)
+
+/* What is in flight counts as if it had been settled as reserved. */
+static uint64_t tokens_ahead(const struct weir_tenant *t, uint64_t now_ns, int32_t in_flight)
+{
+	uint64_t tat = t->settled[settled_copy(t)].tokens_tat_ns;
+
+	if (in_flight <= 0)
+		return tat;
+	if (in_flight > TOKENS_FLIGHT_MAX)
+		in_flight = TOKENS_FLIGHT_MAX;
+	return (tat > now_ns ? tat : now_ns) + (uint64_t)in_flight * t->tokens_interval_ns;
 }
 
 void weir_live_figures(const struct weir_tenant *t, uint64_t mono_ns, struct weir_live *out)
 {
-	const struct weir_settled *s = settled(t);
+	int copy = settled_copy(t);
+	int32_t in_flight = (int32_t)(t->reserved_tokens - t->released_tokens[copy]);
 
-	*out = (struct weir_live){ -1, -1, (int64_t)(t->reserved_nano - s->released_nano) };
-	if ((t->flags & WEIR_TENANT_LIMIT_REQUESTS) && t->request_interval_ns) {
-		uint64_t ahead = t->request_tat_ns > mono_ns ? t->request_tat_ns - mono_ns : 0;
-
+	*out = (struct weir_live){
+		.requests_remaining = -1,
+		.tokens_remaining = -1,
+		/* What was lost with an END record was given back by raising the ceiling. */
+		.reserved_nano =
+			(int64_t)(t->reserved_nano - t->settled[copy].released_nano - t->lost_nano),
+		.reserved_tokens = in_flight > 0 ? in_flight : 0,
+	};
+	if (t->flags & WEIR_TENANT_LIMIT_REQUESTS)
 		out->requests_remaining =
-			ahead >= t->request_interval_ns * t->request_burst
-				? 0
-				: (int64_t)((t->request_interval_ns * t->request_burst - ahead) / t->request_interval_ns);
-	}
-	if ((t->flags & WEIR_TENANT_LIMIT_TOKENS) && t->tokens_tau_ns) {
-		uint64_t debt = s->tokens_tat_ns > mono_ns ? s->tokens_tat_ns - mono_ns : 0;
-
-		out->tokens_remaining =
-			debt >= t->tokens_tau_ns
-				? 0
-				: (int64_t)((unsigned __int128)t->tokens_burst *
-					    (t->tokens_tau_ns - debt) / t->tokens_tau_ns);
-	}
+			units_left(t->request_tat_ns, mono_ns,
+				   t->request_interval_ns * t->request_burst, t->request_burst);
+	if (t->flags & WEIR_TENANT_LIMIT_TOKENS)
+		out->tokens_remaining = units_left(tokens_ahead(t, mono_ns, in_flight), mono_ns,
+						   t->tokens_tau_ns, t->tokens_burst);
 }
 
 static json_t *remaining(int64_t n)
@@ -173,11 +207,21 @@ static json_t *remaining(int64_t n)
 	return n < 0 ? json_null() : json_integer(n);
 }
 
+json_t *weir_gauges_json(const struct weir_tenant *t, const struct weir_live *live)
+{
+	return json_pack("{s:i,s:i,s:i,s:o,s:o,s:o}", "connections", (int)t->connections,
+			 "half_open", (int)t->half_open, "inflight", (int)t->inflight,
+			 "requests_remaining", remaining(live->requests_remaining),
+			 "tokens_remaining", remaining(live->tokens_remaining), "reserved_tokens",
+			 json_integer(live->reserved_tokens));
+}
+
 json_t *weir_live_json(const struct weir_agent_view *v, uint32_t tenant)
 {
 	struct weir_tenant t, wallet;
 	struct weir_live live, paying;
 	uint64_t now_ns = weir_mono_ns();
+	json_t *o;
 
 	if (v->tenant_live(v->ctx, tenant, &t))
 		return json_null();
@@ -185,9 +229,10 @@ json_t *weir_live_json(const struct weir_agent_view *v, uint32_t tenant)
 		wallet = t;
 	weir_live_figures(&t, now_ns, &live);
 	weir_live_figures(&wallet, now_ns, &paying);
-	return json_pack("{s:i,s:i,s:o,s:o,s:o,s:o}", "connections", (int)t.connections, "inflight",
-			 (int)t.inflight, "requests_remaining", remaining(live.requests_remaining),
-			 "tokens_remaining", remaining(live.tokens_remaining), "balance",
-			 weir_json_money(wallet.balance_nano), "reserved",
-			 weir_json_money(paying.reserved_nano));
+	o = weir_gauges_json(&t, &live);
+	if (o) {
+		json_object_set_new(o, "balance", weir_json_money(wallet.balance_nano));
+		json_object_set_new(o, "reserved", weir_json_money(paying.reserved_nano));
+	}
+	return o;
 }

@@ -90,12 +90,19 @@ struct weir_live {
 	int64_t requests_remaining; /* -1: no limit */
 	int64_t tokens_remaining;   /* -1: no limit */
 	int64_t reserved_nano;
+	int64_t reserved_tokens;
 };
 void weir_live_figures(const struct weir_tenant *t, uint64_t mono_ns, struct weir_live *out);
 /* {"connections","inflight","requests_remaining",…}, with the wallet's balance. */
 json_t *weir_live_json(const struct weir_agent_view *v, uint32_t tenant);
+/* The same of one entry, tenant or scope, without money. */
+json_t *weir_gauges_json(const struct weir_tenant *t, const struct weir_live *live);
 /* status --json; used by the page too. */
 json_t *weir_status_json(const struct weir_agent_view *v);
+/* Does the node enforce, who switched it, and when. */
+json_t *weir_enforce_json(const struct weir_status *s);
+/* An entry's name; null for nobody, "~7" for a number without a name. */
+json_t *weir_entry_name_json(const struct weir_agent_view *v, uint32_t entry);
 
 /* --- memory of writes that the ledger does not remember by id --------------- */
 
@@ -107,6 +114,8 @@ void weir_writes_free(struct weir_writes *w);
 weir_call_fn weir_do_status, weir_do_top;
 weir_call_fn weir_do_policy_show, weir_do_policy_apply;
 weir_call_fn weir_do_tenant_list, weir_do_tenant_show;
+weir_call_fn weir_do_tenant_suspend, weir_do_tenant_resume;
+weir_call_fn weir_do_enforce_show, weir_do_enforce_set;
 weir_call_fn weir_do_key_add, weir_do_key_list, weir_do_key_revoke;
 weir_call_fn weir_do_credit_grant, weir_do_credit_balance;
 weir_call_fn weir_do_ledger_list, weir_do_ledger_verify;

@@ -105,6 +105,18 @@ static json_t *figure(uint32_t reason, int64_t n)
 	return weir_reason_is_money(reason) ? weir_json_money(n) : json_integer(n);
 }
 
+static json_t *refusal_json(const struct weir_agent_view *v, const struct weir_refusal *d)
+{
+	/* Rounded up: waiting that long is enough. */
+	uint64_t retry_ms = d->retry_after_ns / 1000000 + !!(d->retry_after_ns % 1000000);
+
+	return json_pack("{s:o,s:s,s:o,s:b,s:o,s:o,s:o,s:o}", "time", weir_json_time(d->wall_ns),
+			 "reason", weir_reason_name(d->reason), "limit_of",
+			 weir_entry_name_json(v, d->level), "shadow", (int)d->shadow, "limit",
+			 figure(d->reason, d->limit), "value", figure(d->reason, d->value), "asked",
+			 figure(d->reason, d->asked), "retry_after_ms", weir_json_count(retry_ms));
+}
+
 int weir_do_why(struct weir_call *c, struct weir_error *err)
 {
 	struct weir_refusal last[WEIR_DENIALS_KEPT];
@@ -118,18 +130,7 @@ int weir_do_why(struct weir_call *c, struct weir_error *err)
 		return r;
 	rows = json_array();
 	n = weir_denials_last(c->view->denials, index, last, WEIR_DENIALS_KEPT);
-	for (size_t i = 0; rows && i < n; i++) {
-		const struct weir_refusal *d = &last[i];
-
-		/* Rounded up: waiting that long is enough. */
-		json_array_append_new(
-			rows,
-			json_pack("{s:o,s:s,s:o,s:o,s:o,s:o}", "time", weir_json_time(d->wall_ns),
-				  "reason", weir_reason_name(d->reason), "limit",
-				  figure(d->reason, d->limit), "value", figure(d->reason, d->value),
-				  "asked", figure(d->reason, d->asked), "retry_after_ms",
-				  weir_json_count(d->retry_after_ns / 1000000 +
-						  !!(d->retry_after_ns % 1000000))));
-	}
+	for (size_t i = 0; rows && i < n; i++)
+		json_array_append_new(rows, refusal_json(c->view, &last[i]));
 	return weir_call_result(c, rows);
 }

@@ -179,7 +179,7 @@ int weir_do_key_list(struct weir_call *c, struct weir_error *err)
 	}
 	weir_policy_unref(p);
 	for (size_t i = 0; !r && i < w.n; i++) {
-		char name[WEIR_NAME_BYTES];
+		char name[WEIR_ENTRY_NAME_BYTES];
 
 		if (tenant && w.all[i].tenant != index)
 			continue;

@@ -82,7 +82,7 @@ static uint64_t refused(const struct weir_agent_view *v, uint32_t tenant)
 {
 	uint64_t counts[WEIR_REASON_MAX] = { 0 }, sum = 0;
 
-	if (v->denial_counts(v->ctx, tenant, counts))
+	if (v->denial_counts(v->ctx, tenant, false, counts))
 		return 0;
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
 		sum += weir_reason_is_denial(i) ? counts[i] : 0;
@@ -111,7 +111,7 @@ struct usage_walk {
 static int usage_row(const struct weir_usage_sum *s, void *ctx)
 {
 	struct usage_walk *w = ctx;
-	char name[WEIR_NAME_BYTES];
+	char name[WEIR_ENTRY_NAME_BYTES];
 
 	if (w->c->view->tenant_name(w->c->view->ctx, s->tenant, name))
 		return 0;

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Handlers of `tenant`: limits from the policy, live figures from the kernel.
+ * Handlers of `tenant list` and `tenant show`: limits from the policy, live figures
+ * from the kernel, suspensions from the ledger.
  */
 #include "control_call.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+
+#include "finish.h"
+#include "slots.h"
+
+#define REQUESTS_SHOWN 20
 
 /* As policy files write it. A decimal of parts per million. */
 static json_t *weight_json(uint32_t ppm)
@@ -48,21 +54,41 @@ static json_t *rate_json(const struct weir_rate *r)
 			 weir_json_count(r->period_ns), "burst", weir_json_count(r->burst));
 }
 
-static json_t *limits_json(const struct weir_limits *l)
+/* The limits that a service may have of its own, too. */
+static json_t *window_limits_json(const struct weir_limits *l)
 {
-	static const char *const credit[] = { "none", "hard", "soft" };
-	static const char *const down[] = { "hold", "open", "closed" };
 	json_t *tokens = rate_json(&l->tokens);
 
 	if (json_is_object(tokens))
 		json_object_set_new(tokens, "cached_weight", weight_json(l->cached_weight_ppm));
-	return json_pack(
-		"{s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:s,s:s,s:o,s:s,s:s,s:b}",
-		"connections", limit_json(l->connections), "connect_rate",
-		rate_json(&l->connect_rate), "concurrency", limit_json(l->concurrency), "requests",
-		rate_json(&l->requests), "tokens", tokens, "credit", credit[l->credit],
-		"overage_limit", weir_json_money(l->overage_nano), "max_input_tokens",
-		tokens_json(l->max_input_tokens), "max_output_tokens",
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:b}", "connections", limit_json(l->connections),
+			 "connect_rate", rate_json(&l->connect_rate), "concurrency",
+			 limit_json(l->concurrency), "requests", rate_json(&l->requests), "tokens",
+			 tokens, "shadow", (int)l->shadow);
+}
+
+static json_t *services_json(const struct weir_tenant_policy *tp)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; o && i < tp->n_scopes; i++)
+		json_object_set_new(o, tp->scopes[i].service,
+				    window_limits_json(&tp->scopes[i].limits));
+	return o;
+}
+
+static json_t *limits_json(const struct weir_tenant_policy *tp)
+{
+	static const char *const credit[] = { "none", "hard", "soft" };
+	static const char *const down[] = { "hold", "open", "closed" };
+	const struct weir_limits *l = &tp->limits;
+	json_t *o = window_limits_json(l);
+	json_t *rest = json_pack(
+		"{s:i,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:s,s:s,s:o,s:s,s:s,s:o}", "half_open",
+		(int)l->half_open, "credit", credit[l->credit], "overage_limit",
+		weir_json_money(l->overage_nano), "request_cost_cap",
+		l->request_cost_cap_nano ? weir_json_money(l->request_cost_cap_nano) : json_null(),
+		"max_input_tokens", tokens_json(l->max_input_tokens), "max_output_tokens",
 		tokens_json(l->max_output_tokens), "on_max_output",
 		l->refuse_output ? "refuse" : "rewrite", "reserve_input_tokens",
 		weir_json_count(l->reserve_input_tokens), "reserve_output_tokens",
@@ -70,39 +96,158 @@ static json_t *limits_json(const struct weir_limits *l)
 		"on_exhausted", l->degrade ? "degrade" : "reject", "fallback_model",
 		weir_json_text(l->fallback_model[0] ? l->fallback_model : NULL), "other_protocols",
 		l->pass_protocols ? "pass" : "refuse", "on_agent_down", down[l->on_agent_down],
-		"shadow", (int)l->shadow);
+		"services", services_json(tp));
+
+	if (rest)
+		json_object_update_missing(o, rest);
+	json_decref(rest);
+	return o;
 }
 
-static bool suspended(const struct weir_agent_view *v, uint32_t index)
+/* -- levels */
+
+static void add_level(json_t *list, const struct weir_agent_view *v, const char *level,
+		      uint32_t entry, const char *service)
+{
+	struct weir_live live;
+	struct weir_tenant t;
+	json_t *o;
+
+	if (!entry || v->tenant_live(v->ctx, entry, &t))
+		return;
+	weir_live_figures(&t, weir_mono_ns(), &live);
+	o = json_pack("{s:s,s:o,s:o,s:b,s:b}", "level", level, "name",
+		      weir_entry_name_json(v, entry), "service", weir_json_text(service),
+		      "suspended", !!(t.flags & WEIR_TENANT_SUSPENDED), "shadow",
+		      !!(t.flags & WEIR_TENANT_SHADOW));
+	if (o) {
+		json_t *gauges = weir_gauges_json(&t, &live);
+
+		json_object_update(o, gauges);
+		json_decref(gauges);
+	}
+	json_array_append_new(list, o);
+}
+
+static uint32_t parent_of(const struct weir_agent_view *v, uint32_t entry)
 {
 	struct weir_tenant t;
 
-	return !v->tenant_live(v->ctx, index, &t) && (t.flags & WEIR_TENANT_SUSPENDED);
+	return !entry || v->tenant_live(v->ctx, entry, &t) ? WEIR_NO_TENANT : t.parent;
 }
+
+/* Where a request of the tenant's is charged: one of the scopes, all of the others. */
+static json_t *levels_json(const struct weir_agent_view *v, uint32_t index,
+			   const struct weir_tenant_policy *tp)
+{
+	uint32_t parent = parent_of(v, index);
+	json_t *list = json_array();
+
+	add_level(list, v, "own", index, NULL);
+	for (size_t i = 0; tp && i < tp->n_scopes; i++) {
+		uint32_t scope;
+
+		if (!v->scope_index(v->ctx, index, tp->scopes[i].service, &scope))
+			add_level(list, v, "scope", scope, tp->scopes[i].service);
+	}
+	add_level(list, v, "parent", parent, NULL);
+	add_level(list, v, "top", parent_of(v, parent), NULL);
+	return list;
+}
+
+/* -- what reserves */
+
+static json_t *request_json(const struct weir_agent_view *v, uint32_t tenant,
+			    const struct weir_open_request *q)
+{
+	uint64_t now_ns = weir_mono_ns();
+	struct weir_id id;
+	char hex[2 * WEIR_ID_BYTES + 1];
+
+	weir_request_id(q->started_wall_ns, v->boot, q->slot, q->ordinal, &id);
+	weir_hex(id.b, sizeof(id.b), hex);
+	return json_pack(
+		"{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "request_id", hex, "tenant",
+		weir_entry_name_json(v, q->tenant), "service",
+		weir_json_text(q->service < v->n_services ? v->services[q->service] : NULL),
+		"started_at", weir_json_time(q->started_wall_ns), "age_ms",
+		weir_json_count(now_ns > q->started_ns ? (now_ns - q->started_ns) / 1000000 : 0),
+		/* Another wallet's is no reservation of this one's. */
+		"credits", weir_json_money(q->wallet == tenant ? q->reserved_nano : 0), "tokens",
+		weir_json_count(q->reserved_tokens), "cut", (int)q->cut);
+}
+
+static void add_requests(json_t *o, const struct weir_agent_view *v, uint32_t tenant)
+{
+	struct weir_open_request open[REQUESTS_SHOWN];
+	size_t all = v->open_requests(v->ctx, tenant, open, REQUESTS_SHOWN);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < all && i < REQUESTS_SHOWN; i++)
+		json_array_append_new(list, request_json(v, tenant, &open[i]));
+	json_object_set_new(o, "requests", list);
+	json_object_set_new(o, "requests_open", weir_json_count(all));
+}
+
+/* -- a tenant */
 
 /* tp NULL: the tenant left the policy, its history did not. */
 static json_t *tenant_json(const struct weir_agent_view *v, const char *name, uint32_t index,
 			   const struct weir_tenant_policy *tp)
 {
-	return json_pack("{s:s,s:o,s:n,s:o,s:o,s:b}", "tenant", name, "tier",
-			 weir_json_text(tp ? tp->tier : NULL), "parent", "limits",
-			 tp ? limits_json(&tp->limits) : json_null(), "live",
-			 weir_live_json(v, index), "suspended", (int)suspended(v, index));
+	struct weir_tenant t = { .flags = 0 };
+
+	v->tenant_live(v->ctx, index, &t);
+	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:b}", "tenant", name, "tier",
+			 weir_json_text(tp ? tp->tier : NULL), "parent",
+			 weir_json_text(tp ? tp->parent : NULL), "limits",
+			 tp ? limits_json(tp) : json_null(), "live", weir_live_json(v, index),
+			 "suspended", !!(t.flags & WEIR_TENANT_SUSPENDED));
+}
+
+/* Since when, by whom and why; null if it is not. */
+static int add_suspension(json_t *o, struct weir_call *c, uint32_t index, struct weir_error *err)
+{
+	struct weir_reader *reader = weir_call_reader(c, err);
+	struct weir_switch s;
+	int r = reader ? weir_reader_switch_state(reader, WEIR_SWITCH_SUSPENDED, index, &s, err)
+		       : -EIO;
+
+	if (r)
+		return r;
+	json_object_set_new(o, "suspension",
+			    !s.on ? json_null()
+				  : json_pack("{s:o,s:o,s:o}", "since", weir_json_time(s.time_ns),
+					      "actor", weir_json_text(s.actor), "reason",
+					      weir_json_text(s.reason[0] ? s.reason : NULL)));
+	return 0;
 }
 
 int weir_do_tenant_show(struct weir_call *c, struct weir_error *err)
 {
+	const struct weir_tenant_policy *tp;
 	struct weir_policy *p;
 	const char *name = NULL;
 	uint32_t index = 0;
+	json_t *o;
 	int r = weir_call_tenant(c, false, &name, &index, err);
 
 	if (r)
 		return r;
 	p = c->view->policy(c->view->ctx);
-	r = weir_call_result(c, tenant_json(c->view, name, index, weir_policy_tenant(p, name)));
+	tp = weir_policy_tenant(p, name);
+	o = tenant_json(c->view, name, index, tp);
+	if (o) {
+		json_object_set_new(o, "levels", levels_json(c->view, index, tp));
+		add_requests(o, c->view, index);
+		r = add_suspension(o, c, index, err);
+	}
 	weir_policy_unref(p);
-	return r;
+	if (r) {
+		json_decref(o);
+		return r;
+	}
+	return weir_call_result(c, o);
 }
 
 int weir_do_tenant_list(struct weir_call *c, struct weir_error *err)

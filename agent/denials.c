@@ -28,9 +28,16 @@ struct block {
 	struct weir_refusal kept[WEIR_DENIALS_KEPT];
 };
 
-/* A second of one (tenant, reason), and the count up to which all was summed. */
+/* What a sum is of: the kernel's key of a count. */
+struct pair_key {
+	uint32_t tenant;
+	uint16_t reason;
+	bool shadow;
+};
+
+/* A second of one pair, and the count up to which all was summed. */
 struct pair {
-	uint32_t tenant, reason;
+	struct pair_key key;
 	bool used;
 	bool open;
 	uint64_t base; /* summed up to here */
@@ -38,6 +45,7 @@ struct pair {
 	uint64_t second;
 	uint64_t first_ns, last_ns;
 	int64_t limit;
+	uint32_t level;
 };
 
 struct weir_denials {
@@ -172,16 +180,21 @@ size_t weir_denials_last(struct weir_denials *d, uint32_t tenant, struct weir_re
 
 /* --------------------------------------------------------- sums per second */
 
-static size_t pair_slot(const struct pair *pairs, uint32_t tenant, uint32_t reason)
+static bool same_pair(struct pair_key a, struct pair_key b)
 {
-	size_t at =
-		((tenant * UINT64_C(0x9e3779b97f4a7c15) + reason) * UINT64_C(0xd6e8feb86659fd93)) >>
-		40;
+	return a.tenant == b.tenant && a.reason == b.reason && a.shadow == b.shadow;
+}
+
+static size_t pair_slot(const struct pair *pairs, struct pair_key key)
+{
+	size_t at = ((key.tenant * UINT64_C(0x9e3779b97f4a7c15) + (key.reason << 1) + key.shadow) *
+		     UINT64_C(0xd6e8feb86659fd93)) >>
+		    40;
 
 	for (;; at++) {
 		const struct pair *p = &pairs[at & (PAIR_SLOTS - 1)];
 
-		if (!p->used || (p->tenant == tenant && p->reason == reason))
+		if (!p->used || same_pair(p->key, key))
 			return at & (PAIR_SLOTS - 1);
 	}
 }
@@ -199,7 +212,7 @@ static void pairs_compact(struct weir_denials *d)
 		const struct pair *p = &d->pairs[i];
 
 		if (p->used && p->open) {
-			fresh[pair_slot(fresh, p->tenant, p->reason)] = *p;
+			fresh[pair_slot(fresh, p->key)] = *p;
 			n++;
 		}
 	}
@@ -221,8 +234,10 @@ static void pair_close(struct weir_denials *d, struct pair *p, uint64_t total)
 	}
 	s = &d->queue[(d->q_head + d->q_len++) % WEIR_DENIALS_QUEUE];
 	*s = (struct weir_denial_sum){
-		.tenant = p->tenant,
-		.reason = p->reason,
+		.tenant = p->key.tenant,
+		.reason = p->key.reason,
+		.shadow = p->key.shadow,
+		.level = p->level,
 		.count = total - p->base,
 		.first_wall_ns = p->first_ns,
 		.last_wall_ns = p->last_ns,
@@ -237,7 +252,8 @@ static void pair_close(struct weir_denials *d, struct pair *p, uint64_t total)
 static void sum_note(struct weir_denials *d, const struct weir_rec_deny *rec)
 {
 	uint64_t second = rec->wall_ns / SECOND_NS;
-	struct pair *p = &d->pairs[pair_slot(d->pairs, rec->tenant, rec->reason)];
+	struct pair_key key = { rec->tenant, (uint16_t)rec->reason, rec->shadow };
+	struct pair *p = &d->pairs[pair_slot(d->pairs, key)];
 
 	if (!p->used) {
 		/* Only where it makes room for long: it costs a megabyte's copy. */
@@ -247,10 +263,9 @@ static void sum_note(struct weir_denials *d, const struct weir_rec_deny *rec)
 			d->dropped++;
 			return;
 		}
-		p = &d->pairs[pair_slot(d->pairs, rec->tenant, rec->reason)];
+		p = &d->pairs[pair_slot(d->pairs, key)];
 		*p = (struct pair){
-			.tenant = rec->tenant,
-			.reason = rec->reason,
+			.key = key,
 			.used = true,
 			.base = rec->count ? rec->count - 1 : 0,
 		};
@@ -275,6 +290,7 @@ static void sum_note(struct weir_denials *d, const struct weir_rec_deny *rec)
 		p->seen = rec->count;
 	p->last_ns = rec->wall_ns;
 	p->limit = rec->limit;
+	p->level = rec->level;
 }
 
 void weir_denials_note(struct weir_denials *d, const struct weir_rec_deny *rec)
@@ -294,6 +310,8 @@ void weir_denials_note(struct weir_denials *d, const struct weir_rec_deny *rec)
 		.wall_ns = rec->wall_ns,
 		.count = rec->count,
 		.reason = rec->reason,
+		.level = rec->level,
+		.shadow = rec->shadow,
 		.limit = rec->limit,
 		.value = rec->value,
 		.asked = rec->asked,
@@ -314,7 +332,7 @@ static size_t close_due(struct weir_denials *d, uint64_t now_wall_ns, weir_denia
 			void *ctx)
 {
 	struct {
-		uint32_t tenant, reason;
+		struct pair_key key;
 		uint64_t second;
 	} due[TAKE_BATCH];
 	size_t n = 0;
@@ -327,8 +345,7 @@ static size_t close_due(struct weir_denials *d, uint64_t now_wall_ns, weir_denia
 			continue;
 		if (now_wall_ns && (p->second + 1) * SECOND_NS + SETTLE_NS > now_wall_ns)
 			continue;
-		due[n].tenant = p->tenant;
-		due[n].reason = p->reason;
+		due[n].key = p->key;
 		due[n++].second = p->second;
 	}
 	pthread_mutex_unlock(&d->lock);
@@ -337,12 +354,12 @@ static size_t close_due(struct weir_denials *d, uint64_t now_wall_ns, weir_denia
 		uint64_t in_kernel[WEIR_REASON_MAX] = { 0 };
 		struct pair *p;
 
-		if (counts && counts(ctx, due[i].tenant, in_kernel))
+		if (counts && counts(ctx, due[i].key.tenant, due[i].key.shadow, in_kernel))
 			memset(in_kernel, 0, sizeof(in_kernel));
 		pthread_mutex_lock(&d->lock);
-		p = &d->pairs[pair_slot(d->pairs, due[i].tenant, due[i].reason)];
+		p = &d->pairs[pair_slot(d->pairs, due[i].key)];
 		if (p->used && p->open && p->second == due[i].second)
-			pair_close(d, p, in_kernel[due[i].reason]);
+			pair_close(d, p, in_kernel[due[i].key.reason]);
 		pthread_mutex_unlock(&d->lock);
 	}
 	return n;

@@ -2,8 +2,9 @@
 /*
  * What was refused, lately. Owns two bounded memories of the kernel's DENY
  * records: the last few of each tenant, for `weirctl why`, and sums per
- * (tenant, reason, second), for deny.v1 events. Exact totals are the kernel's
- * (map `denials`), not kept here. Knows neither names nor NATS.
+ * (tenant, reason, second), for deny.v1 events. What a limit in shadow would have
+ * refused is kept beside, marked, and never in one sum with what was. Exact totals
+ * are the kernel's (map `denials`), not kept here. Knows neither names nor NATS.
  *
  * weir_denials_note is for the ring thread; the rest may be called from any.
  */
@@ -19,17 +20,18 @@
 
 #define WEIR_DENIALS_KEPT    16	  /* per tenant */
 #define WEIR_DENIALS_TENANTS 4096 /* with refusals kept; the one longest quiet makes room */
-#define WEIR_DENIALS_PAIRS   8192 /* (tenant, reason) with an open second */
+#define WEIR_DENIALS_PAIRS   8192 /* (tenant, reason, shadow) with an open second */
 #define WEIR_DENIALS_QUEUE   4096 /* closed seconds nobody took yet; the oldest makes room */
 
 struct weir_denials;
 
-/* One refusal as it was shown to the client. */
+/* One refusal as it was shown to the client, or would have been. */
 struct weir_refusal {
 	uint64_t wall_ns;
 	uint64_t count; /* of the pair so far, this one included */
 	uint32_t reason;
-	uint32_t pad;
+	uint32_t level; /* entry whose limit it was, as in weir_rec_deny; 0: no limit of anybody */
+	bool shadow;	/* nothing was refused */
 	int64_t limit, value, asked; /* in the limit's unit; nano for credit */
 	uint64_t retry_after_ns;
 	uint8_t client[16];
@@ -43,11 +45,15 @@ struct weir_denial_sum {
 	uint64_t first_wall_ns, last_wall_ns; /* of those that were shown */
 	int64_t limit;
 	uint64_t total; /* the pair's count after them: makes an event's id unique */
+	uint32_t level; /* whose limit: of the last one */
+	bool shadow;	/* what would have been refused */
 };
 
-/* How to learn a pair's count in the kernel: records skip refusals that follow
- * within 100 ms, the count does not. As in agent_view.h. */
-typedef int weir_denial_counts_fn(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX]);
+/* How to learn a pair's count in the kernel, of what was refused or of what would have
+ * been: records skip refusals that follow within 100 ms, the count does not. As in
+ * agent_view.h. */
+typedef int weir_denial_counts_fn(void *ctx, uint32_t tenant, bool shadow,
+				  uint64_t out[static WEIR_REASON_MAX]);
 
 /* max_tenants: highest tenant index that can occur. sums: keep sums for events
  * (somebody calls weir_denials_take). */

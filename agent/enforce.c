@@ -8,34 +8,51 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "account.h"
+#include "enforce_levels.h"
+#include "enforce_limits.h"
 #include "enforce_maps.h"
 #include "enforce_rules.h"
 #include "money.h"
-#include "price.h"
+#include "names.h"
 
-#define RESERVE_PRICE_MAX (INT64_C(1) << 38) /* see bpf/admit.h: token x price in 63 bits */
+/* Who waits for the lock waits for so many entries at most: the consumer's heartbeat is
+ * among them, and says whether an agent is there. */
+#define ENTRIES_A_BREATH 1024
 
 struct weir_enforce {
 	struct weir_kernel *kernel;
-	pthread_rwlock_t lock;
+	const struct weir_agent_config *cfg;
+	pthread_rwlock_t lock; /* of what follows */
 	struct weir_policy *policy;
 	struct weir_rules_table *rules;
-	struct weir_terms *terms; /* by tenant number, max_tenants of them */
-	uint32_t count;		  /* highest number given out */
-	bool settled;		  /* weir_enforce_ceilings was called */
+	struct weir_terms *terms; /* by number, max_tenants of them */
+	struct weir_names names;
+	uint32_t count; /* highest number given out */
+	bool settled;	/* weir_enforce_ceilings was called */
 };
 
-int weir_enforce_new(struct weir_kernel *k, struct weir_enforce **out, struct weir_error *err)
+/* Handshakes of nobody's: they pass unfollowed when there are more. */
+static void limit_nobody(struct weir_kernel *k)
+{
+	uint32_t n = k->max_flows / 4;
+
+	k->tenants[WEIR_NO_TENANT].max_half_open = n < UINT16_MAX ? n : UINT16_MAX;
+}
+
+int weir_enforce_new(struct weir_kernel *k, const struct weir_agent_config *cfg,
+		     struct weir_enforce **out, struct weir_error *err)
 {
 	struct weir_enforce *e = calloc(1, sizeof(*e));
 
 	if (!e)
 		return weir_fail(err, ENOMEM, "out of memory");
 	e->kernel = k;
+	e->cfg = cfg;
 	e->terms = calloc(k->max_tenants, sizeof(*e->terms));
 	if (!e->terms || weir_rules_new(k, weir_mono_ns(), &e->rules, err)) {
 		free(e->terms);
@@ -43,6 +60,7 @@ int weir_enforce_new(struct weir_kernel *k, struct weir_enforce **out, struct we
 		return weir_fail(err, ENOMEM, "out of memory");
 	}
 	pthread_rwlock_init(&e->lock, NULL);
+	limit_nobody(k);
 	*out = e;
 	return 0;
 }
@@ -54,135 +72,57 @@ void weir_enforce_free(struct weir_enforce *e)
 	weir_policy_unref(e->policy);
 	pthread_rwlock_destroy(&e->lock);
 	weir_rules_free(e->rules);
+	weir_names_free(&e->names);
 	free(e->terms);
 	free(e);
 }
 
-/* -- limits */
-
-static uint64_t interval_ns(const struct weir_rate *r)
-{
-	return r->count ? (r->period_ns + r->count - 1) / r->count : 0;
-}
-
-static uint64_t scaled(uint64_t n, const struct weir_rate *r)
-{
-	return (unsigned __int128)n * r->period_ns / r->count;
-}
-
-static uint64_t per(const struct weir_rate *r, uint64_t period_ns)
-{
-	return r->period_ns ? (unsigned __int128)r->count * period_ns / r->period_ns : 0;
-}
-
-static int64_t reserve_price(int64_t nano)
-{
-	return nano > RESERVE_PRICE_MAX ? RESERVE_PRICE_MAX : nano;
-}
-
-static void store_limits(struct weir_tenant *t, uint32_t index, const struct weir_limits *l,
-			 const struct weir_card *card)
-{
-	struct weir_reserve_price price = {};
-	uint32_t flags = WEIR_TENANT_LIVE;
-
-	if (card && l->credit != WEIR_CREDIT_NONE)
-		weir_card_reserve_price(card, &price);
-	if (l->shadow)
-		flags |= WEIR_TENANT_SHADOW;
-	if (l->drop)
-		flags |= WEIR_TENANT_DROP;
-	if (l->credit != WEIR_CREDIT_NONE)
-		flags |= WEIR_TENANT_CREDIT;
-	if (l->connections >= 0)
-		flags |= WEIR_TENANT_LIMIT_CONNS;
-	if (l->concurrency >= 0)
-		flags |= WEIR_TENANT_LIMIT_INFLIGHT;
-	if (l->connect_rate.count)
-		flags |= WEIR_TENANT_LIMIT_CONN_RATE;
-	if (l->requests.count)
-		flags |= WEIR_TENANT_LIMIT_REQUESTS;
-	if (l->tokens.count)
-		flags |= WEIR_TENANT_LIMIT_TOKENS;
-	if (l->pass_protocols)
-		flags |= WEIR_TENANT_PASS_PROTOCOLS;
-	if (l->on_agent_down == WEIR_DOWN_OPEN)
-		flags |= WEIR_TENANT_DOWN_OPEN;
-	if (l->on_agent_down == WEIR_DOWN_CLOSED)
-		flags |= WEIR_TENANT_DOWN_CLOSED;
-
-	t->wallet = index;
-	t->parent = WEIR_NO_TENANT;
-	t->max_half_open = l->half_open;
-	t->max_connections = l->connections < 0 ? 0 : l->connections;
-	t->max_inflight = l->concurrency < 0 ? 0 : l->concurrency;
-	t->connect_interval_ns = interval_ns(&l->connect_rate);
-	t->connect_burst = l->connect_rate.burst;
-	t->request_interval_ns = interval_ns(&l->requests);
-	t->tokens_interval_ns = l->tokens.count ? l->tokens.period_ns / l->tokens.count : 0;
-	t->tokens_tau_ns = l->tokens.count ? scaled(l->tokens.burst, &l->tokens) : 0;
-	t->reserve_nano_per_input_token = reserve_price(price.input_nano);
-	t->reserve_nano_per_output_token = reserve_price(price.output_nano);
-	t->reserve_nano_per_request = reserve_price(price.request_nano);
-	t->reserve_input_tokens = l->reserve_input_tokens;
-	t->reserve_output_tokens = l->reserve_output_tokens;
-	t->requests_per_minute = per(&l->requests, 60 * WEIR_SECOND);
-	t->request_burst = l->requests.burst > UINT32_MAX ? UINT32_MAX : l->requests.burst;
-	t->tokens_per_minute = per(&l->tokens, 60 * WEIR_SECOND);
-	t->tokens_burst = l->tokens.burst;
-	t->connects_per_second = per(&l->connect_rate, WEIR_SECOND);
-	/* The flags switch the limits on: last. */
-	__atomic_store_n(&t->flags, flags, __ATOMIC_RELEASE);
-}
-
 /* -- a policy */
 
-/* Numbers for all tenants of p into numbers[]; everything that can be refused is
- * refused here. */
-static int number_tenants(struct weir_enforce *e, const struct weir_policy *p,
-			  struct weir_ledger *l, uint32_t *numbers, struct weir_error *err)
+static void breathe(struct weir_enforce *e, size_t i)
 {
-	uint8_t lens[129] = {};
-	size_t n_lens = 0;
-
-	for (size_t i = 0; i < p->n_tenants; i++) {
-		const struct weir_tenant_policy *t = &p->tenants[i];
-		int r = weir_ledger_tenant(l, t->name, &numbers[i], err);
-
-		if (r)
-			return r;
-		if (numbers[i] >= e->kernel->max_tenants)
-			return weir_fail(
-				err, ENOSPC,
-				"tenant \"%s\": its number %u is past \"max_tenants\" %u in "
-				"agent.json; raise that, then run weir-agent --detach and start "
-				"again",
-				t->name, numbers[i], e->kernel->max_tenants);
-		for (size_t j = 0; j < t->n_sources; j++)
-			if (!lens[t->sources[j].len]++ && ++n_lens > WEIR_MAX_PREFIX_LENS)
-				return weir_fail(
-					err, ENOSPC,
-					"tenant \"%s\": more than %d different prefix lengths "
-					"among all \"sources\"",
-					t->name, WEIR_MAX_PREFIX_LENS);
-	}
-	for (size_t i = 0; i < p->n_cards; i++) {
-		int r = weir_ledger_card(l, p->cards[i], &p->cards[i]->id, err);
-
-		if (r)
-			return r;
-	}
-	return 0;
+	if (i % ENTRIES_A_BREATH)
+		return;
+	pthread_rwlock_unlock(&e->lock);
+	pthread_rwlock_wrlock(&e->lock);
 }
 
-static void fill_terms(struct weir_terms *terms, const struct weir_tenant_policy *t)
+/* Everybody the ledger knows: who left the policy long ago has a name too. */
+static int learn_names(struct weir_enforce *e, struct weir_ledger *l, struct weir_error *err)
 {
-	memcpy(terms->name, t->name, strnlen(t->name, sizeof(terms->name) - 1) + 1);
-	terms->live = true;
-	terms->credit = t->limits.credit;
-	terms->overage_nano = t->limits.credit == WEIR_CREDIT_SOFT ? t->limits.overage_nano : 0;
-	terms->tokens = t->limits.tokens;
-	terms->cached_weight_ppm = t->limits.cached_weight_ppm;
+	int r = 0;
+
+	pthread_rwlock_wrlock(&e->lock);
+	for (uint32_t i = e->count + 1; i < e->kernel->max_tenants && !r; i++) {
+		const char *name = weir_ledger_tenant_name(l, i);
+
+		breathe(e, i);
+		if (!name)
+			continue;
+		if (weir_names_put(&e->names, i, name)) {
+			r = weir_fail(err, ENOMEM, "out of memory");
+			break;
+		}
+		e->terms[i].name = weir_names_get(&e->names, i);
+		e->terms[i].is_scope = strchr(name, '@');
+		e->count = i;
+	}
+	pthread_rwlock_unlock(&e->lock);
+	return r;
+}
+
+/* Whatever can be refused of a policy is refused here. */
+static int check(struct weir_enforce *e, const struct weir_policy *p, struct weir_ledger *l,
+		 struct weir_plan *plan, struct weir_error *err)
+{
+	int r = weir_plan_make(p, e->cfg->services, e->cfg->n_services, e->kernel->max_tenants, l,
+			       plan, err);
+
+	if (!r)
+		r = learn_names(e, l, err);
+	for (size_t i = 0; i < p->n_cards && !r; i++)
+		r = weir_ledger_card(l, p->cards[i], &p->cards[i]->id, err);
+	return r ? r : weir_check_maps(e->kernel, p, l, err);
 }
 
 /* The ceiling of a tenant from nothing but ledger and map. */
@@ -196,78 +136,151 @@ static void set_ceiling(struct weir_enforce *e, uint32_t i, struct weir_ledger *
 			 e->terms[i].lost_nano);
 }
 
+static void fill_terms(struct weir_terms *terms, const struct weir_limits *l)
+{
+	terms->live = true;
+	terms->credit = l->credit;
+	terms->overage_nano = l->credit == WEIR_CREDIT_SOFT ? l->overage_nano : 0;
+	terms->tokens = l->tokens;
+	terms->cached_weight_ppm = l->cached_weight_ppm;
+	terms->request_cost_cap_nano = l->request_cost_cap_nano;
+}
+
+static void put_tenant(struct weir_enforce *e, uint32_t i, const struct weir_limits *limits,
+		       const struct weir_card *card, struct weir_ledger *l, uint64_t now_ns)
+{
+	struct weir_tenant *t = &e->kernel->tenants[i];
+	struct weir_terms *terms = &e->terms[i];
+	int64_t overage = terms->live ? terms->overage_nano : 0;
+	bool was_live = terms->live;
+
+	fill_terms(terms, limits);
+	/* At start the ledger does not have yet what the last run left in queue and
+	 * ring: the kernel's own figures hold until weir_enforce_ceilings. */
+	if (!was_live && e->settled)
+		set_ceiling(e, i, l);
+	else if (was_live)
+		weir_ceiling_add(t, terms->overage_nano - overage, 0);
+	weir_limits_store(t, i, limits, card, now_ns);
+}
+
+/* Limits of all entries. rules[]: of the tenants. */
+static void put_limits(struct weir_enforce *e, const struct weir_plan *plan, const uint32_t *rules,
+		       struct weir_ledger *l, uint64_t now_ns)
+{
+	const struct weir_policy *p = plan->policy;
+	const struct weir_card *card = weir_card_at(p->cards, p->n_cards, weir_wall_ns());
+
+	pthread_rwlock_wrlock(&e->lock);
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		struct weir_tenant *t = &e->kernel->tenants[plan->numbers[i]];
+
+		breathe(e, i);
+		weir_rules_point(e->rules, t, rules[i], now_ns);
+		put_tenant(e, plan->numbers[i], &p->tenants[i].limits, card, l, now_ns);
+	}
+	for (size_t i = 0; i < plan->n_scopes; i++) {
+		uint32_t n = plan->numbers[p->n_tenants + i];
+
+		breathe(e, i);
+		fill_terms(&e->terms[n], plan->scopes[i].limits);
+		weir_limits_store(&e->kernel->tenants[n], n, plan->scopes[i].limits, NULL, now_ns);
+	}
+	pthread_rwlock_unlock(&e->lock);
+}
+
+/* Who left the policy keeps name and number, but no limit. That may have been while no
+ * agent ran: what the kernel has is looked at. */
+static void drop_leavers(struct weir_enforce *e, struct weir_policy *next, const bool *stays,
+			 uint64_t now_ns)
+{
+	pthread_rwlock_wrlock(&e->lock);
+	for (uint32_t i = 1; i < e->kernel->max_tenants; i++) {
+		struct weir_tenant *t = &e->kernel->tenants[i];
+
+		breathe(e, i);
+		if (stays[i] || !(t->flags & WEIR_TENANT_LIVE))
+			continue;
+		e->terms[i].live = false;
+		weir_limits_clear(t);
+		weir_rules_point(e->rules, t, 0, now_ns);
+	}
+	weir_policy_unref(e->policy);
+	e->policy = weir_policy_ref(next);
+	pthread_rwlock_unlock(&e->lock);
+}
+
+static void store_defaults(struct weir_kernel *k, const struct weir_plan *plan)
+{
+	const struct weir_policy *p = plan->policy;
+	const struct weir_tenant_policy *t =
+		p->default_tenant ? weir_policy_tenant(p, p->default_tenant) : NULL;
+
+	k->config->default_tenant = t ? plan->numbers[t - p->tenants] : WEIR_NO_TENANT;
+	k->config->unknown_key =
+		p->unknown_key_default ? WEIR_UNKNOWN_KEY_DEFAULT : WEIR_UNKNOWN_KEY_REFUSE;
+}
+
 int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct weir_ledger *l,
 		       struct weir_error *err)
 {
-	weir_autofree uint32_t *numbers = calloc(p->n_tenants + 1, sizeof(*numbers));
-	weir_autofree uint32_t *entries = calloc(p->n_tenants + 1, sizeof(*entries));
-	struct weir_kernel *k = e->kernel;
-	const struct weir_card *card = weir_card_at(p->cards, p->n_cards, weir_wall_ns());
+	weir_autofree uint32_t *rules = calloc(p->n_tenants + 1, sizeof(*rules));
+	weir_autofree bool *stays = calloc(e->kernel->max_tenants, sizeof(*stays));
+	WEIR_CLEANUP(weir_plan_free) struct weir_plan plan = { 0 };
 	uint64_t now_ns = weir_mono_ns();
 	int r;
 
-	if (!numbers || !entries)
+	if (!rules || !stays)
 		return weir_fail(err, ENOMEM, "out of memory");
-	r = number_tenants(e, p, l, numbers, err);
-	if (!r)
-		r = weir_check_maps(k, p, l, err);
+	r = check(e, p, l, &plan, err);
 	if (!r) /* last: it writes, though only what nobody points to */
-		r = weir_rules_place(e->rules, p, now_ns, entries, err);
+		r = weir_rules_place(e->rules, p, now_ns, rules, err);
 	if (r)
 		return r;
+	for (size_t i = 0; i < p->n_tenants + plan.n_scopes; i++)
+		stays[plan.numbers[i]] = true;
 
-	pthread_rwlock_wrlock(&e->lock);
 	/* Limits first, then the ways to them: a key never leads to an empty entry. */
-	for (size_t i = 0; i < p->n_tenants; i++) {
-		struct weir_terms *terms = &e->terms[numbers[i]];
-		int64_t overage = terms->live ? terms->overage_nano : 0;
-		struct weir_tenant *t = &k->tenants[numbers[i]];
-		bool was_live = terms->live;
+	put_limits(e, &plan, rules, l, now_ns);
+	r = weir_levels_link(e->kernel, &plan, err);
+	if (!r)
+		r = weir_sync_maps(e->kernel, p, plan.numbers, l, err);
+	if (r)
+		return r;
+	store_defaults(e->kernel, &plan);
+	drop_leavers(e, p, stays, now_ns);
+	return weir_levels_prune(e->kernel, &plan, err);
+}
 
-		fill_terms(terms, &p->tenants[i]);
-		/* At start the ledger does not have yet what the last run left in queue and
-		 * ring: the kernel's own figures hold until weir_enforce_ceilings. */
-		if (!was_live && e->settled)
-			set_ceiling(e, numbers[i], l);
-		else if (was_live)
-			weir_ceiling_add(t, terms->overage_nano - overage, 0);
-		weir_rules_point(e->rules, t, entries[i], now_ns);
-		store_limits(t, numbers[i], &p->tenants[i].limits, card);
-		if (numbers[i] > e->count)
-			e->count = numbers[i];
-	}
-	r = weir_sync_maps(e->kernel, p, numbers, l, err);
-	if (!r) {
-		uint32_t fallback = WEIR_NO_TENANT;
+int weir_enforce_suspend(struct weir_enforce *e, uint32_t tenant, bool on)
+{
+	uint32_t *flags;
 
-		for (size_t i = 0; i < p->n_tenants; i++)
-			if (p->default_tenant && !strcmp(p->tenants[i].name, p->default_tenant))
-				fallback = numbers[i];
-		k->config->default_tenant = fallback;
-		k->config->unknown_key =
-			p->unknown_key_default ? WEIR_UNKNOWN_KEY_DEFAULT : WEIR_UNKNOWN_KEY_REFUSE;
-		/* Who left the policy keeps name and number, but no limit and no way in. */
-		for (uint32_t i = 1; i <= e->count; i++) {
-			const struct weir_terms *terms = &e->terms[i];
-
-			if (!terms->live || weir_policy_tenant(p, terms->name))
-				continue;
-			e->terms[i].live = false;
-			__atomic_store_n(&k->tenants[i].flags, 0, __ATOMIC_RELEASE);
-			weir_rules_point(e->rules, &k->tenants[i], 0, now_ns);
-		}
-		weir_policy_unref(e->policy);
-		e->policy = weir_policy_ref(p);
-	}
+	if (tenant == WEIR_NO_TENANT || tenant >= e->kernel->max_tenants)
+		return -ENOENT;
+	flags = &e->kernel->tenants[tenant].flags;
+	/* An apply reads them and stores them again. */
+	pthread_rwlock_wrlock(&e->lock);
+	if (on)
+		__atomic_fetch_or(flags, WEIR_TENANT_SUSPENDED, __ATOMIC_SEQ_CST);
+	else
+		__atomic_fetch_and(flags, ~WEIR_TENANT_SUSPENDED, __ATOMIC_SEQ_CST);
 	pthread_rwlock_unlock(&e->lock);
-	return r;
+	return 0;
+}
+
+bool weir_enforce_suspended(const struct weir_enforce *e, uint32_t tenant)
+{
+	return tenant < e->kernel->max_tenants &&
+	       __atomic_load_n(&e->kernel->tenants[tenant].flags, __ATOMIC_RELAXED) &
+		       WEIR_TENANT_SUSPENDED;
 }
 
 void weir_enforce_ceilings(struct weir_enforce *e, struct weir_ledger *l)
 {
 	e->settled = true;
 	for (uint32_t i = 1; i <= e->count; i++)
-		if (e->terms[i].live)
+		if (e->terms[i].live && !e->terms[i].is_scope)
 			set_ceiling(e, i, l);
 }
 
@@ -333,31 +346,57 @@ struct weir_policy *weir_enforce_policy(struct weir_enforce *e)
 	return p;
 }
 
-int weir_enforce_name(struct weir_enforce *e, uint32_t tenant, char out[static WEIR_NAME_BYTES])
+int weir_enforce_name(struct weir_enforce *e, uint32_t number,
+		      char out[static WEIR_ENTRY_NAME_BYTES])
 {
-	int r = -ENOENT;
+	const char *name;
 
 	pthread_rwlock_rdlock(&e->lock);
-	if (tenant < e->kernel->max_tenants && e->terms[tenant].name[0]) {
-		memcpy(out, e->terms[tenant].name, WEIR_NAME_BYTES);
-		r = 0;
-	}
+	name = weir_names_get(&e->names, number);
+	if (name)
+		snprintf(out, WEIR_ENTRY_NAME_BYTES, "%s", name);
 	pthread_rwlock_unlock(&e->lock);
-	return r;
+	return name ? 0 : -ENOENT;
 }
 
-int weir_enforce_index(struct weir_enforce *e, const char *name, uint32_t *out)
+static int find(struct weir_enforce *e, const char *name, bool is_scope, uint32_t *out)
 {
-	int r = -ENOENT;
+	uint32_t n;
 
 	pthread_rwlock_rdlock(&e->lock);
-	for (uint32_t i = 1; i <= e->count && r; i++)
-		if (!strcmp(e->terms[i].name, name)) {
-			*out = i;
-			r = 0;
-		}
+	n = weir_names_find(&e->names, name);
+	if (n && e->terms[n].is_scope != is_scope)
+		n = 0;
 	pthread_rwlock_unlock(&e->lock);
-	return r;
+	if (!n)
+		return -ENOENT;
+	*out = n;
+	return 0;
+}
+
+int weir_enforce_index(struct weir_enforce *e, const char *tenant, uint32_t *out)
+{
+	return find(e, tenant, false, out);
+}
+
+int weir_enforce_scope(struct weir_enforce *e, const char *tenant, const char *service,
+		       uint32_t *out)
+{
+	char name[WEIR_ENTRY_NAME_BYTES];
+
+	if (snprintf(name, sizeof(name), "%s@%s", tenant, service) >= (int)sizeof(name))
+		return -ENOENT;
+	return find(e, name, true, out);
+}
+
+bool weir_enforce_is_scope(struct weir_enforce *e, uint32_t number)
+{
+	bool is;
+
+	pthread_rwlock_rdlock(&e->lock);
+	is = number < e->kernel->max_tenants && e->terms[number].is_scope;
+	pthread_rwlock_unlock(&e->lock);
+	return is;
 }
 
 uint32_t weir_enforce_count(struct weir_enforce *e)

@@ -14,20 +14,25 @@
 #include "ledger.h"
 #include "policy.h"
 
-/* What a tenant's finished requests are settled by. */
+/* What a tenant's finished requests are settled by, or a scope's ("acme@embed"): live,
+ * tokens and cached_weight_ppm. */
 struct weir_terms {
-	char name[WEIR_NAME_BYTES]; /* "": the number is not given out */
-	bool live;		    /* in the policy in force */
+	const char *name; /* lives as long as e; NULL: the number is not given out */
+	bool live;	  /* in the policy in force */
+	bool is_scope;
 	enum weir_credit credit;
 	int64_t overage_nano;
 	struct weir_rate tokens;
 	uint32_t cached_weight_ppm;
-	uint64_t lost_nano; /* of the tenant's lost_nano, what the ceiling has in it */
+	uint64_t lost_nano;	       /* of the tenant's lost_nano, what the ceiling has in it */
+	int64_t request_cost_cap_nano; /* a running answer is cut when it costs more; 0: none */
 };
 
 struct weir_enforce;
 
-int weir_enforce_new(struct weir_kernel *k, struct weir_enforce **out, struct weir_error *err);
+/* Both must live as long as *out. */
+int weir_enforce_new(struct weir_kernel *k, const struct weir_agent_config *cfg,
+		     struct weir_enforce **out, struct weir_error *err);
 void weir_enforce_free(struct weir_enforce *e);
 
 /* Put p in force (takes a reference). To be called where the ledger may be used:
@@ -54,9 +59,20 @@ int weir_enforce_key(struct weir_enforce *e, const struct weir_stored_key *key,
 /* The policy in force, with a reference for the caller. */
 struct weir_policy *weir_enforce_policy(struct weir_enforce *e);
 
-/* Number and name; -ENOENT. */
-int weir_enforce_name(struct weir_enforce *e, uint32_t tenant, char out[static WEIR_NAME_BYTES]);
-int weir_enforce_index(struct weir_enforce *e, const char *name, uint32_t *out);
+/* Refuse all that comes from the tenant or from below it, in the policy or not; or no
+ * more. Holds from the next packet on, and through every apply. -ENOENT: no such number. */
+int weir_enforce_suspend(struct weir_enforce *e, uint32_t tenant, bool on);
+bool weir_enforce_suspended(const struct weir_enforce *e, uint32_t tenant);
+
+/* Name of a number: a tenant's, or a scope's. -ENOENT. */
+int weir_enforce_name(struct weir_enforce *e, uint32_t number,
+		      char out[static WEIR_ENTRY_NAME_BYTES]);
+bool weir_enforce_is_scope(struct weir_enforce *e, uint32_t number);
+/* Number of a tenant, and of its scope for a service. -ENOENT. */
+int weir_enforce_index(struct weir_enforce *e, const char *tenant, uint32_t *out);
+int weir_enforce_scope(struct weir_enforce *e, const char *tenant, const char *service,
+		       uint32_t *out);
+/* The highest number given out. */
 uint32_t weir_enforce_count(struct weir_enforce *e);
 
 /* Terms and policy for reading; hold for a batch of records, not for a wait. */

@@ -219,7 +219,7 @@ void weir_rules_point(struct weir_rules_table *t, struct weir_tenant *tenant, ui
 	if (entry)
 		t->entry[entry].users++;
 	/* What the entry says was stored before. */
-	__atomic_store_n(&tenant->rules, entry, __ATOMIC_RELEASE);
+	__atomic_store_n(&tenant->rules, (uint16_t)entry, __ATOMIC_RELEASE);
 	if (old && old < WEIR_RULES_MAX && !--t->entry[old].users)
 		t->entry[old].freed_ns = now_ns;
 }

@@ -12,6 +12,7 @@
 
 #include "agent/json_out.h"
 #include "agent/price.h"
+#include "bpf/weir_abi.h"
 
 /* Without burns, card lines and names; a byte of a string takes six at most. */
 #define FIXED_BYTES 8192
@@ -209,7 +210,13 @@ static void put_request(struct weir_out *o, const char *service, const struct we
 	/* The wall clock may have been set back meanwhile. */
 	if (r->ended_wall_ns >= r->started_wall_ns)
 		weir_out_millis(o, "latency_ms", (r->ended_wall_ns - r->started_wall_ns) / 1000);
-	put_text(o, "finish_reason", r->finish_reason, sizeof(r->finish_reason));
+	/* What the server called its end, even if the client did not live to see it. */
+	if (r->end_cause == WEIR_END_CUT)
+		weir_out_bool(o, "cut", true);
+	if (r->end_cause == WEIR_END_CUT && !r->finish_reason[0])
+		weir_out_cstr(o, "finish_reason", "cut");
+	else
+		put_text(o, "finish_reason", r->finish_reason, sizeof(r->finish_reason));
 }
 
 int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *from,
@@ -263,7 +270,12 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 static int denied_id(const struct weir_denied *d, const struct weir_event_origin *from,
 		     char id[static WEIR_DENIED_ID_TEXT])
 {
-	const char *const parts[] = { from->ledger_id, from->node, d->tenant, d->reason };
+	const char *const parts[] = { from->ledger_id,
+				      from->node,
+				      d->tenant,
+				      d->reason,
+				      d->limit_of ? d->limit_of : "",
+				      d->shadow ? "shadow" : "" };
 	uint64_t second = d->first_wall_ns / 1000000000;
 	uint8_t hash[EVP_MAX_MD_SIZE];
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -287,7 +299,9 @@ int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_
 	char id[WEIR_DENIED_ID_TEXT];
 	struct weir_out o;
 
-	if (reserve(out, FIXED_BYTES + names_bytes(from, d->tenant)) || denied_id(d, from, id))
+	if (reserve(out, FIXED_BYTES + names_bytes(from, d->tenant) +
+				 NAME_BYTES * (d->limit_of ? strlen(d->limit_of) : 0)) ||
+	    denied_id(d, from, id))
 		return -ENOMEM;
 	o = (struct weir_out){ .p = out->p };
 	put_envelope(&o, from, id, "weir.denied.v1", d->tenant, d->last_wall_ns);
@@ -297,6 +311,9 @@ int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_
 		weir_out_money(&o, "limit", d->limit);
 	else
 		weir_out_int(&o, "limit", d->limit);
+	if (d->limit_of)
+		weir_out_cstr(&o, "limit_of", d->limit_of);
+	weir_out_bool(&o, "shadow", d->shadow);
 	weir_out_u64(&o, "count", d->count);
 	weir_out_time(&o, "first", d->first_wall_ns);
 	weir_out_time(&o, "last", d->last_wall_ns);

@@ -43,14 +43,17 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 /* weir.denied.v1: one per tenant, reason and second. */
 struct weir_denied {
 	const char *tenant;
-	const char *reason; /* weir_reason_names */
-	int64_t limit;	    /* in the limit's own unit */
-	bool limit_is_nano; /* credit: the limit is written as a decimal string */
+	const char *reason;   /* weir_reason_names */
+	int64_t limit;	      /* in the limit's own unit */
+	bool limit_is_nano;   /* credit: the limit is written as a decimal string */
+	const char *limit_of; /* whose: the tenant, its scope, one above; NULL: nobody's */
+	bool shadow;	      /* nothing was refused, it would have been */
 	uint64_t count;
 	uint64_t first_wall_ns, last_wall_ns;
 };
-/* The id is made from node, tenant, reason and the second of first_wall_ns, so
- * that the same second told twice is recognised. id (may be NULL): for Nats-Msg-Id. */
+/* The id is made from node, tenant, reason, whose limit, shadow and the second of
+ * first_wall_ns, so that the same second told twice is recognised. id (may be NULL): for
+ * Nats-Msg-Id. */
 #define WEIR_DENIED_ID_TEXT 33
 int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_origin *o,
 			   struct weir_text *out, char id[WEIR_DENIED_ID_TEXT]);

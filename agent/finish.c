@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "finish.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define BYTES_PER_TOKEN 4 /* the kernel's estimate of a request body (bpf/admit.h) */
@@ -20,20 +21,34 @@ void weir_request_id(uint64_t started_wall_ns, uint32_t boot, uint32_t slot, uin
 	put_be(out->b + 15, ordinal, 1);
 }
 
+static int64_t known(int64_t n)
+{
+	return n > 0 ? n : 0;
+}
+
 /* Nobody said how many: output from what the stream carried, input from the body's
- * length. Marked so by usage_source. */
-static void estimate(const struct weir_response_seen *seen, uint64_t body_bytes,
+ * length. Marked so by usage_source. Of an answer that is not whole the counts may be those
+ * of its start: no fewer were produced than the stream has events. */
+static void estimate(const struct weir_response_seen *seen, bool whole, uint64_t body_bytes,
 		     struct weir_usage *u)
 {
-	if (u->output == WEIR_UNKNOWN && seen->chunks)
-		u->output = seen->chunks;
+	int64_t produced = (int64_t)seen->chunks - known(u->reasoning);
+
+	if (seen->chunks && (u->output == WEIR_UNKNOWN || (!whole && u->output < produced)))
+		u->output = known(produced);
 	if (u->input == WEIR_UNKNOWN && body_bytes != UINT64_MAX)
 		u->input = body_bytes / BYTES_PER_TOKEN;
 }
 
-/* What was asked for, and which model answered: the one the answer names. One that
- * names none came from what was asked for, unless that was replaced: then nobody
- * said, and it is priced like any model that no card knows. */
+/* Which model answered: the one the answer names. One that names none came from what was
+ * asked for, unless that was replaced: then nobody said, and it is priced like any model
+ * that no card knows. */
+static const char *model_of(const struct weir_body *body, const struct weir_response_seen *seen,
+			    bool degraded)
+{
+	return seen->model[0] ? seen->model : degraded ? "" : body->model;
+}
+
 static void put_body(const struct weir_body *body, const struct weir_response_seen *seen,
 		     struct weir_row *row)
 {
@@ -43,8 +58,8 @@ static void put_body(const struct weir_body *body, const struct weir_response_se
 		row->flags |= WEIR_ROW_TOKENS_CUT;
 	row->max_tokens_requested = body->max_tokens;
 	memcpy(row->model_requested, body->model, sizeof(row->model_requested));
-	if (seen->model[0] || !(row->flags & WEIR_ROW_DEGRADED))
-		memcpy(row->model, seen->model[0] ? seen->model : body->model, sizeof(row->model));
+	snprintf(row->model, sizeof(row->model), "%s",
+		 model_of(body, seen, row->flags & WEIR_ROW_DEGRADED));
 }
 
 static void price(struct weir_row *row, struct weir_card *const *cards, size_t n_cards)
@@ -111,6 +126,7 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 		return;
 	}
 	response = open->response;
+	/* A close may be an answer's own end. One that was cut has no end. */
 	if (end->h.flags == WEIR_END_CLOSE)
 		weir_response_close(&response);
 	/* Bytes at the end that were never shipped leave no hole to be seen. */
@@ -134,8 +150,9 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 		return;
 	row->flags |= WEIR_ROW_BILLABLE;
 	if (row->usage_source == WEIR_USAGE_ESTIMATED ||
-	    (row->usage_source == WEIR_USAGE_PARTIAL && !seen->has_usage && seen->chunks))
-		estimate(seen, row->request_bytes, &row->usage);
+	    (row->usage_source == WEIR_USAGE_PARTIAL && seen->chunks))
+		estimate(seen, row->usage_source == WEIR_USAGE_ESTIMATED, row->request_bytes,
+			 &row->usage);
 	if (row->usage_source != WEIR_USAGE_NONE)
 		price(row, cards, n_cards);
 }
@@ -145,9 +162,27 @@ bool weir_finish_leaves_row(const struct weir_row *row)
 	return row->end_cause != WEIR_END_REFUSED || row->flags & WEIR_ROW_BILLABLE;
 }
 
-static uint64_t known(int64_t n)
+bool weir_counts_moved(const struct weir_open *a, const struct weir_open *b)
 {
-	return n > 0 ? n : 0;
+	return a->response.seen.chunks != b->response.seen.chunks ||
+	       memcmp(&a->response.seen.usage, &b->response.seen.usage, sizeof(struct weir_usage));
+}
+
+int64_t weir_cost_so_far(const struct weir_open *open, bool degraded,
+			 struct weir_card *const *cards, size_t n_cards)
+{
+	const struct weir_response_seen *seen = &open->response.seen;
+	const struct weir_card *card = weir_card_at(cards, n_cards, open->started_wall_ns);
+	struct weir_usage u = seen->usage;
+	struct weir_charge charge;
+	int entry = -1;
+
+	if (card && seen->status >= 200 && seen->status < 400)
+		entry = weir_card_entry(card, model_of(&open->body, seen, degraded));
+	estimate(seen, false, open->body_bytes, &u);
+	if (entry < 0 || weir_card_charge(card, entry, &u, &charge))
+		return 0;
+	return charge.price_nano;
 }
 
 uint64_t weir_counted_tokens(const struct weir_usage *u, uint32_t cached_weight_ppm)

@@ -30,6 +30,14 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
  */
 bool weir_finish_leaves_row(const struct weir_row *row);
 
+/* Did an answer's counts move between two states of its parser? */
+bool weir_counts_moved(const struct weir_open *a, const struct weir_open *b);
+
+/* What an answer that is still running has cost: as it would be billed if it were cut now.
+ * 0 where no card prices it. degraded: the slot says so. */
+int64_t weir_cost_so_far(const struct weir_open *open, bool degraded,
+			 struct weir_card *const *cards, size_t n_cards);
+
 /* Tokens that count against tokens per minute. */
 uint64_t weir_counted_tokens(const struct weir_usage *u, uint32_t cached_weight_ppm);
 

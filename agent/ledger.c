@@ -84,9 +84,7 @@ void weir_ledger_close(struct weir_ledger *l)
 	weir_accounts_clear(&l->accounts);
 	free(l->post.burns);
 	free(l->body.p);
-	for (size_t i = 0; i < l->n_names; i++)
-		free(l->names[i]);
-	free(l->names);
+	weir_names_free(&l->names);
 	free(l);
 }
 

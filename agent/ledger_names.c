@@ -14,23 +14,11 @@
 
 /* --------------------------------------------------------------------- tenants */
 
-static int keep_name(struct weir_ledger *l, uint32_t index, const char *name)
+static int keep_name(struct weir_ledger *l, sqlite3_int64 index, const char *name)
 {
-	size_t want = (size_t)index + 1;
-	char **v;
-
-	if (index >= WEIR_ACCOUNT_MAX)
+	if (index <= 0 || index >= WEIR_ACCOUNT_MAX)
 		return -ERANGE;
-	if (want > l->n_names) {
-		v = reallocarray(l->names, want, sizeof(*v));
-		if (!v)
-			return -ENOMEM;
-		memset(v + l->n_names, 0, (want - l->n_names) * sizeof(*v));
-		l->names = v;
-		l->n_names = want;
-	}
-	l->names[index] = strdup(name);
-	return l->names[index] ? 0 : -ENOMEM;
+	return weir_names_put(&l->names, (uint32_t)index, name);
 }
 
 int weir_ledger_load_names(struct weir_ledger *l, struct weir_error *err)
@@ -38,53 +26,122 @@ int weir_ledger_load_names(struct weir_ledger *l, struct weir_error *err)
 	weir_autostmt sqlite3_stmt *st = NULL;
 	int rc;
 
-	if (sqlite3_prepare_v2(l->db, "SELECT idx, name FROM tenant ORDER BY idx DESC", -1, &st,
-			       NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(l->db, "SELECT idx, name FROM tenant", -1, &st, NULL) != SQLITE_OK)
 		return weir_store_fail(l->db, err, "reading tenants");
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-		if (keep_name(l, (uint32_t)sqlite3_column_int64(st, 0),
-			      (const char *)sqlite3_column_text(st, 1)))
+		const char *name = (const char *)sqlite3_column_text(st, 1);
+		int r = name ? keep_name(l, sqlite3_column_int64(st, 0), name) : -ENOMEM;
+
+		if (r == -ENOMEM)
 			return weir_fail(err, ENOMEM, "ledger: out of memory for tenants");
+		if (r)
+			return weir_fail(err, EBADMSG, "ledger: tenant \"%s\": a damaged number",
+					 name);
 	}
 	return rc == SQLITE_DONE ? 0 : weir_store_fail(l->db, err, "reading tenants");
 }
 
 const char *weir_ledger_tenant_name(struct weir_ledger *l, uint32_t index)
 {
-	return index < l->n_names ? l->names[index] : NULL;
+	return weir_names_get(&l->names, index);
+}
+
+/* A tenant's name, or a scope's: "tenant@service". */
+static bool is_entry_name(const char *name)
+{
+	const char *at = strchr(name, '@');
+	char tenant[WEIR_NAME_BYTES];
+
+	if (!at)
+		return weir_name_ok(name);
+	if ((size_t)(at - name) >= sizeof(tenant))
+		return false;
+	memcpy(tenant, name, (size_t)(at - name));
+	tenant[at - name] = 0;
+	return weir_name_ok(tenant) && weir_name_ok(at + 1);
+}
+
+static int add_name(struct weir_ledger *l, sqlite3_stmt *put, const char *name, uint32_t *index,
+		    struct weir_error *err)
+{
+	sqlite3_int64 made;
+	int rc;
+
+	if (!is_entry_name(name))
+		return weir_fail(err, EINVAL, "tenant \"%s\": not a name ([a-z0-9_-]{1,63})", name);
+	sqlite3_bind_text(put, 1, name, -1, SQLITE_STATIC);
+	rc = sqlite3_step(put);
+	sqlite3_reset(put);
+	if (rc != SQLITE_DONE)
+		return weir_store_fail(l->db, err, "adding a tenant");
+	made = sqlite3_last_insert_rowid(l->db);
+	rc = keep_name(l, made, name);
+	if (rc)
+		return weir_fail(err, -rc, "tenant \"%s\": %s", name,
+				 rc == -ERANGE ? "too many tenants" : "out of memory");
+	*index = (uint32_t)made;
+	return 0;
+}
+
+/* Those that have no number yet, in the order they are named. */
+static int add_names(struct weir_ledger *l, const char *const *names, size_t n, uint32_t *indexes,
+		     struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *put = NULL;
+	int r = weir_store_prepare(l->db, "INSERT INTO tenant (name) VALUES (?)", &put, err);
+
+	for (size_t i = 0; i < n && !r; i++) {
+		indexes[i] = weir_names_find(&l->names, names[i]);
+		if (!indexes[i])
+			r = add_name(l, put, names[i], &indexes[i], err);
+	}
+	return r;
+}
+
+/* In memory nothing may have a number that is not in the database. */
+static void forget_names(struct weir_ledger *l, uint32_t after)
+{
+	for (uint32_t i = l->names.n; i-- > after;)
+		weir_names_drop(&l->names, i);
+}
+
+int weir_ledger_tenants(struct weir_ledger *l, const char *const *names, size_t n,
+			uint32_t *indexes, struct weir_error *err)
+{
+	uint32_t before = l->names.n;
+	bool all = true;
+	int r;
+
+	for (size_t i = 0; i < n && all; i++) {
+		indexes[i] = weir_names_find(&l->names, names[i]);
+		all = indexes[i];
+	}
+	if (all)
+		return 0;
+	r = weir_store_exec(l->db, "BEGIN IMMEDIATE", err, "adding tenants");
+	if (r)
+		return r;
+	r = add_names(l, names, n, indexes, err);
+	if (!r)
+		r = weir_store_exec(l->db, "COMMIT", err, "adding tenants");
+	if (!r)
+		return 0;
+	/* SQLite may have rolled back by itself already. */
+	if (!sqlite3_get_autocommit(l->db))
+		sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+	forget_names(l, before);
+	return r;
 }
 
 int weir_ledger_tenant(struct weir_ledger *l, const char *name, uint32_t *index,
 		       struct weir_error *err)
 {
-	weir_autostmt sqlite3_stmt *find = NULL, *put = NULL;
-	sqlite3_int64 made;
-	int rc;
+	uint32_t found;
+	int r = weir_ledger_tenants(l, &name, 1, &found, err);
 
-	if (!weir_name_ok(name))
-		return weir_fail(err, EINVAL, "tenant \"%s\": not a name ([a-z0-9_-]{1,63})", name);
-	if (sqlite3_prepare_v2(l->db, "SELECT idx FROM tenant WHERE name = ?", -1, &find, NULL) !=
-	    SQLITE_OK)
-		return weir_store_fail(l->db, err, "looking up a tenant");
-	sqlite3_bind_text(find, 1, name, -1, SQLITE_STATIC);
-	rc = sqlite3_step(find);
-	if (rc == SQLITE_ROW) {
-		*index = (uint32_t)sqlite3_column_int64(find, 0);
-		return 0;
-	}
-	if (rc != SQLITE_DONE)
-		return weir_store_fail(l->db, err, "looking up a tenant");
-	if (sqlite3_prepare_v2(l->db, "INSERT INTO tenant (name) VALUES (?)", -1, &put, NULL) !=
-	    SQLITE_OK)
-		return weir_store_fail(l->db, err, "adding a tenant");
-	sqlite3_bind_text(put, 1, name, -1, SQLITE_STATIC);
-	if (sqlite3_step(put) != SQLITE_DONE)
-		return weir_store_fail(l->db, err, "adding a tenant");
-	made = sqlite3_last_insert_rowid(l->db);
-	if (keep_name(l, (uint32_t)made, name))
-		return weir_fail(err, ENOMEM, "tenant \"%s\": out of memory", name);
-	*index = (uint32_t)made;
-	return 0;
+	if (!r)
+		*index = found;
+	return r;
 }
 
 /* ----------------------------------------------------------------------- cards */

@@ -10,6 +10,7 @@
 #include "agent/ledger.h"
 #include "agent/ledger_accounts.h"
 #include "agent/ledger_sql.h"
+#include "agent/names.h"
 
 /* The newest entry: what the next one continues. */
 struct weir_ledger_tip {
@@ -29,8 +30,7 @@ struct weir_ledger {
 	struct weir_chain chain;
 	struct weir_posting post; /* scratch, as is body */
 	struct weir_bytes body;
-	char **names; /* tenants, by number */
-	size_t n_names;
+	struct weir_names names; /* of tenants and scopes */
 };
 
 /* A transaction over the log. end: flush the projections and commit if ret is

@@ -23,6 +23,7 @@ struct tenant_row {
 	struct weir_tenant live;
 	struct weir_live figures;
 	uint64_t refused[WEIR_REASON_MAX];
+	uint64_t shadow[WEIR_REASON_MAX];
 };
 
 typedef void row_fn(FILE *f, const struct tenant_row *r);
@@ -43,8 +44,10 @@ static void each_tenant(const struct weir_agent_view *v, FILE *f, row_fn *fn)
 		    v->tenant_live(v->ctx, index, &row.live))
 			continue;
 		weir_live_figures(&row.live, weir_mono_ns(), &row.figures);
-		if (v->denial_counts(v->ctx, index, row.refused))
+		if (v->denial_counts(v->ctx, index, false, row.refused))
 			memset(row.refused, 0, sizeof(row.refused));
+		if (v->denial_counts(v->ctx, index, true, row.shadow))
+			memset(row.shadow, 0, sizeof(row.shadow));
 		fn(f, &row);
 		shown++;
 	}
@@ -84,15 +87,23 @@ static void row_admitted(FILE *f, const struct tenant_row *r)
 		(uint64_t)r->live.admitted);
 }
 
-static void row_refused(FILE *f, const struct tenant_row *r)
+static void by_reason(FILE *f, const char *series, const char *tenant, const uint64_t *counts)
 {
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
-		if (weir_reason_is_denial(i) && r->refused[i])
-			fprintf(f,
-				"weir_tenant_refused_total{tenant=\"%s\",reason=\"%s\"} %" PRIu64
-				"\n",
-				r->name, weir_reason_name(i), r->refused[i]);
+		if (weir_reason_is_denial(i) && counts[i])
+			fprintf(f, "%s{tenant=\"%s\",reason=\"%s\"} %" PRIu64 "\n", series, tenant,
+				weir_reason_name(i), counts[i]);
 	}
+}
+
+static void row_refused(FILE *f, const struct tenant_row *r)
+{
+	by_reason(f, "weir_tenant_refused_total", r->name, r->refused);
+}
+
+static void row_shadow(FILE *f, const struct tenant_row *r)
+{
+	by_reason(f, "weir_tenant_shadow_refused_total", r->name, r->shadow);
 }
 
 static void row_connections(FILE *f, const struct tenant_row *r)
@@ -103,6 +114,23 @@ static void row_connections(FILE *f, const struct tenant_row *r)
 static void row_inflight(FILE *f, const struct tenant_row *r)
 {
 	fprintf(f, "weir_tenant_inflight{tenant=\"%s\"} %d\n", r->name, r->live.inflight);
+}
+
+static void row_half_open(FILE *f, const struct tenant_row *r)
+{
+	fprintf(f, "weir_tenant_half_open{tenant=\"%s\"} %d\n", r->name, r->live.half_open);
+}
+
+static void row_suspended(FILE *f, const struct tenant_row *r)
+{
+	fprintf(f, "weir_tenant_suspended{tenant=\"%s\"} %d\n", r->name,
+		!!(r->live.flags & WEIR_TENANT_SUSPENDED));
+}
+
+static void row_tokens(FILE *f, const struct tenant_row *r)
+{
+	fprintf(f, "weir_tenant_reserved_tokens{tenant=\"%s\"} %" PRId64 "\n", r->name,
+		r->figures.reserved_tokens);
 }
 
 static void row_balance(FILE *f, const struct tenant_row *r)
@@ -143,11 +171,43 @@ static void write_status(const struct weir_agent_view *v, FILE *f, const struct 
 	one(f, "weir_ring_lost_total", "counter", "Records that did not fit.", s->ring_lost);
 	one(f, "weir_flows", "gauge", "Tracked connections.", s->flows_used);
 	one(f, "weir_flows_max", "gauge", "Room for tracked connections.", s->flows_max);
-	one(f, "weir_tenants", "gauge", "Tenants known.", s->tenants_used);
+	one(f, "weir_tenants", "gauge", "Entries in use: tenants and their scopes.",
+	    s->tenants_used);
 	one(f, "weir_tenants_max", "gauge", "Room for tenants.", s->tenants_max);
+	one(f, "weir_tenants_suspended", "gauge", "Tenants that are suspended.", s->suspended);
+	one(f, "weir_enforcing", "gauge", "0: nothing is refused, all is metered.",
+	    s->enforcing == WEIR_ENFORCING);
+	one(f, "weir_half_open", "gauge", "Connections whose handshake is not complete.",
+	    s->half_open);
+	one(f, "weir_map_bytes", "gauge", "Memory of all maps in the kernel.", s->map_bytes);
 	one(f, "weir_warnings", "gauge", "Warnings that status shows.", s->n_warnings);
 	one(f, "weir_denials_dropped_total", "counter", "Refusals missing from deny events.",
 	    weir_denials_dropped(v->denials));
+}
+
+static void write_drift(FILE *f, const struct weir_drift_stats *d)
+{
+	const struct {
+		const char *gauge;
+		uint64_t n;
+	} corrected[] = {
+		{ "connections", d->corrected_connections },
+		{ "half_open", d->corrected_half_open },
+		{ "inflight", d->corrected_inflight },
+	};
+
+	one(f, "weir_drift_sweeps_total", "counter", "Comparisons of sockets with connections.",
+	    d->sweeps);
+	one(f, "weir_drift_failed_total", "counter", "Those that could not be carried through.",
+	    d->failed);
+	one(f, "weir_drift_reaped_total", "counter", "Connections without a socket, given back.",
+	    d->reaped);
+	head(f, "weir_drift_corrected_total", "counter", "Gauges that were put right.");
+	for (size_t i = 0; i < sizeof(corrected) / sizeof(*corrected); i++)
+		fprintf(f, "weir_drift_corrected_total{gauge=\"%s\"} %" PRIu64 "\n",
+			corrected[i].gauge, corrected[i].n);
+	one(f, "weir_drift_reservations_off_total", "counter",
+	    "Sums of reservations that do not agree with what is open.", d->reservations_off);
 }
 
 static void write_ledger(const struct weir_agent_view *v, FILE *f)
@@ -187,11 +247,19 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 	} per_tenant[] = {
 		{ "weir_tenant_admitted_total", "counter", "Requests admitted.", row_admitted },
 		{ "weir_tenant_refused_total", "counter", "Refusals by reason.", row_refused },
+		{ "weir_tenant_shadow_refused_total", "counter",
+		  "Refusals by reason that a limit in shadow, or enforcement off, let pass.",
+		  row_shadow },
+		{ "weir_tenant_suspended", "gauge", "1: suspended.", row_suspended },
 		{ "weir_tenant_connections", "gauge", "Open connections.", row_connections },
+		{ "weir_tenant_half_open", "gauge", "Of them, handshake not complete.",
+		  row_half_open },
 		{ "weir_tenant_inflight", "gauge", "Requests in flight.", row_inflight },
 		{ "weir_tenant_balance_credits", "gauge", "Credit, as enforced.", row_balance },
 		{ "weir_tenant_reserved_credits", "gauge", "Held by requests in flight.",
 		  row_reserved },
+		{ "weir_tenant_reserved_tokens", "gauge", "Likewise, of the token window.",
+		  row_tokens },
 	};
 	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
 	char *text = NULL;
@@ -201,6 +269,7 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 		return NULL;
 	v->status(v->ctx, s);
 	write_status(v, f, s);
+	write_drift(f, &s->drift);
 	write_ledger(v, f);
 	write_nats(v, f);
 	for (size_t i = 0; i < sizeof(per_tenant) / sizeof(*per_tenant); i++) {

@@ -53,7 +53,7 @@ static int publish_entry(const struct weir_entry *e, void *ctx)
 {
 	struct weir_publisher *p = ctx;
 	struct weir_event_origin o = origin(p);
-	char id[2 * WEIR_ID_BYTES + 1], subject[192];
+	char id[2 * WEIR_ID_BYTES + 1], subject[256];
 	int r;
 
 	if (!weir_pub_room(p))
@@ -104,7 +104,8 @@ static void publish_ledger(struct weir_publisher *p)
 
 static int push_denial(struct weir_publisher *p, const struct weir_denial_sum *s)
 {
-	char name[WEIR_NAME_BYTES] = NOBODY, subject[192], id[WEIR_DENIED_ID_TEXT];
+	char name[WEIR_ENTRY_NAME_BYTES] = NOBODY, limit_of[WEIR_ENTRY_NAME_BYTES];
+	char subject[256], id[WEIR_DENIED_ID_TEXT];
 	struct weir_event_origin o = origin(p);
 	struct weir_denied d = {
 		.tenant = name,
@@ -114,11 +115,14 @@ static int push_denial(struct weir_publisher *p, const struct weir_denial_sum *s
 		.count = s->count,
 		.first_wall_ns = s->first_wall_ns,
 		.last_wall_ns = s->last_wall_ns,
+		.shadow = s->shadow,
 	};
 	int r;
 
 	if (s->tenant != WEIR_NO_TENANT && p->view->tenant_name(p->view->ctx, s->tenant, name))
 		snprintf(name, sizeof(name), "~%u", s->tenant);
+	if (s->level && !p->view->tenant_name(p->view->ctx, s->level, limit_of))
+		d.limit_of = limit_of;
 	r = weir_event_denied_json(&d, &o, &p->text, id);
 	if (r)
 		return r;

@@ -15,14 +15,15 @@ const char *weir_reason_name(uint32_t reason)
 	return reason < WEIR_REASON_MAX ? names[reason] : "unknown";
 }
 
-/* Refusals stand in two runs, since the list is only ever appended to. */
+/* Refusals stand in two runs and one by itself, since the list is only ever appended to. */
 _Static_assert(WEIR_DENY_MAP_FULL - WEIR_DENY_CONNECTIONS == 11, "limits and who it is");
 _Static_assert(WEIR_DENY_BODY - WEIR_DENY_MALFORMED == 7, "request forms");
 
 bool weir_reason_is_denial(uint32_t reason)
 {
 	return (reason >= WEIR_DENY_CONNECTIONS && reason <= WEIR_DENY_MAP_FULL) ||
-	       (reason >= WEIR_DENY_MALFORMED && reason <= WEIR_DENY_BODY);
+	       (reason >= WEIR_DENY_MALFORMED && reason <= WEIR_DENY_BODY) ||
+	       reason == WEIR_DENY_HALF_OPEN;
 }
 
 bool weir_reason_is_money(uint32_t reason)

@@ -64,6 +64,19 @@ static const char schema_1[] =
  * schema 1 cannot read (ledger_encode.c): it is to say so, and not "damaged". */
 static const char schema_2[] = "";
 
+/* Suspensions and the node's enforce switch: what holds is the last row of a (name, tenant). */
+static const char schema_3[] =
+	"CREATE TABLE switches (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+	" name TEXT NOT NULL CHECK (name IN ('suspended', 'enforce')), tenant INTEGER NOT NULL,"
+	" is_on INTEGER NOT NULL CHECK (is_on IN (0, 1)),"
+	" now INTEGER NOT NULL CHECK (now IN (0, 1)), time INTEGER NOT NULL,"
+	" actor TEXT NOT NULL, reason TEXT NOT NULL);"
+	"CREATE INDEX switches_last ON switches (name, tenant, seq);"
+	"CREATE TRIGGER switches_update BEFORE UPDATE ON switches BEGIN"
+	" SELECT RAISE(ABORT, 'switches are append-only'); END;"
+	"CREATE TRIGGER switches_delete BEFORE DELETE ON switches BEGIN"
+	" SELECT RAISE(ABORT, 'switches are append-only'); END;";
+
 /* Ordered; a step is never edited once released, only followed by another. */
 static const struct migration {
 	int version;
@@ -71,6 +84,7 @@ static const struct migration {
 } migrations[] = {
 	{ 1, schema_1 },
 	{ 2, schema_2 },
+	{ 3, schema_3 },
 };
 #define N_MIGRATIONS (sizeof(migrations) / sizeof(migrations[0]))
 

@@ -50,6 +50,8 @@ int weir_unhex(const char *text, void *out, size_t n); /* exactly 2n digits, els
 /* [a-z0-9_-]{1,63}: tenant and node names are NATS subject tokens. */
 bool weir_name_ok(const char *name);
 #define WEIR_NAME_BYTES 64
+/* A tenant's name, or a scope's, which is "tenant@service". */
+#define WEIR_ENTRY_NAME_BYTES (2 * WEIR_NAME_BYTES)
 
 /* Shell-style glob with * and ? only, whole string, bytes, case-sensitive. At most
  * pattern x text steps, whatever the pattern. */

@@ -7,12 +7,45 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "account.h"
 #include "policy.h"
 #include "reason.h"
+#include "slots.h"
+#include "sockdiag.h"
 #include "warnings.h"
+
+/* A packet that was judged just before a suspension has its slot by then. */
+#define CUT_AGAIN_MS 100
+
+/* -- status */
+
+static void put_switches(struct weir_agent *a, struct weir_status *s)
+{
+	pthread_mutex_lock(&a->switch_lock);
+	s->enforce = a->enforce_switch;
+	pthread_mutex_unlock(&a->switch_lock);
+	s->enforcing = !a->cfg.enforce	? WEIR_ENFORCE_CONFIGURED_OFF
+		       : !s->enforce.on ? WEIR_ENFORCE_SWITCHED_OFF
+					: WEIR_ENFORCING;
+}
+
+/* Entry 0 is nobody: it has handshakes too. A scope has none, and is suspended by nobody. */
+static void put_tenants(struct weir_agent *a, struct weir_status *s)
+{
+	uint32_t n = weir_enforce_count(a->enforce);
+
+	for (uint32_t i = 0; i <= n; i++) {
+		const struct weir_tenant *t = &a->kernel->tenants[i];
+		int32_t half_open = __atomic_load_n(&t->half_open, __ATOMIC_RELAXED);
+
+		s->suspended += !!(t->flags & WEIR_TENANT_SUSPENDED);
+		s->half_open += half_open > 0 ? (uint32_t)half_open : 0;
+	}
+}
 
 static void view_status(void *ctx, struct weir_status *s)
 {
@@ -37,22 +70,40 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->tenants_max = a->kernel->max_tenants;
 	s->inflight_parsers = c.open;
 	s->requests = c.rows;
+	weir_drift_stats(__atomic_load_n(&a->drift, __ATOMIC_ACQUIRE), &s->drift);
+	s->map_bytes = weir_kernel_memory(a->kernel);
+	put_switches(a, s);
+	put_tenants(a, s);
 	for (size_t i = 0; i < WEIR_MAX_SERVICES; i++)
 		seen[i] = __atomic_load_n(&a->kernel->seen[i].bits, __ATOMIC_RELAXED);
 	weir_warnings_add(s, a->cfg.services, a->cfg.n_services, seen);
 }
 
+/* -- tenants */
+
 static int view_tenant_live(void *ctx, uint32_t tenant, struct weir_tenant *out)
 {
 	struct weir_agent *a = ctx;
+	const struct weir_tenant *t;
 
 	if (!tenant || tenant >= a->kernel->max_tenants)
 		return -ENOENT;
-	*out = a->kernel->tenants[tenant];
+	t = &a->kernel->tenants[tenant];
+	/* Not while a settlement is being written: it would be half old and half new. */
+	for (int i = 0; i < 8; i++) {
+		uint64_t pos[2] = { __atomic_load_n(&t->settled[0].ring_pos, __ATOMIC_ACQUIRE),
+				    __atomic_load_n(&t->settled[1].ring_pos, __ATOMIC_ACQUIRE) };
+
+		*out = *t;
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (pos[0] == __atomic_load_n(&t->settled[0].ring_pos, __ATOMIC_RELAXED) &&
+		    pos[1] == __atomic_load_n(&t->settled[1].ring_pos, __ATOMIC_RELAXED))
+			break;
+	}
 	return 0;
 }
 
-static int view_tenant_name(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES])
+static int view_tenant_name(void *ctx, uint32_t tenant, char out[static WEIR_ENTRY_NAME_BYTES])
 {
 	return weir_enforce_name(((struct weir_agent *)ctx)->enforce, tenant, out);
 }
@@ -62,14 +113,24 @@ static int view_tenant_index(void *ctx, const char *name, uint32_t *out)
 	return weir_enforce_index(((struct weir_agent *)ctx)->enforce, name, out);
 }
 
-static int view_denial_counts(void *ctx, uint32_t tenant, uint64_t out[static WEIR_REASON_MAX])
+static int view_scope_index(void *ctx, uint32_t tenant, const char *service, uint32_t *out)
+{
+	struct weir_agent *a = ctx;
+	char name[WEIR_ENTRY_NAME_BYTES];
+	int r = weir_enforce_name(a->enforce, tenant, name);
+
+	return r ? r : weir_enforce_scope(a->enforce, name, service, out);
+}
+
+static int view_denial_counts(void *ctx, uint32_t tenant, bool shadow,
+			      uint64_t out[static WEIR_REASON_MAX])
 {
 	struct weir_agent *a = ctx;
 
 	if (tenant >= a->kernel->max_tenants)
 		return -ENOENT;
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
-		struct weir_denial_key key = { .tenant = tenant, .reason = i };
+		struct weir_denial_key key = { .tenant = tenant, .reason = i, .shadow = shadow };
 		struct weir_denial d;
 
 		out[i] = 0; /* and no system call for what is never refused with */
@@ -79,6 +140,14 @@ static int view_denial_counts(void *ctx, uint32_t tenant, uint64_t out[static WE
 	}
 	return 0;
 }
+
+static size_t view_open_requests(void *ctx, uint32_t tenant, struct weir_open_request *out,
+				 size_t max)
+{
+	return weir_slots_of(((struct weir_agent *)ctx)->kernel, tenant, out, max);
+}
+
+/* -- what is in force */
 
 static struct weir_policy *view_policy(void *ctx)
 {
@@ -131,6 +200,53 @@ static int view_grant_posted(void *ctx, struct weir_ledger *l, const struct weir
 	return 0;
 }
 
+void weir_agent_enforce(struct weir_agent *a, const struct weir_switch *s)
+{
+	pthread_mutex_lock(&a->switch_lock);
+	a->enforce_switch = *s;
+	__atomic_store_n(&a->kernel->config->enforce, a->cfg.enforce && s->on, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&a->switch_lock);
+}
+
+static int view_switch_thrown(void *ctx, const struct weir_switch *holds, struct weir_error *err)
+{
+	struct weir_agent *a = ctx;
+	int r = 0;
+
+	if (holds->name == WEIR_SWITCH_ENFORCE)
+		weir_agent_enforce(a, holds);
+	else
+		r = weir_enforce_suspend(a->enforce, holds->tenant, holds->on);
+	return r ? weir_fail(err, -r, "the switch is in the ledger, but not in force: %s",
+			     strerror(-r))
+		 : 0;
+}
+
+static int view_cut(void *ctx, uint32_t tenant, struct weir_cut *out, struct weir_error *err)
+{
+	struct weir_agent *a = ctx;
+	struct weir_cut cut = { 0 };
+
+	for (int round = 0; round < 2; round++) {
+		struct weir_error why;
+		int r;
+
+		if (round)
+			nanosleep(&(struct timespec){ .tv_nsec = CUT_AGAIN_MS * 1000000 }, NULL);
+		/* Marked first: then its socket's end is told as a cut. */
+		cut.answers += weir_slots_cut(a->kernel, tenant);
+		r = weir_sockdiag_destroy_tenant(a->kernel, &a->cfg, tenant, &why);
+		if (r < 0 && r != -EOPNOTSUPP)
+			return weir_fail(err, -r, "%s", why.text);
+		if (r < 0)
+			snprintf(cut.warning, sizeof(cut.warning), "%.255s", why.text);
+		else
+			cut.sockets += (uint32_t)r;
+	}
+	*out = cut;
+	return 0;
+}
+
 void weir_agent_make_view(struct weir_agent *a)
 {
 	a->view = (struct weir_agent_view){
@@ -145,10 +261,15 @@ void weir_agent_make_view(struct weir_agent *a)
 		.tenant_live = view_tenant_live,
 		.tenant_name = view_tenant_name,
 		.tenant_index = view_tenant_index,
+		.scope_index = view_scope_index,
 		.denial_counts = view_denial_counts,
+		.open_requests = view_open_requests,
+		.boot = a->kernel->config->instance_boot,
 		.policy = view_policy,
 		.reload = view_reload,
 		.key_changed = view_key_changed,
 		.grant_posted = view_grant_posted,
+		.switch_thrown = view_switch_thrown,
+		.cut = view_cut,
 	};
 }

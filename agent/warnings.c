@@ -8,6 +8,9 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "clean_text.h"
 
 __attribute__((format(printf, 2, 3))) static void warn(struct weir_status *s, const char *fmt, ...)
 {
@@ -18,6 +21,23 @@ __attribute__((format(printf, 2, 3))) static void warn(struct weir_status *s, co
 	va_start(ap, fmt);
 	vsnprintf(s->warnings[s->n_warnings++], sizeof(s->warnings[0]), fmt, ap);
 	va_end(ap);
+}
+
+static void of_enforcing(struct weir_status *s)
+{
+	static const char passed[] = "nothing is refused, all is metered";
+	char when[WEIR_TIME_TEXT], actor[33] = "", reason[91] = "";
+
+	if (s->enforcing == WEIR_ENFORCE_CONFIGURED_OFF)
+		warn(s, "enforcement is off by \"enforce\" in agent.json: %s", passed);
+	if (s->enforcing != WEIR_ENFORCE_SWITCHED_OFF)
+		return;
+	weir_time_format(s->enforce.time_ns - s->enforce.time_ns % WEIR_SECOND, when);
+	/* Cut to fit, between characters. */
+	weir_clean_text(actor, sizeof(actor), s->enforce.actor, strlen(s->enforce.actor));
+	weir_clean_text(reason, sizeof(reason), s->enforce.reason, strlen(s->enforce.reason));
+	warn(s, "enforcement is off since %s: %s; weirctl enforce on ends it (by %s%s%s)", when,
+	     passed, actor, reason[0] ? ": " : "", reason);
 }
 
 static void of_counters(struct weir_status *s)
@@ -53,6 +73,25 @@ static void of_counters(struct weir_status *s)
 		     n[WEIR_DROP_UNJUDGED]);
 }
 
+/* There should be none, and each is in the log. */
+static void of_drift(struct weir_status *s)
+{
+	const struct weir_drift_stats *d = &s->drift;
+	uint64_t gauges = d->corrected_connections + d->corrected_half_open + d->corrected_inflight;
+
+	if (d->reaped || gauges || d->reservations_off)
+		warn(s,
+		     "drift: %" PRIu64 " connections without a socket and %" PRIu64
+		     " gauges were put right, %" PRIu64
+		     " sums of reservations are off; please report it, with the agent's log",
+		     d->reaped, gauges, d->reservations_off);
+	if (d->failed > d->sweeps)
+		warn(s,
+		     "drift: sockets cannot be compared with connections (%" PRIu64
+		     " rounds failed, see the log): what leaks is not given back",
+		     d->failed);
+}
+
 static void of_service(struct weir_status *s, const struct weir_config_service *c, uint32_t seen)
 {
 	static const char passed[] = "refused, but for tenants with \"other_protocols\": \"pass\", "
@@ -74,7 +113,9 @@ static void of_service(struct weir_status *s, const struct weir_config_service *
 void weir_warnings_add(struct weir_status *s, const struct weir_config_service *services,
 		       size_t n_services, const uint32_t *seen)
 {
+	of_enforcing(s);
 	of_counters(s);
+	of_drift(s);
 	for (size_t i = 0; i < n_services; i++)
 		of_service(s, &services[i], seen[i + 1]);
 }

@@ -24,15 +24,12 @@ enum weir_unchecked {
 
 /* -- levels */
 
-/* The level's entry, or NULL: there is no such level. */
-weir_inline struct weir_tenant *weir_level(const struct weir_scratch *s, weir_u32 i)
+/* The entry of one of the other levels, or NULL: there is none. */
+weir_inline struct weir_tenant *weir_other(const struct weir_scratch *s, weir_u32 i)
 {
-	weir_u32 index;
+	weir_u32 index = s->demand.level[i];
 
-	if (i >= WEIR_LEVELS)
-		return NULL;
-	index = s->demand.level[i];
-	return i && !index ? NULL : weir_tenant(index);
+	return index ? weir_tenant(index) : NULL;
 }
 
 weir_inline bool weir_level_enforces(const struct weir_scratch *s, const struct weir_tenant *t)
@@ -61,6 +58,12 @@ weir_inline weir_u32 weir_level_over(struct weir_scratch *s, weir_u32 i,
 	return 0;
 }
 
+/* Is anybody charged besides the tenant? */
+weir_inline bool weir_has_others(const struct weir_scratch *s)
+{
+	return s->demand.level[WEIR_LEVEL_SCOPE] | s->demand.level[WEIR_LEVEL_PARENT];
+}
+
 /* -- connections */
 
 weir_inline bool weir_gauge_take(weir_s32 *gauge, bool limited, weir_u32 max)
@@ -75,31 +78,22 @@ weir_inline bool weir_gauge_take(weir_s32 *gauge, bool limited, weir_u32 max)
 }
 
 /* Take a connection at one level: state, gauge, rate. 0: taken; else the reason. */
-weir_global int weir_connect_level(weir_u32 i)
+weir_inline weir_u32 weir_connect_level(struct weir_scratch *s, weir_u32 i, struct weir_tenant *t)
 {
-	struct weir_scratch *s = weir_scratch();
-	weir_u32 flags, reason, taken;
-	struct weir_tenant *t;
+	weir_u32 flags = t->flags, reason;
 	weir_u64 wait;
 
-	if (!s || i >= WEIR_LEVELS)
-		return 0;
-	t = weir_level(s, i);
-	if (!t)
-		return 0;
-	flags = t->flags;
 	if (flags & WEIR_TENANT_SUSPENDED) {
 		reason = weir_level_over(s, i, t, WEIR_DENY_SUSPENDED, 0, t->connections, 1,
 					 WEIR_RETRY_GAUGE_NS);
-		taken = 0;
-	} else {
-		taken = weir_gauge_take(&t->connections, flags & WEIR_TENANT_LIMIT_CONNS,
-					t->max_connections);
-		reason = taken ? 0
-			       : weir_level_over(s, i, t, WEIR_DENY_CONNECTIONS, t->max_connections,
-						 t->connections, 1, WEIR_RETRY_GAUGE_NS);
+		if (!reason)
+			__sync_fetch_and_add(&t->connections, 1);
+		return reason;
 	}
-	if (!taken) {
+	if (!weir_gauge_take(&t->connections, flags & WEIR_TENANT_LIMIT_CONNS,
+			     t->max_connections)) {
+		reason = weir_level_over(s, i, t, WEIR_DENY_CONNECTIONS, t->max_connections,
+					 t->connections, 1, WEIR_RETRY_GAUGE_NS);
 		if (!reason)
 			__sync_fetch_and_add(&t->connections, 1);
 		return reason;
@@ -124,50 +118,74 @@ weir_global int weir_connect_level(weir_u32 i)
 	return reason;
 }
 
-/* Give back what weir_connect_level(i) took. */
-weir_global int weir_connect_undo(weir_u32 i)
+weir_inline void weir_connect_undo(struct weir_scratch *s, weir_u32 i, struct weir_tenant *t)
 {
-	struct weir_scratch *s = weir_scratch();
-	struct weir_tenant *t;
-
-	if (!s || i >= WEIR_LEVELS)
-		return 0;
-	t = weir_level(s, i);
-	if (!t)
-		return 0;
 	__sync_fetch_and_add(&t->connections, -1);
 	if (s->demand.taken & 1U << i)
 		weir_gcra_give_back(&t->connect_tat_ns, t->connect_interval_ns);
-	return 0;
 }
 
-/* Judge a connection at the levels in s->demand. 0: counted at all of them, demand.taken says
- * where a token of the connect rate was taken, demand.over where one in shadow objected; else
- * the reason, and nothing is. */
-weir_inline weir_u32 weir_admit_connection(struct weir_scratch *s, weir_u32 unchecked,
-					   weir_u64 now_ns)
+/* The levels above the tenant: all of them, or none. 0, or the reason. */
+weir_global int weir_connect_others(struct weir_scratch *s)
 {
 	weir_u32 reason = 0, got = 0;
 
-	s->demand.over = 0;
-	s->demand.taken = 0;
-	s->demand.unchecked = unchecked;
-	s->demand.now_ns = now_ns;
+	if (!s)
+		return 0;
 #pragma clang loop unroll(full)
-	for (int i = 0; i < WEIR_LEVELS; i++) {
-		if (reason || (i && !s->demand.level[i]))
+	for (int i = 1; i < WEIR_LEVELS; i++) {
+		struct weir_tenant *t = reason ? NULL : weir_other(s, i);
+
+		if (!t)
 			continue;
-		reason = weir_connect_level(i);
+		reason = weir_connect_level(s, i, t);
 		if (!reason)
 			got |= 1U << i;
 	}
 	if (!reason)
 		return 0;
 #pragma clang loop unroll(full)
-	for (int i = 0; i < WEIR_LEVELS; i++)
-		if (got & 1U << i)
-			weir_connect_undo(i);
+	for (int i = 1; i < WEIR_LEVELS; i++) {
+		struct weir_tenant *t = got & 1U << i ? weir_other(s, i) : NULL;
+
+		if (t)
+			weir_connect_undo(s, i, t);
+	}
 	return reason;
+}
+
+/* Judge a connection at the levels in s->demand. 0: counted at all of them, demand.taken says
+ * where a token of the connect rate was taken, demand.over where one in shadow objected; else
+ * the reason, and nothing is. */
+weir_inline weir_u32 weir_admit_connection(struct weir_scratch *s, struct weir_tenant *t,
+					   weir_u32 unchecked, weir_u64 now_ns)
+{
+	weir_u32 reason;
+
+	s->demand.over = 0;
+	s->demand.taken = 0;
+	s->demand.unchecked = unchecked;
+	s->demand.now_ns = now_ns;
+	reason = weir_connect_level(s, WEIR_LEVEL_TENANT, t);
+	if (reason || !weir_has_others(s))
+		return reason;
+	reason = weir_connect_others(s);
+	if (reason)
+		weir_connect_undo(s, WEIR_LEVEL_TENANT, t);
+	return reason;
+}
+
+/* Give back what weir_admit_connection took. */
+weir_inline void weir_connection_back(struct weir_scratch *s)
+{
+#pragma clang loop unroll(full)
+	for (int i = 0; i < WEIR_LEVELS; i++) {
+		weir_u32 index = s->demand.level[i];
+		struct weir_tenant *t = i && !index ? NULL : weir_tenant(index);
+
+		if (t)
+			weir_connect_undo(s, i, t);
+	}
 }
 
 /* The connection of f had no request that was let in: its tokens of the connect rate go back. */
@@ -251,20 +269,11 @@ weir_inline weir_s64 weir_credit_left(const struct weir_tenant *w)
 }
 
 /* Every limit of level i, without taking anything. 0, or the first one in the way. */
-weir_global int weir_check_level(weir_u32 i)
+weir_inline weir_u32 weir_check_level(struct weir_scratch *s, weir_u32 i, struct weir_tenant *t)
 {
-	struct weir_scratch *s = weir_scratch();
-	struct weir_tenant *t;
-	weir_u64 now_ns;
-	weir_u32 flags;
+	weir_u64 now_ns = s->demand.now_ns;
+	weir_u32 flags = t->flags;
 
-	if (!s || i >= WEIR_LEVELS)
-		return 0;
-	t = weir_level(s, i);
-	if (!t)
-		return 0;
-	flags = t->flags;
-	now_ns = s->demand.now_ns;
 	if (flags & WEIR_TENANT_SUSPENDED)
 		return weir_level_over(s, i, t, WEIR_DENY_SUSPENDED, 0, 0, 1, WEIR_RETRY_GAUGE_NS);
 	if ((flags & WEIR_TENANT_LIMIT_INFLIGHT) && t->inflight >= (weir_s32)t->max_inflight)
@@ -290,27 +299,17 @@ weir_global int weir_check_level(weir_u32 i)
 	return 0;
 }
 
-/* Take what the request asks of level i. One in shadow that objects only counts. 0: taken, 1:
+/* Take what the request asks of level i. One in shadow that objects only counts. false:
  * somebody else was faster. */
-weir_global int weir_take_level(weir_u32 i)
+weir_inline bool weir_take_level(struct weir_scratch *s, weir_u32 i, struct weir_tenant *t)
 {
-	struct weir_scratch *s = weir_scratch();
-	bool over, enforces;
-	struct weir_tenant *t;
-	weir_u32 flags, after;
+	bool over = s->demand.over & 1U << i, enforces = weir_level_enforces(s, t);
+	weir_u32 flags = t->flags, after;
 
-	if (!s || i >= WEIR_LEVELS)
-		return 0;
-	t = weir_level(s, i);
-	if (!t)
-		return 0;
-	flags = t->flags;
-	over = s->demand.over & 1U << i;
-	enforces = weir_level_enforces(s, t);
 	if (!weir_gauge_take(&t->inflight, !over && (flags & WEIR_TENANT_LIMIT_INFLIGHT),
 			     t->max_inflight)) {
 		if (enforces)
-			return 1;
+			return false;
 		__sync_fetch_and_add(&t->inflight, 1);
 		over = true;
 	}
@@ -322,7 +321,7 @@ weir_global int weir_take_level(weir_u32 i)
 			goto lost;
 	}
 	if (!s->demand.tokens)
-		return 0;
+		return true;
 	/* Ours is in `reserved_tokens` before the rest is looked at: of two that race for the last
 	 * of the bucket at least one sees the other. */
 	after = __sync_fetch_and_add(&t->reserved_tokens, s->demand.tokens) + s->demand.tokens;
@@ -330,7 +329,7 @@ weir_global int weir_take_level(weir_u32 i)
 	    (s->demand.unchecked & WEIR_UNCHECKED_TOKENS) ||
 	    !weir_gcra_debt_wait(weir_tokens_ahead(t, after, s->demand.tokens, s->demand.now_ns),
 				 s->demand.now_ns, t->tokens_tau_ns))
-		return 0;
+		return true;
 	__sync_fetch_and_add(&t->reserved_tokens, -s->demand.tokens);
 	if (s->demand.taken & 1U << i) {
 		s->demand.taken &= ~(1U << i);
@@ -338,20 +337,12 @@ weir_global int weir_take_level(weir_u32 i)
 	}
 lost:
 	__sync_fetch_and_add(&t->inflight, -1);
-	return 1;
+	return false;
 }
 
-/* Give back what weir_take_level(i) took. */
-weir_global int weir_undo_level(weir_u32 i)
+/* Give back what weir_take_level() took. */
+weir_inline void weir_undo_level(struct weir_scratch *s, weir_u32 i, struct weir_tenant *t)
 {
-	struct weir_scratch *s = weir_scratch();
-	struct weir_tenant *t;
-
-	if (!s || i >= WEIR_LEVELS)
-		return 0;
-	t = weir_level(s, i);
-	if (!t)
-		return 0;
 	if (s->demand.tokens)
 		__sync_fetch_and_add(&t->reserved_tokens, -s->demand.tokens);
 	if (s->demand.taken & 1U << i) {
@@ -359,8 +350,65 @@ weir_global int weir_undo_level(weir_u32 i)
 		weir_gcra_give_back(&t->request_tat_ns, t->request_interval_ns);
 	}
 	__sync_fetch_and_add(&t->inflight, -1);
+}
+
+/* The levels above the tenant: 0, or the reason of the first in the way. */
+weir_global int weir_check_others(struct weir_scratch *s)
+{
+	weir_u32 reason = 0;
+
+	if (!s)
+		return 0;
+#pragma clang loop unroll(full)
+	for (int i = 1; i < WEIR_LEVELS; i++) {
+		struct weir_tenant *t = reason ? NULL : weir_other(s, i);
+
+		if (t)
+			reason = weir_check_level(s, i, t);
+	}
+	return reason;
+}
+
+/* Give back at these levels above the tenant (a bit each). */
+weir_global int weir_undo_others(struct weir_scratch *s, weir_u32 got)
+{
+	if (!s)
+		return 0;
+#pragma clang loop unroll(full)
+	for (int i = 1; i < WEIR_LEVELS; i++) {
+		struct weir_tenant *t = got & 1U << i ? weir_other(s, i) : NULL;
+
+		if (t)
+			weir_undo_level(s, i, t);
+	}
 	return 0;
 }
+
+/* Take at all levels above the tenant, or at none. 0: taken. */
+weir_global int weir_take_others(struct weir_scratch *s)
+{
+	weir_u32 got = 0;
+	bool lost = false;
+
+	if (!s)
+		return 0;
+#pragma clang loop unroll(full)
+	for (int i = 1; i < WEIR_LEVELS; i++) {
+		struct weir_tenant *t = lost ? NULL : weir_other(s, i);
+
+		if (!t)
+			continue;
+		if (weir_take_level(s, i, t))
+			got |= 1U << i;
+		else
+			lost = true;
+	}
+	if (lost)
+		weir_undo_others(s, got);
+	return lost;
+}
+
+#define WEIR_ALL_OTHERS (((1U << WEIR_LEVELS) - 1) & ~1U)
 
 /* Is credit of the tenant's looked at, and is what is asked more than there is? */
 weir_inline weir_u32 weir_check_credit(struct weir_scratch *s, const struct weir_tenant *t,
@@ -375,6 +423,22 @@ weir_inline weir_u32 weir_check_credit(struct weir_scratch *s, const struct weir
 			       left, s->demand.nano, 0);
 }
 
+/* Reserve what the request may cost. false: somebody else was faster. */
+weir_inline bool weir_take_credit(struct weir_scratch *s, const struct weir_tenant *t,
+				  struct weir_tenant *wallet)
+{
+	weir_s64 nano = s->demand.nano;
+	weir_u64 after = __sync_fetch_and_add(&wallet->reserved_nano, nano) + nano;
+
+	/* Ours is in `reserved` before the ceiling is read. */
+	if (!(t->flags & WEIR_TENANT_CREDIT) || !weir_level_enforces(s, t) ||
+	    (s->demand.unchecked & WEIR_UNCHECKED_CREDIT) ||
+	    (weir_s64)((weir_u64)wallet->ceiling_nano - after) >= 0)
+		return true;
+	__sync_fetch_and_add(&wallet->reserved_nano, -nano);
+	return false;
+}
+
 /* Check all, then commit all, at the levels in s->demand. 0: admitted: in flight at every
  * level, a request and tokens taken there, demand.nano reserved of the wallet, demand.over
  * says where one in shadow objected; else the reason, and nothing is. */
@@ -382,6 +446,7 @@ weir_global int weir_admit_request(struct weir_scratch *s)
 {
 	struct weir_tenant *t, *wallet;
 	weir_u32 index;
+	bool others;
 
 	if (!s)
 		return WEIR_DENY_BUSY;
@@ -391,46 +456,30 @@ weir_global int weir_admit_request(struct weir_scratch *s)
 	t = weir_tenant(index);
 	if (!t || !wallet)
 		return WEIR_DENY_BUSY;
+	others = weir_has_others(s);
 	for (int try = 0; try < WEIR_ADMIT_TRIES; try++) {
-		weir_u32 reason = 0, got = 0;
-		bool lost = false;
-		weir_u64 after;
+		weir_u32 reason;
 
 		s->demand.over = 0;
 		s->demand.taken = 0;
-#pragma clang loop unroll(full)
-		for (int i = 0; i < WEIR_LEVELS; i++)
-			if (!reason && (!i || s->demand.level[i]))
-				reason = weir_check_level(i);
+		reason = weir_check_level(s, WEIR_LEVEL_TENANT, t);
+		if (!reason && others)
+			reason = weir_check_others(s);
 		if (!reason)
 			reason = weir_check_credit(s, t, wallet);
 		if (reason)
 			return reason;
-#pragma clang loop unroll(full)
-		for (int i = 0; i < WEIR_LEVELS; i++) {
-			if (lost || (i && !s->demand.level[i]))
-				continue;
-			if (weir_take_level(i))
-				lost = true;
-			else
-				got |= 1U << i;
-		}
-		if (!lost) {
-			after = __sync_fetch_and_add(&wallet->reserved_nano, s->demand.nano) +
-				s->demand.nano;
-			/* Ours is in `reserved` before the ceiling is read. */
-			if (!(t->flags & WEIR_TENANT_CREDIT) || (s->demand.over & 1) ||
-			    (s->demand.unchecked & WEIR_UNCHECKED_CREDIT) ||
-			    (weir_s64)((weir_u64)wallet->ceiling_nano - after) >= 0) {
+		if (!weir_take_level(s, WEIR_LEVEL_TENANT, t))
+			continue;
+		if (!others || !weir_take_others(s)) {
+			if (weir_take_credit(s, t, wallet)) {
 				__sync_fetch_and_add(&t->admitted, 1);
 				return 0;
 			}
-			__sync_fetch_and_add(&wallet->reserved_nano, -s->demand.nano);
+			if (others)
+				weir_undo_others(s, WEIR_ALL_OTHERS);
 		}
-#pragma clang loop unroll(full)
-		for (int i = 0; i < WEIR_LEVELS; i++)
-			if (got & 1U << i)
-				weir_undo_level(i);
+		weir_undo_level(s, WEIR_LEVEL_TENANT, t);
 	}
 	s->refusal.level = 0;
 	s->refusal.retry_ns = WEIR_RETRY_GAUGE_NS;

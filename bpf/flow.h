@@ -167,6 +167,9 @@ weir_inline void weir_flow_close(const struct weir_flow_key *key, struct weir_fl
 		weir_flow_gone(key, f);
 }
 
+/* Times in the queue are u32 of milliseconds, compared signed. */
+#define WEIR_HALF_OPEN_MAX_NS (1000000ULL << 30)
+
 /* Handshakes that are never completed: give up the oldest if its time is over. 0: it is not, or
  * there is none. */
 weir_global int weir_half_open_expire(weir_u64 now_ns)
@@ -178,7 +181,8 @@ weir_global int weir_half_open_expire(weir_u64 now_ns)
 
 	if (!c)
 		return 0;
-	ms = c->half_open_ns / 1000000;
+	ms = c->half_open_ns < WEIR_HALF_OPEN_MAX_NS ? c->half_open_ns / 1000000
+						     : WEIR_HALF_OPEN_MAX_NS / 1000000;
 	if (bpf_map_peek_elem(&half_open, &h) || (weir_s32)(now_ms - h.opened_ms) <= (weir_s32)ms)
 		return 0;
 	if (bpf_map_pop_elem(&half_open, &h))
@@ -205,6 +209,8 @@ weir_inline void weir_half_open_begins(struct weir_scratch *s, struct weir_flow 
 	h.opened_ms = now_ns / 1000000;
 	__sync_fetch_and_add(&t->half_open, 1);
 	__sync_fetch_and_or(&f->flags, WEIR_FLOW_HALF_OPEN);
+	/* One out for one in, also where nobody waits for the place: it must not fill up. */
+	weir_half_open_expire(now_ns);
 	bpf_map_push_elem(&half_open, &h, BPF_ANY);
 }
 

@@ -57,10 +57,7 @@ weir_inline int weir_gate_full(const struct weir_config *c, struct weir_scratch 
 	struct weir_refusal *r = &s->refusal;
 	bool closed = c->enforce && (t->flags & WEIR_TENANT_DOWN_CLOSED);
 
-#pragma clang loop unroll(full)
-	for (int i = 0; i < WEIR_LEVELS; i++)
-		if (!i || s->demand.level[i])
-			weir_connect_undo(i);
+	weir_connection_back(s);
 	if (xdp && !closed)
 		return WEIR_GATE_PASS;
 	__builtin_memset(r, 0, sizeof(*r));
@@ -109,8 +106,6 @@ weir_global int weir_gate(weir_u32 service, bool xdp)
 		weir_count(WEIR_PASS_NO_PAYLOAD);
 		return WEIR_GATE_PASS;
 	}
-	weir_half_open_expire(now);
-	weir_half_open_expire(now);
 	__builtin_memset(r, 0, sizeof(*r));
 	r->tenant = weir_tenant_of_source(c, p->src);
 	t = weir_tenant(r->tenant);
@@ -118,11 +113,13 @@ weir_global int weir_gate(weir_u32 service, bool xdp)
 		weir_count(WEIR_PASS_INTERNAL);
 		return WEIR_GATE_PASS;
 	}
+	if (t->half_open && weir_half_open_expire(now))
+		weir_half_open_expire(now);
 	if (t->max_half_open && t->half_open >= t->max_half_open)
 		return weir_gate_half_open(c, s, t, xdp, now);
 	s->demand.enforce = c->enforce;
 	weir_levels(r->tenant, t, service, s->demand.level);
-	reason = weir_admit_connection(s, 0, now);
+	reason = weir_admit_connection(s, t, 0, now);
 	if (reason) {
 		r->reason = reason;
 		weir_count(reason);

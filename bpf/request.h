@@ -235,21 +235,24 @@ weir_global int weir_whose(struct weir_request *rq, int hashed)
 weir_global int weir_move_connection(struct weir_flow *f, weir_u64 now)
 {
 	struct weir_scratch *s = weir_scratch();
-	weir_u32 reason, held;
+	weir_u32 reason, held, index;
+	struct weir_tenant *t;
 
 	if (!s || !f)
 		return 0;
-	reason = weir_admit_connection(s, f->flags & WEIR_FLOW_USED ? WEIR_UNCHECKED_RATE : 0, now);
+	index = s->demand.level[0];
+	t = weir_tenant(index);
+	if (!t)
+		return 0;
+	reason = weir_admit_connection(s, t, f->flags & WEIR_FLOW_USED ? WEIR_UNCHECKED_RATE : 0,
+				       now);
 	if (reason)
 		return reason;
 	/* Nobody counts or gives back meanwhile: it is marked as not counted. */
 	held = __sync_fetch_and_and(&f->flags, ~WEIR_FLOW_COUNTED) & WEIR_FLOW_COUNTED;
 	if (!held) {
 		/* Closing at this moment: nobody would give this one back. */
-#pragma clang loop unroll(full)
-		for (int i = 0; i < WEIR_LEVELS; i++)
-			if (!i || s->demand.level[i])
-				weir_connect_undo(i);
+		weir_connection_back(s);
 		return 0;
 	}
 	weir_half_open_over(f);
@@ -430,19 +433,21 @@ weir_inline void weir_demand_of(const struct weir_config *c, struct weir_scratch
 {
 	const struct weir_request *rq = &s->request;
 	struct weir_demand *d = &s->demand;
-	weir_u32 in = weir_input_estimate(t, rq->body_bytes), flags = 0;
+	weir_u32 in = weir_input_estimate(t, rq->body_bytes), flags = t->flags;
 
 	d->enforce = c->enforce;
 	d->now_ns = rq->now_ns;
 	d->wallet = t->wallet;
 	weir_levels(rq->tenant, t, rq->service, d->level);
 	d->nano = weir_reservation(t, in, t->reserve_output_tokens);
+	if (weir_has_others(s)) {
 #pragma clang loop unroll(full)
-	for (int i = 0; i < WEIR_LEVELS; i++) {
-		const struct weir_tenant *l = weir_level(s, i);
+		for (int i = 1; i < WEIR_LEVELS; i++) {
+			const struct weir_tenant *other = weir_other(s, i);
 
-		if (l)
-			flags |= l->flags;
+			if (other)
+				flags |= other->flags;
+		}
 	}
 	d->tokens = flags & WEIR_TENANT_LIMIT_TOKENS ? in + t->reserve_output_tokens : 0;
 	if (d->tokens > WEIR_TOKENS_FLIGHT_MAX)

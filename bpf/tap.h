@@ -290,6 +290,39 @@ weir_inline int weir_reset_server(struct __sk_buff *skb, struct weir_scratch *s,
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 }
 
+/* Does a socket of this host, of the address and port on the wire, hold the server's end? One
+ * behind a redirect has another port; a packet that came in somewhere is forwarded, whoever
+ * else listens on its port here (docker-proxy). None of those tells when it closes. The skb's
+ * own socket is not asked: a SYN cookie has none, a bridged container's is elsewhere. */
+weir_global int weir_socket_here(struct __sk_buff *skb)
+{
+	struct weir_scratch *s = weir_scratch();
+	struct bpf_sock_tuple tuple = {};
+	const struct weir_packet *p;
+	struct bpf_sock *sk;
+
+	if (!s || skb->ingress_ifindex)
+		return 0;
+	p = &s->packet;
+	if (p->v6) {
+		weir_copy16(tuple.ipv6.saddr, p->dst);
+		weir_copy16(tuple.ipv6.daddr, p->src);
+		tuple.ipv6.sport = p->dport_be;
+		tuple.ipv6.dport = p->sport_be;
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple.ipv4.saddr = weir_load32(p->dst + 12);
+		tuple.ipv4.daddr = weir_load32(p->src + 12);
+		tuple.ipv4.sport = p->dport_be;
+		tuple.ipv4.dport = p->sport_be;
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return 0;
+	bpf_sk_release(sk);
+	return 1;
+}
+
 /* The server accepted a SYN: now, and not before, a flow that looked live is
  * known to be a new one. */
 weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
@@ -297,7 +330,9 @@ weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
 {
 	weir_u64 now;
 
-	if ((f->flags & WEIR_FLOW_TAPPED) && f->resp_seq == p->seq + 1 && f->state == WEIR_FLOW_SYN)
+	/* Open: the ACK was seen, but the server had no room for it, or not yet. */
+	if ((f->flags & WEIR_FLOW_TAPPED) && f->resp_seq == p->seq + 1 &&
+	    f->state <= WEIR_FLOW_OPEN)
 		return; /* sent again */
 	now = bpf_ktime_get_ns();
 	if (f->state != WEIR_FLOW_SYN) {
@@ -319,7 +354,8 @@ weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
 	f->request_phase = WEIR_REQ_HEAD;
 	__sync_fetch_and_and(&f->flags, WEIR_FLOW_COUNTED | WEIR_FLOW_HALF_OPEN |
 						WEIR_FLOW_CHARGED_ALL | WEIR_FLOW_RELEASED);
-	__sync_fetch_and_or(&f->flags, WEIR_FLOW_TAPPED | (skb->sk ? 0 : WEIR_FLOW_FORWARDED));
+	__sync_fetch_and_or(&f->flags,
+			    WEIR_FLOW_TAPPED | (weir_socket_here(skb) ? 0 : WEIR_FLOW_FORWARDED));
 	f->seen_s = now / WEIR_NS_PER_S;
 }
 

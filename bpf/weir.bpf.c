@@ -184,8 +184,8 @@ int weir_client(struct __sk_buff *skb)
 	}
 	/* Only who received the SYN-ACK knows its sequence number: a forged ACK would
 	 * hold the place for ever, a half-open flow expires. */
-	if (f->state == WEIR_FLOW_SYN && (p->flags & WEIR_ACK) && (f->flags & WEIR_FLOW_TAPPED) &&
-	    p->ack == f->resp_seq) {
+	if (f->state == WEIR_FLOW_SYN && (p->flags & (WEIR_ACK | WEIR_RST)) == WEIR_ACK &&
+	    (f->flags & WEIR_FLOW_TAPPED) && p->ack == f->resp_seq) {
 		f->state = WEIR_FLOW_OPEN;
 		weir_half_open_over(f);
 	}
@@ -331,7 +331,8 @@ static long weir_sweep_flow(struct bpf_map *map, const struct weir_flow_key *key
 			weir_flow_uncount(f);
 			weir_flow_gone(&k, f);
 		}
-	} else if (f->request_phase == WEIR_REQ_PARTS) {
+	} else if (f->request_phase == WEIR_REQ_PARTS || f->request_phase == WEIR_REQ_CHUNKS ||
+		   f->request_phase == WEIR_REQ_RULES) {
 		struct weir_reader *r = weir_reader(f->reader);
 
 		/* Its next segment closes it (stream.h). */

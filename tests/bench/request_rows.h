@@ -325,7 +325,8 @@ static void tenant_of_rows(uint32_t index, const char *key)
 		   WEIR_TENANT_LIMIT_TOKENS | WEIR_TENANT_CREDIT;
 	t->max_inflight = 1000;
 	t->request_interval_ns = 1;
-	t->request_tau_ns = SECOND;
+	t->request_burst = SECOND;
+	t->tokens_interval_ns = 1;
 	t->tokens_tau_ns = SECOND;
 	t->reserve_nano_per_request = 1;
 	t->ceiling_nano = INT64_MAX;

@@ -97,7 +97,6 @@ static UNUSED struct weir_tenant *ruled_tenant(const char *key, struct weir_rule
 	t->requests_per_minute = 1;
 	t->request_burst = 10000;
 	t->request_interval_ns = 60 * SECOND;
-	t->request_tau_ns = 600000 * SECOND;
 	t->request_tat_ns = t->connect_tat_ns = now_ns() + 60 * SECOND;
 	t->reserve_nano_per_request = 7;
 	return t;

@@ -37,6 +37,9 @@ static UNUSED void set_up(void)
 			{ "198.51.100.64", 26, 2 },
 			{ "2001:db8:1::", 48, 3 },
 			{ "203.0.113.9", 32, 4 } };
+	static const struct weir_scope scopes[] = {
+		{ 1, 1 }, { 1, 2 }, { 2, 1 }, { 5, 3 }, { 6, 1 }
+	};
 	uint64_t packets = SHORT_RUN;
 	char name[WEIR_TENANT_NAME_BYTES];
 	bool v6;
@@ -45,8 +48,8 @@ static UNUSED void set_up(void)
 	lab.config->linger_ns = 100000 * SECOND;
 	lab.config->half_open_ns = 100000 * SECOND;
 	lab.config->ring_data_max = lab.config->ring_request_max = RING_BYTES;
-	for (model.n_tenants = 1; model.n_tenants < 10; model.n_tenants++) {
-		uint32_t i = model.n_tenants;
+	model.n_named = 10;
+	for (uint32_t i = 1; i < model.n_named; i++) {
 		struct m_key *k = &model.keys[model.n_keys++];
 
 		snprintf(model.tenants[i].name, sizeof(model.tenants[i].name), "tenant-%u", i);
@@ -58,6 +61,15 @@ static UNUSED void set_up(void)
 		snprintf(k->text, sizeof(k->text), "sk-%0*u", 1 + (int)(i * i * 3), i);
 		k->tenant = i;
 		add_key(k->text, i, 0);
+	}
+	model.n_tenants = model.n_named;
+	for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); i++) {
+		uint32_t entry = model.n_tenants++;
+
+		model.tenants[scopes[i].tenant].scope[scopes[i].service] = entry;
+		assert_int_equal(bpf_map_update_elem(bpf_map__fd(lab.skel->maps.scopes), &scopes[i],
+						     &entry, BPF_ANY),
+				 0);
 	}
 	for (int i = 0; i < 2; i++) { /* expired; longer than any */
 		struct m_key *k = &model.keys[model.n_keys++];
@@ -105,30 +117,40 @@ static UNUSED void roll_tenant(uint32_t i)
 
 	assert_int_equal(w->connections, 0);
 	assert_int_equal(w->inflight, 0);
+	assert_int_equal(w->reserved_tokens, m->released);
 	w->flags = WEIR_TENANT_LIVE;
 	for (uint32_t bit = WEIR_TENANT_LIMIT_CONNS; bit <= WEIR_TENANT_LIMIT_TOKENS; bit <<= 1)
-		w->flags |= chance(30) ? bit : 0;
+		w->flags |= chance(20) ? bit : 0;
 	w->flags |= chance(30) ? WEIR_TENANT_CREDIT : 0;
 	w->flags |= chance(3) ? WEIR_TENANT_SUSPENDED : 0;
 	w->flags |= chance(10) ? WEIR_TENANT_SHADOW : 0;
 	w->flags |= chance(30) ? WEIR_TENANT_DROP : 0;
 	if (has(F_PROTOCOL))
 		w->flags |= chance(30) ? WEIR_TENANT_PASS_PROTOCOLS : 0;
-	w->wallet = chance(80) ? i : 1 + rnd(model.n_tenants - 1);
+	w->flags |= chance(70) ? WEIR_TENANT_SCOPED : 0;
+	/* At most three in a row: 1 to 5 below 6 and 7, those below 8 and 9. */
+	w->parent = 0;
+	if (i < 8 && chance(60))
+		w->parent = (i < 6 ? 6 : 8) + rnd(2);
+	w->wallet = chance(80) ? i : 1 + rnd(model.n_named - 1);
+	w->max_half_open = chance(20) ? 1 + rnd(2) : 0;
 	w->max_connections = 1 + rnd(6);
 	w->max_inflight = rnd(5);
 	w->request_burst = 1 + rnd(20);
-	m->connect_burst = 1 + rnd(12);
+	w->connect_burst = 1 + rnd(12);
 	w->requests_per_minute = 1 + rnd(1000);
 	w->connects_per_second = 1 + rnd(1000);
 	w->tokens_per_minute = 1 + rnd(100000);
-	w->tokens_burst = 1 + rnd(100000);
 	w->request_interval_ns = w->connect_interval_ns = MODEL_INTERVAL_NS;
-	w->request_tau_ns = w->request_burst * MODEL_INTERVAL_NS;
-	w->connect_tau_ns = m->connect_burst * MODEL_INTERVAL_NS;
-	w->tokens_tau_ns = MODEL_INTERVAL_NS;
-	m->tokens_out = chance(10);
-	w->settled[0].tokens_tat_ns = m->tokens_out ? now_ns() + 2 * MODEL_INTERVAL_NS : 0;
+	w->tokens_burst = 1 + rnd(chance(50) ? 20000 : 2000);
+	w->tokens_interval_ns = MODEL_TOKEN_NS;
+	/* Half a token short of the burst, so that the time that passes in a round never makes
+	 * the difference. */
+	w->tokens_tau_ns = w->tokens_burst * MODEL_TOKEN_NS - MODEL_TOKEN_NS / 2;
+	memset(w->settled, 0, sizeof(w->settled));
+	m->debt = chance(10) ? w->tokens_burst : 0;
+	w->settled[0].tokens_tat_ns = m->debt ? now_ns() + m->debt * MODEL_TOKEN_NS : 0;
+	w->released_tokens[0] = w->released_tokens[1] = m->released;
 	w->reserve_nano_per_input_token = rnd(1000);
 	w->reserve_nano_per_output_token = rnd(1000);
 	w->reserve_nano_per_request = rnd(1000000);
@@ -153,6 +175,7 @@ static UNUSED void roll_node(void)
 		model.refuse_unknown ? WEIR_UNKNOWN_KEY_REFUSE : WEIR_UNKNOWN_KEY_DEFAULT;
 	lab.config->default_tenant = model.default_tenant;
 	lab.config->heartbeat_ns = now_ns();
+	lab.tenants[0].max_half_open = model.tenants[0].t.max_half_open = chance(20) ? 1 : 0;
 	for (uint32_t i = 1; i < model.n_tenants; i++)
 		roll_tenant(i);
 }

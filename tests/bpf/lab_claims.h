@@ -17,6 +17,18 @@ static UNUSED void is_counted(uint32_t reason, uint64_t times)
 			 (unsigned long)n, (unsigned long)times);
 }
 
+/* How often that was refused, or would have been (shadow), of the tenant by now. */
+static UNUSED uint64_t denied(const struct weir_tenant *t, uint32_t reason, bool shadow)
+{
+	struct weir_denial_key key = { .tenant = t - lab.tenants,
+				       .reason = reason,
+				       .shadow = shadow };
+	struct weir_denial d = {};
+
+	bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.denials), &key, &d);
+	return d.count;
+}
+
 static UNUSED void take_records(void)
 {
 	ring_buffer__consume(lab.ring);

@@ -8,6 +8,7 @@
  *
  *   model_head.h    a request head, byte by byte
  *   model_limits.h  who it is, what it may
+ *   model_judge.h   SYNs and heads, judged
  *   model_stream.h  the client's packets
  *   model_answer.h  the server's packets
  *   model_linger.h  a refused connection
@@ -22,6 +23,7 @@
 #include "tests/bpf/lab.h"
 
 #define MODEL_INTERVAL_NS (3600 * SECOND)
+#define MODEL_TOKEN_NS	  (600 * SECOND) /* a token of the tokens bucket */
 
 enum {
 	M_HEAD_MAX = 16384,
@@ -51,13 +53,15 @@ enum model_feature {
 	F_ALL = (1 << 10) - 1,
 };
 
-/* A tenant: limits as configured, gauges as they must stand, tokens taken. */
+/* A tenant, or a tenant's scope: limits as configured, gauges as they must stand, tokens
+ * taken. */
 struct m_tenant {
 	struct weir_tenant t;
-	char name[16];
+	char name[24];
 	uint32_t requests_taken, connects_taken;
-	uint32_t connect_burst;
-	bool tokens_out; /* the debt bucket is over its burst */
+	uint64_t debt;			   /* tokens settled that are not worked off */
+	uint32_t released;		   /* reserved tokens that were settled */
+	uint32_t scope[WEIR_MAX_SERVICES]; /* entry for the service, or 0 */
 };
 
 struct m_key {
@@ -75,6 +79,7 @@ struct m_source {
 struct m_refusal {
 	uint32_t reason;
 	uint32_t tenant;
+	uint32_t level; /* whose limit it was; 0: nobody's */
 	int64_t limit, value, asked;
 	uint64_t retry_ns; /* about */
 };
@@ -83,9 +88,11 @@ struct m_record {
 	uint8_t type, cause;
 	bool optional; /* DENY records come now and then */
 	uint32_t tenant, wallet, ordinal, flags;
+	uint32_t others[WEIR_LEVELS - 1];
 	int64_t reserved;
+	uint32_t tokens;
 	uint64_t body_bytes, bytes, offset;
-	uint32_t lost, reason;
+	uint32_t lost, reason, level, shadow;
 	char method[WEIR_METHOD_BYTES], path[WEIR_PATH_BYTES];
 	const uint8_t *data;
 	size_t len;
@@ -175,8 +182,10 @@ struct m_conn {
 	/* M_CLOSED: both ends were reset, and what they still say is answered by resets. */
 	enum { M_GONE, M_SYN, M_OPEN, M_REFUSED, M_CLOSED } state;
 	bool over; /* an answer came too early: nothing more passes from the client */
-	uint32_t tenant;
-	bool counted, charged;
+	uint32_t tenant, others[WEIR_LEVELS - 1];
+	bool counted, half_open;
+	uint32_t charged; /* bit per level: a token of the connect rate was taken */
+	bool judged;	  /* a request that is not free was let in */
 	/* the client's stream; offset 0 is its first byte */
 	uint32_t first_seq;
 	int64_t acked;
@@ -195,6 +204,7 @@ struct m_conn {
 	uint32_t n_data;
 	/* the request in flight */
 	uint32_t slot_state, slot_tenant, slot_wallet, slot_flags, ordinal;
+	uint32_t slot_others[WEIR_LEVELS - 1], slot_tokens;
 	int64_t slot_reserved;
 	/* the server's stream */
 	uint32_t sent; /* next sequence number that was not seen */
@@ -220,7 +230,8 @@ struct m_conn {
 static struct model {
 	uint32_t features;
 	struct m_tenant tenants[M_TENANTS];
-	uint32_t n_tenants;
+	uint32_t n_named;   /* the entries that are tenants; entry 0 is nobody */
+	uint32_t n_tenants; /* with scopes */
 	struct m_key keys[M_KEYS];
 	uint32_t n_keys;
 	struct m_source sources[M_SOURCES];
@@ -233,7 +244,7 @@ static struct model {
 	} free_paths[8];
 	uint32_t n_free_paths;
 	uint8_t trusted[16];
-	uint64_t denials[M_TENANTS][WEIR_REASON_MAX];
+	uint64_t denials[M_TENANTS][WEIR_REASON_MAX][2]; /* shadow apart */
 	/* The programs let the packet pass as part of a head. A head that is wrong and
 	 * goes on may be refused at once or when it is whole: both are right. */
 	bool passed_part;

@@ -112,6 +112,7 @@ static UNUSED bool m_unjudged(struct m_conn *c, const struct m_packet *p, const 
 		}
 		r = m_record(e, end ? WEIR_REC_END : WEIR_REC_REQUEST);
 		r->tenant = c->tenant;
+		memcpy(r->others, c->others, sizeof(r->others));
 		r->wallet = model.tenants[c->tenant].t.wallet;
 		r->ordinal = c->ordinal;
 		r->flags = WEIR_SLOT_UNJUDGED;
@@ -154,7 +155,7 @@ static UNUSED void m_syn_ack(struct m_conn *c, const struct m_packet *p, struct 
 	c->acked = c->next = c->part_len = 0;
 	c->rq.any = false;
 	c->raw = 0;
-	c->over = false;
+	c->over = c->judged = false;
 }
 
 /* A packet from the server. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who it is, and what it may: tenants looked up in arrays, limits as plain
- * comparisons, buckets as counts of tokens taken.
+ * Who it is, and what it may (bpf/limits.md): tenants looked up in arrays, limits of each
+ * level as plain comparisons, buckets as counts of tokens taken.
  */
 #ifndef TEST_MODEL_LIMITS_H
 #define TEST_MODEL_LIMITS_H
@@ -40,7 +40,7 @@ static UNUSED uint32_t m_whose(const struct m_conn *c, const struct m_head *h, u
 		if (model.refuse_unknown)
 			return WEIR_DENY_UNKNOWN_KEY;
 	} else if (h->has_name && !memcmp(c->client, model.trusted, 16)) {
-		for (uint32_t i = 1; i < model.n_tenants; i++)
+		for (uint32_t i = 1; i < model.n_named; i++)
 			if (!strcmp(model.tenants[i].name, h->named)) {
 				*tenant = i;
 				return 0;
@@ -51,100 +51,242 @@ static UNUSED uint32_t m_whose(const struct m_conn *c, const struct m_head *h, u
 	return *tenant ? 0 : WEIR_DENY_NO_TENANT;
 }
 
-static UNUSED uint32_t m_no(struct m_refusal *r, uint32_t reason, int64_t limit, int64_t value)
+/* -- levels */
+
+/* What a request or a connection asks of all its levels. */
+struct m_demand {
+	uint32_t level[WEIR_LEVELS];
+	uint32_t over;	/* bit per level: in shadow, and objects */
+	uint32_t taken; /* bit per level: a token of a rate was taken */
+	uint32_t tokens;
+	int64_t nano;
+};
+
+static UNUSED void m_levels(uint32_t tenant, uint32_t service, struct m_demand *d)
 {
+	uint32_t parent = model.tenants[tenant].t.parent;
+
+	memset(d, 0, sizeof(*d));
+	d->level[WEIR_LEVEL_TENANT] = tenant;
+	if (model.tenants[tenant].t.flags & WEIR_TENANT_SCOPED)
+		d->level[WEIR_LEVEL_SCOPE] = model.tenants[tenant].scope[service];
+	d->level[WEIR_LEVEL_PARENT] = parent;
+	d->level[WEIR_LEVEL_TOP] = parent ? model.tenants[parent].t.parent : 0;
+}
+
+/* Entry of level i; NULL: there is none. */
+static UNUSED struct m_tenant *m_level(const struct m_demand *d, int i)
+{
+	return i && !d->level[i] ? NULL : &model.tenants[d->level[i]];
+}
+
+/* Entry of level i of who was charged once. */
+static UNUSED struct m_tenant *m_charged(uint32_t tenant, const uint32_t *others, int i)
+{
+	uint32_t index = i ? others[i - 1] : tenant;
+
+	return i && !index ? NULL : &model.tenants[index];
+}
+
+/* Is nobody refused for this one's sake? */
+static UNUSED bool m_lenient(uint32_t tenant)
+{
+	return !model.enforce || (model.tenants[tenant].t.flags & WEIR_TENANT_SHADOW);
+}
+
+/* Level i objects. Returns the reason, or 0 where it is in shadow. */
+static UNUSED uint32_t m_no(struct m_demand *d, int i, struct m_refusal *r, uint32_t reason,
+			    int64_t limit, int64_t value)
+{
+	r->level = d->level[i];
 	r->reason = reason;
 	r->limit = limit;
 	r->value = value;
+	r->asked = 1;
+	r->retry_ns = SECOND;
+	if (!m_lenient(d->level[i]))
+		return reason;
+	d->over |= 1 << i;
+	return 0;
+}
+
+/* -- connections */
+
+static UNUSED uint32_t m_connect_level(struct m_demand *d, int i, bool rate, struct m_refusal *r)
+{
+	struct m_tenant *m = m_level(d, i);
+	struct weir_tenant *t = &m->t;
+	uint32_t reason = 0;
+
+	if (t->flags & WEIR_TENANT_SUSPENDED) {
+		reason = m_no(d, i, r, WEIR_DENY_SUSPENDED, 0, t->connections);
+	} else if ((t->flags & WEIR_TENANT_LIMIT_CONNS) &&
+		   t->connections >= (int32_t)t->max_connections) {
+		reason = m_no(d, i, r, WEIR_DENY_CONNECTIONS, t->max_connections, t->connections);
+	} else if (rate && (t->flags & WEIR_TENANT_LIMIT_CONN_RATE)) {
+		if (m->connects_taken < t->connect_burst) {
+			m->connects_taken++;
+			d->taken |= 1 << i;
+		} else {
+			reason = m_no(d, i, r, WEIR_DENY_CONNECT_RATE, t->connects_per_second,
+				      t->connects_per_second);
+			r->retry_ns = MODEL_INTERVAL_NS;
+		}
+	}
+	t->connections += !reason;
 	return reason;
 }
 
-/* 0: the connection is taken. */
-static UNUSED uint32_t m_admit_connection(struct m_tenant *t, struct m_refusal *r)
+/* 0: the connection is counted at all levels. rate: a token of the connect rate is asked. */
+static UNUSED uint32_t m_admit_connection(struct m_demand *d, bool rate, struct m_refusal *r)
 {
-	r->asked = 1;
-	r->retry_ns = SECOND;
-	if (t->t.flags & WEIR_TENANT_SUSPENDED)
-		return m_no(r, WEIR_DENY_SUSPENDED, 0, t->t.connections);
-	if ((t->t.flags & WEIR_TENANT_LIMIT_CONNS) &&
-	    t->t.connections >= (int32_t)t->t.max_connections)
-		return m_no(r, WEIR_DENY_CONNECTIONS, t->t.max_connections, t->t.connections);
-	if (t->t.flags & WEIR_TENANT_LIMIT_CONN_RATE) {
-		if (t->connects_taken >= t->connect_burst) {
-			r->retry_ns = MODEL_INTERVAL_NS;
-			return m_no(r, WEIR_DENY_CONNECT_RATE, t->t.connects_per_second,
-				    t->t.connects_per_second);
+	uint32_t reason = 0;
+
+	for (int i = 0; i < WEIR_LEVELS && !reason; i++) {
+		if (!m_level(d, i))
+			continue;
+		reason = m_connect_level(d, i, rate, r);
+		for (int k = 0; reason && k < i; k++) {
+			if (!m_level(d, k))
+				continue;
+			m_level(d, k)->t.connections--;
+			m_level(d, k)->connects_taken -= d->taken >> k & 1;
 		}
-		t->connects_taken++;
 	}
-	t->t.connections++;
-	t->t.connected++;
-	return 0;
+	return reason;
 }
 
-static UNUSED void m_connect_give_back(struct m_tenant *t)
+/* Tokens of the connect rate go back to who was charged for the connection. */
+static UNUSED void m_connect_give_back(struct m_conn *c)
 {
-	if ((t->t.flags & WEIR_TENANT_LIMIT_CONN_RATE) && t->connects_taken)
-		t->connects_taken--;
+	for (int i = 0; i < WEIR_LEVELS; i++)
+		if (c->charged & 1 << i)
+			m_charged(c->tenant, c->others, i)->connects_taken--;
+	c->charged = 0;
 }
 
-static UNUSED int64_t m_reservation(const struct m_tenant *t, uint64_t body_bytes)
+/* Its handshake is complete, or will never be. */
+static UNUSED void m_half_open_over(struct m_conn *c)
 {
-	uint64_t in = body_bytes == ~0ULL ? t->t.reserve_input_tokens : body_bytes / 4;
+	model.tenants[c->tenant].t.half_open -= c->half_open;
+	c->half_open = false;
+}
+
+static UNUSED void m_uncount(struct m_conn *c)
+{
+	m_half_open_over(c);
+	for (int i = 0; c->counted && i < WEIR_LEVELS; i++)
+		if (m_charged(c->tenant, c->others, i))
+			m_charged(c->tenant, c->others, i)->t.connections--;
+	c->counted = false;
+}
+
+/* The connection is counted at these levels from here on. */
+static UNUSED void m_count_at(struct m_conn *c, const struct m_demand *d)
+{
+	c->tenant = d->level[0];
+	memcpy(c->others, d->level + 1, sizeof(c->others));
+	c->counted = true;
+	c->charged = d->taken;
+}
+
+/* -- requests */
+
+static UNUSED void m_reservation(struct m_demand *d, uint64_t body_bytes)
+{
+	const struct weir_tenant *t = &model.tenants[d->level[0]].t;
+	uint64_t in = body_bytes == ~0ULL ? t->reserve_input_tokens : body_bytes / 4;
 
 	if (in > 1 << 24)
 		in = 1 << 24;
-	return (int64_t)in * t->t.reserve_nano_per_input_token +
-	       (int64_t)t->t.reserve_output_tokens * t->t.reserve_nano_per_output_token +
-	       t->t.reserve_nano_per_request;
+	d->nano = (int64_t)in * t->reserve_nano_per_input_token +
+		  (int64_t)t->reserve_output_tokens * t->reserve_nano_per_output_token +
+		  t->reserve_nano_per_request;
+	for (int i = 0; i < WEIR_LEVELS; i++)
+		if (m_level(d, i) && (m_level(d, i)->t.flags & WEIR_TENANT_LIMIT_TOKENS))
+			d->tokens = in + t->reserve_output_tokens;
 }
 
-/* 0: admitted and taken. */
-static UNUSED uint32_t m_admit_request(struct m_tenant *t, struct m_tenant *wallet, int64_t reserve,
-				       struct m_refusal *r)
+/* 0, or the first limit of level i that is in the way. */
+static UNUSED uint32_t m_check_level(struct m_demand *d, int i, struct m_refusal *r)
 {
-	int64_t left = wallet->t.ceiling_nano - (int64_t)wallet->t.reserved_nano;
+	const struct m_tenant *m = m_level(d, i);
+	const struct weir_tenant *t = &m->t;
+	uint64_t used = m->debt + (uint32_t)(t->reserved_tokens - m->released);
+	uint32_t reason;
 
-	r->asked = 1;
-	r->retry_ns = SECOND;
-	if (t->t.flags & WEIR_TENANT_SUSPENDED)
-		return m_no(r, WEIR_DENY_SUSPENDED, 0, 0);
-	if ((t->t.flags & WEIR_TENANT_LIMIT_INFLIGHT) &&
-	    t->t.inflight >= (int32_t)t->t.max_inflight)
-		return m_no(r, WEIR_DENY_CONCURRENCY, t->t.max_inflight, t->t.inflight);
-	if ((t->t.flags & WEIR_TENANT_LIMIT_REQUESTS) && t->requests_taken >= t->t.request_burst) {
+	if (t->flags & WEIR_TENANT_SUSPENDED)
+		return m_no(d, i, r, WEIR_DENY_SUSPENDED, 0, 0);
+	if ((t->flags & WEIR_TENANT_LIMIT_INFLIGHT) && t->inflight >= (int32_t)t->max_inflight)
+		return m_no(d, i, r, WEIR_DENY_CONCURRENCY, t->max_inflight, t->inflight);
+	if ((t->flags & WEIR_TENANT_LIMIT_REQUESTS) && m->requests_taken >= t->request_burst) {
+		reason =
+			m_no(d, i, r, WEIR_DENY_REQUESTS, t->requests_per_minute, t->request_burst);
 		r->retry_ns = MODEL_INTERVAL_NS;
-		return m_no(r, WEIR_DENY_REQUESTS, t->t.requests_per_minute, t->t.request_burst);
+		return reason;
 	}
-	if ((t->t.flags & WEIR_TENANT_LIMIT_TOKENS) && t->tokens_out) {
-		r->retry_ns = MODEL_INTERVAL_NS;
-		return m_no(r, WEIR_DENY_TOKENS, t->t.tokens_per_minute, t->t.tokens_burst);
+	if ((t->flags & WEIR_TENANT_LIMIT_TOKENS) && used && used >= t->tokens_burst) {
+		reason = m_no(d, i, r, WEIR_DENY_TOKENS, t->tokens_per_minute, t->tokens_burst);
+		r->asked = d->tokens;
+		r->retry_ns = (used - t->tokens_burst + 1) * MODEL_TOKEN_NS;
+		return reason;
 	}
-	if ((t->t.flags & WEIR_TENANT_CREDIT) && left < reserve) {
-		r->asked = reserve;
-		r->retry_ns = 0;
-		return m_no(r, WEIR_DENY_CREDIT, wallet->t.balance_nano, left);
-	}
-	if (t->t.flags & WEIR_TENANT_LIMIT_REQUESTS)
-		t->requests_taken++;
 	return 0;
 }
 
-static UNUSED void m_note_denial(struct expect *e, const struct m_refusal *r)
+/* Counted at all levels; a token of the rate only where the level did not object. */
+static UNUSED void m_take(struct m_demand *d, struct m_tenant *wallet)
+{
+	for (int i = 0; i < WEIR_LEVELS; i++) {
+		struct m_tenant *m = m_level(d, i);
+
+		if (!m)
+			continue;
+		m->t.inflight++;
+		m->t.reserved_tokens += d->tokens;
+		if (d->over & 1 << i || !(m->t.flags & WEIR_TENANT_LIMIT_REQUESTS))
+			continue;
+		m->requests_taken++;
+		d->taken |= 1 << i;
+	}
+	model.tenants[d->level[0]].t.admitted++;
+	wallet->t.reserved_nano += d->nano;
+}
+
+/* 0: admitted and taken. */
+static UNUSED uint32_t m_admit_request(struct m_demand *d, struct m_refusal *r)
+{
+	const struct weir_tenant *t = &model.tenants[d->level[0]].t;
+	struct m_tenant *wallet = &model.tenants[t->wallet];
+	int64_t left = wallet->t.ceiling_nano - (int64_t)wallet->t.reserved_nano;
+	uint32_t reason = 0;
+
+	d->over = d->taken = 0;
+	for (int i = 0; i < WEIR_LEVELS && !reason; i++)
+		if (m_level(d, i))
+			reason = m_check_level(d, i, r);
+	if (!reason && (t->flags & WEIR_TENANT_CREDIT) && left < d->nano) {
+		reason = m_no(d, WEIR_LEVEL_TENANT, r, WEIR_DENY_CREDIT, wallet->t.balance_nano,
+			      left);
+		r->asked = d->nano;
+		r->retry_ns = 0;
+	}
+	if (!reason)
+		m_take(d, wallet);
+	return reason;
+}
+
+static UNUSED void m_note_denial(struct expect *e, const struct m_refusal *r, bool shadow)
 {
 	struct m_record *rec = m_record(e, WEIR_REC_DENY);
 
 	rec->optional = true;
 	rec->tenant = r->tenant;
 	rec->reason = r->reason;
-	model.tenants[r->tenant].t.refused++;
-	model.denials[r->tenant][r->reason]++;
-}
-
-/* Is nobody refused for this tenant's sake? */
-static UNUSED bool m_lenient(uint32_t tenant)
-{
-	return !model.enforce || (model.tenants[tenant].t.flags & WEIR_TENANT_SHADOW);
+	rec->level = r->level;
+	rec->shadow = shadow;
+	model.tenants[r->tenant].t.refused += !shadow;
+	model.denials[r->tenant][r->reason][shadow]++;
 }
 
 #endif

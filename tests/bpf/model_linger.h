@@ -26,13 +26,17 @@ static UNUSED void m_request_end(struct m_conn *c, uint8_t cause, struct expect 
 	struct m_record *r;
 
 	if (c->slot_state == WEIR_SLOT_OPEN) {
-		model.tenants[c->slot_tenant].t.inflight--;
+		for (int i = 0; i < WEIR_LEVELS; i++)
+			if (m_charged(c->slot_tenant, c->slot_others, i))
+				m_charged(c->slot_tenant, c->slot_others, i)->t.inflight--;
 		r = m_record(e, WEIR_REC_END);
 		r->cause = cause;
 		r->tenant = c->slot_tenant;
 		r->wallet = c->slot_wallet;
 		r->ordinal = c->ordinal;
 		r->reserved = c->slot_reserved;
+		r->tokens = c->slot_tokens;
+		memcpy(r->others, c->slot_others, sizeof(r->others));
 		r->flags = c->slot_flags;
 		r->bytes = c->abytes;
 		r->lost = c->lost;
@@ -44,11 +48,9 @@ static UNUSED void m_request_end(struct m_conn *c, uint8_t cause, struct expect 
 /* The connection is given back and forgotten. */
 static UNUSED void m_gone(struct m_conn *c, struct expect *e)
 {
-	if (c->counted) {
-		model.tenants[c->tenant].t.connections--;
+	if (c->counted)
 		m_count(e, WEIR_CLOSE_RELEASED);
-	}
-	c->counted = false;
+	m_uncount(c);
 	c->state = M_GONE;
 	m_count(e, WEIR_FLOW_GONE);
 }
@@ -58,9 +60,9 @@ static UNUSED void m_refuse(struct m_conn *c, const struct m_packet *p, struct m
 			    uint32_t dialect, uint32_t due, struct expect *e)
 {
 	m_count(e, r->reason);
-	m_note_denial(e, r);
-	if (!c->ordinal && c->charged)
-		m_connect_give_back(&model.tenants[c->tenant]);
+	m_note_denial(e, r, false);
+	if (!c->judged)
+		m_connect_give_back(c);
 	c->state = M_REFUSED;
 	c->reply_seq = p->ack;
 	if (c->tapped && (int32_t)(c->sent - p->ack) > 0)

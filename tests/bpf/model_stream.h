@@ -7,162 +7,7 @@
 #ifndef TEST_MODEL_STREAM_H
 #define TEST_MODEL_STREAM_H
 
-#include "tests/bpf/model_head.h"
-#include "tests/bpf/model_linger.h"
-
-/* A SYN. */
-static UNUSED void m_syn(struct m_conn *c, struct expect *e)
-{
-	struct m_refusal r = {};
-	struct m_tenant *t;
-	uint32_t reason;
-
-	if (c->state == M_REFUSED || c->state == M_CLOSED)
-		m_gone(c, e);
-	if (c->state != M_GONE) {
-		m_pass(e, WEIR_PASS_NO_PAYLOAD);
-		return;
-	}
-	r.tenant = m_tenant_of_source(c->client);
-	t = &model.tenants[r.tenant];
-	reason = m_admit_connection(t, &r);
-	if (reason) {
-		m_count(e, reason);
-		m_note_denial(e, &r);
-		if (!m_lenient(r.tenant)) {
-			m_drop(e, M_UNCOUNTED);
-			if (t->t.flags & WEIR_TENANT_DROP)
-				return;
-			e->code = OUT_REDIRECT;
-			e->frame = OUT_RST;
-			return;
-		}
-		t->t.connections++;
-	}
-	c->state = M_SYN;
-	c->tenant = r.tenant;
-	c->counted = true;
-	c->charged = !reason;
-	m_count(e, WEIR_FLOW_NEW);
-	m_pass(e, WEIR_ADMIT_CONNECTION);
-}
-
-static UNUSED bool m_free(const struct m_head *h)
-{
-	bool get = !strcmp(h->method, "GET") || !strcmp(h->method, "HEAD");
-	size_t n = strcspn(h->target, "?");
-
-	if (!strcmp(h->method, "OPTIONS"))
-		return true;
-	if (memchr(h->target, ' ', n))
-		return false;
-	for (uint32_t i = 0; i < model.n_free_paths; i++) {
-		const struct m_path *f = &model.free_paths[i];
-		size_t len = strlen(f->text);
-
-		if (!get && !f->any_method)
-			continue;
-		if (strncmp(h->target, f->text, len) || (!f->prefix && n != len))
-			continue;
-		if (!f->prefix ||
-		    (n < 128 && !memchr(h->target, '%', n) && !memmem(h->target, n, "..", 2) &&
-		     !memmem(h->target, n, "//", 2)))
-			return true;
-	}
-	return false;
-}
-
-/* Move the connection to the tenant that its key names. */
-static UNUSED uint32_t m_move(struct m_conn *c, uint32_t tenant, struct m_refusal *r)
-{
-	uint32_t reason;
-
-	if (c->tenant == tenant)
-		return 0;
-	reason = m_admit_connection(&model.tenants[tenant], r);
-	if (reason)
-		return reason;
-	model.tenants[c->tenant].t.connections--;
-	if (c->charged)
-		m_connect_give_back(&model.tenants[c->tenant]);
-	c->tenant = tenant;
-	c->charged = true;
-	return 0;
-}
-
-static UNUSED void m_open_slot(struct m_conn *c, const struct m_head *h, uint32_t state,
-			       uint32_t tenant, int64_t reserve, uint32_t flags, struct expect *e)
-{
-	size_t path = strcspn(h->target, "? ");
-	struct m_record *r;
-
-	c->ordinal++;
-	c->slot_state = state;
-	c->slot_tenant = tenant;
-	c->slot_wallet = model.tenants[tenant].t.wallet;
-	c->slot_reserved = reserve;
-	c->slot_flags = flags;
-	c->answer = A_HEAD;
-	c->ahead_len = 0;
-	c->abytes = 0;
-	c->lost = 0;
-	if (state == WEIR_SLOT_FREE)
-		return;
-	r = m_record(e, WEIR_REC_REQUEST);
-	r->tenant = tenant;
-	r->wallet = c->slot_wallet;
-	r->ordinal = c->ordinal;
-	r->reserved = reserve;
-	r->body_bytes = h->body == M_CHUNKED ? ~0ULL : h->body_bytes;
-	r->flags = flags;
-	memcpy(r->method, h->method, sizeof(r->method));
-	memcpy(r->path, h->target, path < sizeof(r->path) ? path : sizeof(r->path));
-}
-
-/* Judge a whole head of the right form. true: it may pass. */
-static UNUSED bool m_judge(struct m_conn *c, const struct m_packet *p, const struct m_head *h,
-			   uint32_t due, struct expect *e)
-{
-	uint32_t flags = !strcmp(h->method, "HEAD") ? WEIR_SLOT_HEAD_METHOD : 0, reason, tenant;
-	uint32_t dialect = strncmp(h->target, "/v1/messages", 12) ? c->dialect : WEIR_API_ANTHROPIC;
-	struct m_tenant *t, *wallet;
-	struct m_refusal r = {};
-	int64_t reserve = 0;
-	bool tunnel = !strcmp(h->method, "CONNECT"), foreign = h->upgrade || tunnel;
-
-	if (!foreign && m_free(h)) {
-		m_pass(e, WEIR_PASS_FREE);
-		m_open_slot(c, h, WEIR_SLOT_FREE, 0, 0, flags, e);
-		return true;
-	}
-	reason = m_whose(c, h, &tenant);
-	r.tenant = tenant;
-	r.reason = reason;
-	t = &model.tenants[tenant];
-	wallet = &model.tenants[t->t.wallet];
-	if (!reason && foreign && (tunnel || !(t->t.flags & WEIR_TENANT_PASS_PROTOCOLS)))
-		reason = r.reason = WEIR_DENY_PROTOCOL;
-	if (!reason)
-		reason = m_move(c, tenant, &r);
-	if (!reason) {
-		reserve = m_reservation(t, h->body == M_CHUNKED ? ~0ULL : h->body_bytes);
-		reason = m_admit_request(t, wallet, reserve, &r);
-	}
-	if (reason && !m_lenient(tenant)) {
-		m_refuse(c, p, &r, dialect, due, e);
-		return false;
-	}
-	if (reason) {
-		m_note_denial(e, &r);
-		flags |= WEIR_SLOT_SHADOW;
-	}
-	t->t.inflight++;
-	t->t.admitted++;
-	wallet->t.reserved_nano += reserve;
-	m_pass(e, reason ? WEIR_ADMIT_SHADOW : WEIR_ADMIT_REQUEST);
-	m_open_slot(c, h, WEIR_SLOT_OPEN, tenant, reserve, flags, e);
-	return true;
-}
+#include "tests/bpf/model_judge.h"
 
 /* Should these bytes come again they must be the same. */
 static UNUSED void m_keep(struct m_conn *c, int64_t at, const uint8_t *b, size_t n)
@@ -245,7 +90,7 @@ static UNUSED void m_wrong_head(struct m_conn *c, const struct m_packet *p, cons
 		return;
 	}
 	if (!passes)
-		m_note_denial(e, &r);
+		m_note_denial(e, &r, true);
 	m_pass(e, passes ? WEIR_PASS_OTHER_PROTOCOL : WEIR_ADMIT_SHADOW);
 	c->raw = WEIR_PASS_MALFORMED;
 	c->raw_at = c->next;
@@ -412,8 +257,10 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		m_close_both(c, p, WEIR_DROP_REFUSED_FLOW, c->first_seq + c->acked, e);
 		return;
 	}
-	if (c->state == M_SYN && (p->flags & TCP_ACK) && c->tapped && p->ack == c->sent)
+	if (c->state == M_SYN && (p->flags & TCP_ACK) && c->tapped && p->ack == c->sent) {
 		c->state = M_OPEN;
+		m_half_open_over(c);
+	}
 	if (!p->len || (p->flags & TCP_RST)) {
 		m_pass(e, WEIR_PASS_NO_PAYLOAD);
 		return;

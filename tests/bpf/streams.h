@@ -119,6 +119,7 @@ static UNUSED int stream_over(void **state)
 	for (uint32_t i = 0; i < lab.next_tenant; i++) {
 		assert_int_equal(lab.tenants[i].inflight, 0);
 		assert_int_equal(lab.tenants[i].connections, 0);
+		assert_int_equal(lab.tenants[i].half_open, 0);
 	}
 	return 0;
 }

@@ -18,23 +18,24 @@ static uint32_t same_denial(uint32_t reason)
 	return reason == WEIR_DENY_HEAD_TOO_LARGE ? WEIR_DENY_MALFORMED : reason;
 }
 
-static void check_denials(void)
+static void check_denials(int shadow)
 {
 	for (uint32_t i = 0; i < model.n_tenants; i++) {
 		uint64_t counted[WEIR_REASON_MAX] = {}, expected[WEIR_REASON_MAX] = {};
 
 		for (uint32_t r = 0; r < WEIR_REASON_MAX; r++) {
-			struct weir_denial_key key = { .tenant = i, .reason = r };
+			struct weir_denial_key key = { .tenant = i, .reason = r, .shadow = shadow };
 			struct weir_denial d = {};
 
 			bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.denials), &key, &d);
 			counted[same_denial(r)] += d.count;
-			expected[same_denial(r)] += model.denials[i][r];
+			expected[same_denial(r)] += model.denials[i][r][shadow];
 		}
 		for (uint32_t r = 0; r < WEIR_REASON_MAX; r++)
 			if (counted[r] != expected[r])
-				diff_fail("tenant %u: %s refused %llu times, expected %llu", i,
-					  weir_reason_name(r), (unsigned long long)counted[r],
+				diff_fail("tenant %u: %s %s %llu times, expected %llu", i,
+					  weir_reason_name(r), shadow ? "noted" : "refused",
+					  (unsigned long long)counted[r],
 					  (unsigned long long)expected[r]);
 	}
 }
@@ -63,7 +64,8 @@ static void programs_and_model_agree_on_every_packet(void **state)
 		for (int i = 0; i < PEERS; i++)
 			if (diff.peers[i].live)
 				forget(&diff.peers[i]);
-		check_denials();
+		check_denials(0);
+		check_denials(1);
 		if (now_ns() - told > 10 * SECOND) {
 			told = now_ns();
 			report(began);

@@ -146,10 +146,10 @@ static void what_is_lost_to_a_race_is_rolled_back_in_full(void **state)
 		t->max_inflight = 60;
 		t->max_connections = ALL;
 		t->request_interval_ns = SECOND;
-		t->request_tau_ns = 1000000 * SECOND;
+		t->request_burst = 1000000;
 		t->request_tat_ns = tat;
 		t->connect_interval_ns = SECOND;
-		t->connect_tau_ns = 1000000 * SECOND;
+		t->connect_burst = 1000000;
 		t->connect_tat_ns = tat;
 		t->reserve_nano_per_request = 10;
 		t->ceiling_nano = 505;

@@ -218,7 +218,6 @@ static void the_port_or_the_path_says_which_dialect(void **state)
 	t->requests_per_minute = 30;
 	t->request_burst = 1;
 	t->request_interval_ns = 2 * SECOND;
-	t->request_tau_ns = 2 * SECOND;
 	t->request_tat_ns = now_ns() + 2 * SECOND;
 	v = send_text(&c, "POST /v1/messages?beta=true HTTP/1.1\r\nx-api-key: sk-dialect\r\n\r\n");
 	a = is_refused(&c, &v, 429);

@@ -219,7 +219,7 @@ static void out_of_credit_the_model_is_replaced(void **state)
 	server_got("{\"model\":\"small\"      ,\"messages\":[]}");
 	is_counted(WEIR_REWRITE_MODEL, 1);
 	r = record(WEIR_REC_REQUEST, 0);
-	assert_int_equal(r->flags, WEIR_SLOT_DEGRADED);
+	assert_int_equal(r->flags, WEIR_SLOT_DEGRADED | WEIR_SLOT_FIRST);
 	b = record(WEIR_REC_BODY, 0);
 	assert_int_equal(b->flags, WEIR_BODY_MODEL_REPLACED);
 	assert_string_equal(b->model, "a-large-one");

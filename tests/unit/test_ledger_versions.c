@@ -69,7 +69,7 @@ static void make_old(struct fixture *f, const char *body)
 	snprintf(
 		text, sizeof(text),
 		"INSERT INTO entry VALUES (1, x'%s', 1, %llu, 1, 1, -1000, 0, -1000, x'%s', x'%s');"
-		" PRAGMA user_version = 1",
+		" DROP TABLE switches; PRAGMA user_version = 1",
 		ID_1, (unsigned long long)(T0 + 1234567000), body, HASH_1);
 	assert_int_equal(sql(f, text), SQLITE_OK);
 }
@@ -152,7 +152,8 @@ static void the_schema_says_that_bodies_changed(void **state)
 	ok(f, weir_store_open(f->path, &db, &f->err));
 	ok(f, weir_store_prepare(db, "PRAGMA user_version", &q, &f->err));
 	assert_int_equal(sqlite3_step(q), SQLITE_ROW);
-	assert_int_equal(sqlite3_column_int(q, 0), 2);
+	assert_int_equal(sqlite3_column_int(q, 0), weir_store_version());
+	assert_true(weir_store_version() >= 2);
 	sqlite3_finalize(q);
 	weir_store_close(db);
 }

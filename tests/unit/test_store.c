@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "agent/ledger_switch.h"
+
 static void put_file(struct fixture *f, const char *bytes, size_t n)
 {
 	int fd = open(f->path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -68,8 +70,216 @@ static void a_newer_schema_is_refused_and_left_alone(void **state)
 	assert_int_equal(weir_store_open(f->path, &db, &f->err), -ENOTSUP);
 	assert_non_null(strstr(f->err.text, "schema 77 is newer"));
 	assert_int_equal(weir_reader_open(f->path, &rd, &f->err), -ENOTSUP);
-	assert_int_equal(sql(f, "PRAGMA user_version=1"), SQLITE_OK);
+	assert_int_equal(sql(f, "PRAGMA user_version=3"), SQLITE_OK);
 	reopen(f);
+}
+
+/* As the program of schema 2 made it. */
+static const char schema_2_as_it_was[] =
+	"CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE tenant (idx INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+	"CREATE TABLE card (id INTEGER PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL,"
+	" sha256 BLOB NOT NULL UNIQUE, json TEXT NOT NULL, UNIQUE (name, version));"
+	"CREATE TABLE entry (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,"
+	" kind INTEGER NOT NULL, time INTEGER NOT NULL, tenant INTEGER NOT NULL,"
+	" wallet INTEGER NOT NULL, amount INTEGER NOT NULL, before INTEGER NOT NULL,"
+	" after INTEGER NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL);"
+	"CREATE TRIGGER entry_update BEFORE UPDATE ON entry BEGIN"
+	" SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+	"CREATE TRIGGER entry_delete BEFORE DELETE ON entry BEGIN"
+	" SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+	"CREATE TRIGGER card_update BEFORE UPDATE ON card BEGIN"
+	" SELECT RAISE(ABORT, 'a rate card is immutable'); END;"
+	"CREATE TRIGGER card_delete BEFORE DELETE ON card BEGIN"
+	" SELECT RAISE(ABORT, 'a rate card is immutable'); END;"
+	"CREATE TABLE account (idx INTEGER PRIMARY KEY, debt INTEGER NOT NULL,"
+	" requests INTEGER NOT NULL, estimated INTEGER NOT NULL, partial INTEGER NOT NULL,"
+	" input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL,"
+	" output INTEGER NOT NULL, reasoning INTEGER NOT NULL, price INTEGER NOT NULL,"
+	" cost INTEGER NOT NULL);"
+	"CREATE TABLE credit (seq INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,"
+	" wallet INTEGER NOT NULL, amount INTEGER NOT NULL, remaining INTEGER NOT NULL"
+	" CHECK (remaining BETWEEN 0 AND amount));"
+	"CREATE INDEX credit_wallet ON credit (wallet);"
+	"CREATE TABLE apikey (sha256 BLOB PRIMARY KEY, tenant INTEGER NOT NULL,"
+	" hint TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
+	" revoked INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE cursor (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;"
+	"PRAGMA user_version=2; PRAGMA application_id=1466263922;";
+
+/* The fixture's ledger moved, row by row, into a file of the old schema. */
+static void make_schema_2(struct fixture *f)
+{
+	static const char *const tables[] = { "meta",	 "tenant", "card",   "entry",
+					      "account", "credit", "apikey", "cursor" };
+	char text[256], now[128];
+
+	weir_ledger_close(f->l);
+	f->l = NULL;
+	snprintf(now, sizeof(now), "%s.now", f->path);
+	assert_int_equal(rename(f->path, now), 0);
+	assert_int_equal(sql(f, schema_2_as_it_was), SQLITE_OK);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		snprintf(text, sizeof(text),
+			 "ATTACH '%s' AS now; INSERT INTO main.%s SELECT * FROM now.%s", now,
+			 tables[i], tables[i]);
+		assert_int_equal(sql(f, text), SQLITE_OK);
+	}
+	assert_int_equal(unlink(now), 0);
+}
+
+static void schema_2_becomes_3_with_every_row(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_stored_key key = { .tenant = f->beta, .hint = "wk-abc", .created_ns = 1 },
+			       *keys;
+	struct weir_switch s = { .id = "s1", .tenant = f->acme, .on = true };
+	char id[64];
+	bool repeated;
+	size_t n;
+
+	snprintf(id, sizeof(id), "%s", weir_ledger_id(f->l));
+	give(f, f->acme, "g1", "5");
+	spend(f, f->acme, f->t0, "2");
+	ok(f, weir_ledger_key_add(f->l, &key, &f->err));
+	ok(f, weir_ledger_cursor_set(f->l, "nats", 1, &f->err));
+	make_schema_2(f);
+	assert_int_not_equal(sql(f, "SELECT * FROM switches"), SQLITE_OK);
+
+	ok(f, weir_ledger_open(f->path, &f->l, &f->err));
+	assert_string_equal(weir_ledger_id(f->l), id);
+	assert_string_equal(weir_ledger_tenant_name(f->l, f->beta), "beta");
+	assert_int_equal(weir_ledger_newest(f->l), 2);
+	assert_balance(f, f->acme, "3");
+	assert_verifies(f);
+	ok(f, weir_ledger_keys(f->l, &keys, &n, &f->err));
+	assert_int_equal(n, 1);
+	free(keys);
+	/* What the new schema is for works, and the old log goes on. */
+	ok(f, weir_ledger_switch(f->l, &s, &repeated, &f->err));
+	spend(f, f->acme, f->t0 + SECOND, "1");
+	assert_verifies(f);
+	reopen(f);
+	assert_balance(f, f->acme, "2");
+}
+
+/* -------------------------------------------------------------------- switches */
+
+static struct weir_switch throw(struct fixture * f, uint32_t tenant, const char *id, bool on)
+{
+	struct weir_switch s = { .tenant = tenant,
+				 .name = tenant ? WEIR_SWITCH_SUSPENDED : WEIR_SWITCH_ENFORCE,
+				 .on = on,
+				 .actor = "root",
+				 .reason = "late" };
+	bool repeated = true;
+
+	snprintf(s.id, sizeof(s.id), "%s", id);
+	ok(f, weir_ledger_switch(f->l, &s, &repeated, &f->err));
+	assert_false(repeated);
+	assert_true(s.time_ns >= f->t0);
+	return s;
+}
+
+static struct weir_switch state_of(struct fixture *f, enum weir_switch_name name, uint32_t tenant)
+{
+	struct weir_switch s;
+
+	ok(f, weir_ledger_switch_state(f->l, name, tenant, &s, &f->err));
+	return s;
+}
+
+static void a_switch_rests_until_thrown_and_the_last_throw_holds(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_switch s, *v;
+	size_t n;
+
+	s = state_of(f, WEIR_SWITCH_SUSPENDED, f->acme);
+	assert_int_equal(s.seq, 0);
+	assert_false(s.on);
+	assert_true(state_of(f, WEIR_SWITCH_ENFORCE, 0).on);
+	throw(f, f->acme, "a", true);
+	throw(f, f->beta, "b", true);
+	throw(f, 0, "c", false);
+	throw(f, f->acme, "d", false);
+	reopen(f);
+	assert_false(state_of(f, WEIR_SWITCH_SUSPENDED, f->acme).on);
+	assert_false(state_of(f, WEIR_SWITCH_ENFORCE, 0).on);
+	s = state_of(f, WEIR_SWITCH_SUSPENDED, f->beta);
+	assert_true(s.on);
+	assert_string_equal(s.reason, "late");
+	assert_string_equal(s.actor, "root");
+	ok(f, weir_ledger_switches(f->l, WEIR_SWITCH_SUSPENDED, &v, &n, &f->err));
+	assert_int_equal(n, 2);
+	assert_string_equal(v[0].id, "d");
+	assert_string_equal(v[1].id, "b");
+	free(v);
+}
+
+static void a_throw_is_done_once_and_a_conflict_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_switch s = throw(f, f->acme, "a", true), again = s;
+	bool repeated = false;
+
+	throw(f, f->acme, "b", false);
+	again.time_ns = 1;
+	again.seq = 0;
+	snprintf(again.actor, sizeof(again.actor), "another");
+	ok(f, weir_ledger_switch(f->l, &again, &repeated, &f->err));
+	assert_true(repeated);
+	assert_int_equal(again.seq, s.seq);
+	assert_int_equal(again.time_ns, s.time_ns);
+	assert_string_equal(again.actor, "root");
+	assert_false(state_of(f, WEIR_SWITCH_SUSPENDED, f->acme).on); /* not thrown anew */
+#define CONFLICTS(change)                                                                          \
+	again = s;                                                                                 \
+	change;                                                                                    \
+	assert_int_equal(weir_ledger_switch(f->l, &again, &repeated, &f->err), -EEXIST);           \
+	assert_non_null(strstr(f->err.text, "id \"a\""))
+	CONFLICTS(again.on = false);
+	CONFLICTS(again.now = true);
+	CONFLICTS(again.tenant = f->beta);
+	CONFLICTS(strcpy(again.reason, "other"));
+	CONFLICTS((again.name = WEIR_SWITCH_ENFORCE, again.tenant = 0));
+	again = s;
+	again.tenant = 99;
+	assert_int_equal(weir_ledger_switch(f->l, &again, &repeated, &f->err), -ENOENT);
+	again = s;
+	again.id[0] = 0;
+	assert_int_equal(weir_ledger_switch(f->l, &again, &repeated, &f->err), -EINVAL);
+}
+
+static int count_throw(const struct weir_switch *s, void *ctx)
+{
+	char *ids = ctx;
+
+	strcat(ids, s->id);
+	return 0;
+}
+
+static void the_history_stays_and_cannot_be_changed(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_reader *rd;
+	char ids[64] = "";
+
+	throw(f, f->acme, "a", true);
+	throw(f, f->beta, "x", true);
+	throw(f, f->acme, "b", false);
+	throw(f, f->acme, "c", true);
+	assert_int_not_equal(sql(f, "UPDATE switches SET is_on = 0"), SQLITE_OK);
+	assert_int_not_equal(sql(f, "DELETE FROM switches"), SQLITE_OK);
+	rd = reader(f);
+	ok(f, weir_reader_switch_history(rd, WEIR_SWITCH_SUSPENDED, f->acme, 0, count_throw, ids,
+					 &f->err));
+	assert_string_equal(ids, "cba");
+	ids[0] = 0;
+	ok(f, weir_reader_switch_history(rd, WEIR_SWITCH_SUSPENDED, f->acme, 2, count_throw, ids,
+					 &f->err));
+	assert_string_equal(ids, "cb");
+	weir_reader_close(rd);
 }
 
 static void another_programs_database_is_refused(void **state)
@@ -149,6 +359,10 @@ int main(void)
 		TEST(a_new_database_has_an_id_for_ever),
 		TEST(it_is_durable_and_not_for_everybody),
 		TEST(a_newer_schema_is_refused_and_left_alone),
+		TEST(schema_2_becomes_3_with_every_row),
+		TEST(a_switch_rests_until_thrown_and_the_last_throw_holds),
+		TEST(a_throw_is_done_once_and_a_conflict_is_told),
+		TEST(the_history_stays_and_cannot_be_changed),
 		TEST(another_programs_database_is_refused),
 		TEST(garbage_is_called_corrupt),
 		TEST(a_folder_that_is_not_there_is_named),
