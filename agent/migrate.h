@@ -45,9 +45,12 @@ void weir_settings_close(struct weir_settings *s);
 /* One map of ours, and what is pinned under its name. */
 struct weir_map_pair {
 	struct bpf_map *map;
+	char name[32]; /* libbpf frees its own when it reuses a map */
 	enum { WEIR_MAP_NEW, WEIR_MAP_REUSE, WEIR_MAP_COPY, WEIR_MAP_REBUILD } how;
 	bool early; /* COPY: only the agent writes it, so that it can be copied before the freeze */
 	struct weir_map_copy copy; /* `from` -1: nothing is pinned */
+	uint32_t key_type,
+		value_type; /* in our BTF; the map's own say otherwise once it is reused */
 	struct weir_layout *key, *value;
 };
 
