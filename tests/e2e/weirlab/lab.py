@@ -258,12 +258,12 @@ class Lab:
 
     # ------------------------------------------------------------ model server
 
-    def start_server(self):
+    def start_server(self, ports=(PORT,)):
         self.admin_path = self.dir / "admin.sock"
         self.server = self.spawn(["/usr/bin/python3", "-m", "weirlab.model_server", "--admin",
-                                  self.admin_path, "--port", PORT], "server", "server",
+                                  self.admin_path, "--port", *ports], "server", "server",
                                  cwd=HERE.parent)
-        self.await_listening(self.server, PORT, "the model server", "server")
+        self.await_listening(self.server, ports[-1], "the model server", "server")
 
     def admin(self, command="report"):
         with socket.socket(socket.AF_UNIX) as sock:
@@ -365,6 +365,24 @@ class Lab:
     def kill_agent(self):
         self.agent.kill()
         self.agent.wait()
+
+    @contextlib.contextmanager
+    def agent_down(self, how):
+        """Inside: no agent, or one that is stopped ("SIGKILL", "SIGSTOP"). After it a new one, or
+        the same again."""
+        if how == "SIGKILL":
+            self.kill_agent()
+            try:
+                yield
+            finally:
+                self.start_agent()
+            return
+        self.agent.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.agent.pid, os.WSTOPPED)
+        try:
+            yield
+        finally:
+            self.agent.send_signal(signal.SIGCONT)
 
     def stop_agent(self):
         """SIGTERM; returns the exit status."""

@@ -13,7 +13,12 @@ What a request can ask of it, so that tests know beforehand what is served:
   metadata.pad        bytes of padding in each token
 
 What it served it tells on a unix socket, which nobody guards: connect, send one
-line (`report`, `release`, `reset`), read one JSON document.
+line, read one JSON document:
+
+  report    what was served
+  release   all that hold go on, and what comes later does not hold
+  rearm     what comes from now on holds again
+  reset     that, and what is done is forgotten
 
   python3 -m weirlab.model_server --admin /tmp/admin.sock --port 8000
 """
@@ -65,6 +70,8 @@ class Book:
     def command(self, line):
         if line == "release":
             self.released.set()
+        elif line == "rearm":
+            self.released = asyncio.Event()
         elif line == "reset":
             self.released = asyncio.Event()
             self.records = [r for r in self.records if r["state"] == "open"]
@@ -336,10 +343,11 @@ async def admin(reader, writer):
     writer.close()
 
 
-def listeners(port):
-    """One IPv4 and one IPv6 socket, as a server on a dual-stack host has them."""
+def listeners(ports):
+    """One IPv4 and one IPv6 socket a port, as a server on a dual-stack host has them."""
     socks = []
-    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+    for port, (family, host) in itertools.product(ports, ((socket.AF_INET, "0.0.0.0"),
+                                                          (socket.AF_INET6, "::"))):
         sock = socket.socket(family)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -364,7 +372,7 @@ async def main(args):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--admin", required=True)
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=int, nargs="+", default=[8000])
     arguments = parser.parse_args()
     uvicorn.Config(app, loop="uvloop").setup_event_loop()
     asyncio.run(main(arguments))

@@ -147,6 +147,10 @@ class Wire:
         (link,) = json.loads(run_inside("ip", "-j", "link", "show", "dev", "eth0").stdout)
         return bytes.fromhex(link["address"].replace(":", ""))
 
+    def reach(self, prefix):
+        """The server's answers to any address of this IPv4 prefix come here, and to nobody."""
+        self.lab.ip(self.lab.server_ns, "route", "replace", prefix, "via", RAW4)
+
     def raw(self, *args, **kwargs):
         conn = RawTcp(self, *args, **kwargs)
         self.connections.append(conn)
@@ -165,12 +169,13 @@ class RawTcp:
     """One connection. Counts of sequence space are kept as they are on the wire."""
 
     def __init__(self, wire, family=4, port=PORT, sport=None, isn=None, mss=1460, wscale=7,
-                 sack_ok=True, timestamps=True, window=65535, extra=b""):
+                 sack_ok=True, timestamps=True, window=65535, extra=b"", source=None):
         self.wire, self.family, self.port = wire, family, port
         self.sport = sport or next(_ports)
         self.mss, self.window, self.timestamps = mss, window, timestamps
         self._ends = [socket.inet_pton(socket.AF_INET if family == 4 else socket.AF_INET6, a)
-                      for a in ((RAW4, SERVER4) if family == 4 else (RAW6, SERVER6))]
+                      for a in ((source or RAW4, SERVER4) if family == 4 else
+                                (source or RAW6, SERVER6))]
         self._offer = option(MSS, struct.pack("!H", mss)) + extra
         if sack_ok:
             self._offer += option(SACK_OK)

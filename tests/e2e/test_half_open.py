@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handshakes that never complete hold their slot five seconds, with an agent and
+without one; what completes after all is taken in again."""
+import contextlib
+import time
+
+import pytest
+from limit_lab import CHAT, LimitLab, document, tenant
+from weirlab import wait_for
+from weirlab.raw_http import chat_body, send
+from weirlab.rawtcp import RAW4, Wire
+
+HALF_OPEN_S = 5
+LIMIT = 4
+# Hand-made connections come from RAW4.
+POLICY = document(tenant("raw", sources=[f"{RAW4}/32"], connections=LIMIT),
+                  tenant("tier", "narrow", sources=["10.80.1.0/24"]),
+                  tenant("plain"),
+                  tiers={"narrow": {"half_open": 2}})
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with LimitLab() as made:
+        made.guard(POLICY, nats=False)
+        yield made
+        print("--- agent log, its end\n" + made.log("agent").read_text()[-4000:])
+    assert made.leftovers() == []
+
+
+@pytest.fixture
+def wire(lab):
+    made = Wire(lab)
+    yield made
+    made.close()
+    lab.gauge("raw", "connections", 0, seconds=2 * HALF_OPEN_S)
+    assert lab.live("raw")["half_open"] == 0
+    wait_for(lambda: lab.ctl("status")["flows"]["used"] == 0, "the flows to go")
+
+
+def half(wire, port=None):
+    """A handshake that stops at the server's SYN-ACK."""
+    conn = wire.raw(sport=port)
+    conn.syn()
+    conn.syn_ack()
+    return conn
+
+
+def held(lab, name="raw"):
+    live = lab.live(name)
+    return live["connections"], live["half_open"]
+
+
+def test_slots_come_back_after_five_seconds(lab, wire):
+    expired = lab.verdict("half_open_expired")
+    began = time.monotonic()
+    for _ in range(LIMIT):
+        half(wire)
+    last = time.monotonic()
+    assert held(lab) == (LIMIT, LIMIT)
+    with pytest.raises(ConnectionRefusedError):
+        half(wire)
+    if time.monotonic() - began < HALF_OPEN_S:
+        assert held(lab)[0] == LIMIT
+    lab.gauge("raw", "half_open", 0, seconds=2 * HALF_OPEN_S)
+    assert time.monotonic() - last >= HALF_OPEN_S, "a slot came back too early"
+    assert held(lab) == (0, 0)
+    assert lab.verdict("half_open_expired") == expired + LIMIT
+    wire.connect().close()
+
+
+def test_slots_come_back_with_the_agent_dead(lab, wire):
+    """Each new SYN looks at the two oldest handshakes."""
+    with lab.agent_down("SIGKILL"):
+        for _ in range(LIMIT):
+            half(wire)
+        last = time.monotonic()
+        with pytest.raises(ConnectionRefusedError):
+            half(wire)
+
+        def let_in():
+            with contextlib.suppress(ConnectionRefusedError):
+                return wire.connect()
+        first = wait_for(let_in, "a slot", 2 * HALF_OPEN_S, every=0.25)
+        # Its own SYN freed it: nobody else was there to.
+        assert time.monotonic() - last >= HALF_OPEN_S - 1
+        more = [first] + [wait_for(let_in, "a slot", 2, every=0.25) for _ in range(LIMIT - 1)]
+        with pytest.raises(ConnectionRefusedError):
+            half(wire)
+        for conn in more:
+            conn.close()
+
+
+def test_one_that_completes_is_no_half_open_any_more(lab, wire):
+    conn = half(wire)
+    assert held(lab) == (1, 1)
+    conn.ack()
+    lab.gauge("raw", "half_open", 0)
+    assert held(lab) == (1, 0)
+    assert send(conn, "POST", CHAT, "sk-plain", chat_body(1)).json()
+    assert held(lab) == (0, 0) and held(lab, "plain") == (1, 0)
+    conn.close()
+    lab.gauge("plain", "connections", 0)
+
+
+def test_a_syn_that_is_sent_again_is_counted_once(lab, wire):
+    conn = wire.raw()
+    for _ in range(3):
+        conn.syn()
+        conn.syn_ack()
+    assert held(lab) == (1, 1)
+    conn.reset()
+    lab.gauge("raw", "connections", 0)
+    assert held(lab) == (0, 0)
+
+
+def test_one_that_completes_too_late_is_taken_in_and_judged(lab, wire):
+    """The server still waits for it: it answers SYNs for a minute."""
+    conn = half(wire)
+    lab.gauge("raw", "half_open", 0, seconds=2 * HALF_OPEN_S)
+    judged = lab.verdict("admit_request")
+    conn.ack()
+    assert send(conn, "POST", CHAT, "sk-plain", chat_body(1)).json()
+    assert lab.verdict("admit_request") == judged + 1
+    assert held(lab) == (0, 0) and held(lab, "plain") == (1, 0)
+    conn.close()
+    lab.gauge("plain", "connections", 0)
+
+
+def test_over_its_bound_a_tenants_syn_is_not_answered(lab, wire):
+    """`half_open` bounds it, without a reset: whoever is behind a flood of other people's
+    addresses hears nothing."""
+    denied = lab.verdict("half_open")
+    wire.reach("10.80.1.0/24")
+    conns = []
+    for n in range(3):
+        conn = wire.raw(source=f"10.80.1.{n + 1}")
+        conn.syn()
+        conns.append(conn)
+    for conn in conns[:2]:
+        conn.syn_ack()
+    wait_for(lambda: lab.verdict("half_open") == denied + 1, "the third to be dropped")
+    assert held(lab, "tier") == (2, 2)
+    assert not conns[2].peer_rst
+    conns[0].ack()
+    lab.gauge("tier", "half_open", 1)
+    conns[2].syn()
+    conns[2].syn_ack()
+    assert held(lab, "tier") == (3, 2)
+    for conn in conns:
+        conn.reset()
+    lab.gauge("tier", "connections", 0)
+    assert lab.why("tier", "half_open")["limit_of"] == "tier"
