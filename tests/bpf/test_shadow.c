@@ -25,7 +25,7 @@ static void limit_tokens(struct weir_tenant *t)
 	t->tokens_interval_ns = SECOND;
 	t->tokens_tau_ns = SECOND;
 	t->tokens_burst = 1;
-	t->settled[0].tokens_tat_ns = now_ns() + 3600 * SECOND;
+	t->settled[0].tokens_tat_ns = t->settled[1].tokens_tat_ns = now_ns() + 3600 * SECOND;
 }
 
 static void limit_suspended(struct weir_tenant *t)
