@@ -78,6 +78,13 @@ static void change_limits(void)
 	lab.config->enforce = chance(97);
 }
 
+/* What the agent does with what was settled. */
+static void top_up(void)
+{
+	for (uint32_t i = 1; i < lab.next_tenant; i++)
+		weir_ceiling_set(&lab.tenants[i], 300000, 0, lab.tenants[i].lost_nano);
+}
+
 static void begin(void)
 {
 	for (int f = 0; f < FAMILIES; f++) {
@@ -103,13 +110,6 @@ static void begin(void)
 		history.steps = strtoull(getenv("WEIR_HISTORY_STEPS"), NULL, 0);
 	history.state = history.seed * 0x9e3779b97f4a7c15ULL + 1;
 	lab.config->ring_request_max = RING_BYTES * 3 / 4;
-}
-
-/* What the agent does with what was settled. */
-static void top_up(void)
-{
-	for (uint32_t i = 1; i < lab.next_tenant; i++)
-		weir_ceiling_set(&lab.tenants[i], 300000, 0, lab.tenants[i].lost_nano);
 }
 
 /* -- steps */
