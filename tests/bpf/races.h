@@ -55,6 +55,33 @@ static UNUSED int shoot(struct bpf_program *prog, const uint8_t *frame, size_t l
 	return (int)opts.retval;
 }
 
+/* Text from either end, in order. Returns the verdict. */
+static UNUSED int racer_send(struct conn *c, bool client, uint8_t flags, const char *text)
+{
+	uint8_t frame[FRAME_MAX];
+	size_t len = strlen(text);
+	size_t n = client ? conn_frame(c, true, flags, c->next, c->sent, text, len, frame)
+			  : conn_frame(c, false, flags, c->sent, c->next, text, len, frame);
+	int code = shoot(client ? lab.skel->progs.weir_ingress : lab.skel->progs.weir_egress, frame,
+			 n);
+
+	*(client ? &c->next : &c->sent) += len;
+	return code;
+}
+
+/* The connection's ports are used again, by one that is complete. */
+static UNUSED void racer_reopen(struct conn *c)
+{
+	racer_send(c, true, TCP_RST, ""); /* a refused one goes */
+	c->next += 100000;
+	c->sent += 100000;
+	racer_send(c, true, TCP_SYN, "");
+	c->next++;
+	racer_send(c, false, TCP_SYN | TCP_ACK, "");
+	c->sent++;
+	racer_send(c, true, TCP_ACK, "");
+}
+
 /* The packet tests keep to one processor; racer n has the nth of all. */
 static UNUSED void pin_racer(size_t racer)
 {

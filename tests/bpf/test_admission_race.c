@@ -247,31 +247,6 @@ static uint32_t churn_rnd(struct churn *h, uint32_t below)
 	return (h->seed >> 33) % below;
 }
 
-static int churn_send(struct conn *c, bool client, uint8_t flags, const char *text)
-{
-	uint8_t frame[FRAME_MAX];
-	size_t len = strlen(text);
-	size_t n = client ? conn_frame(c, true, flags, c->next, c->sent, text, len, frame)
-			  : conn_frame(c, false, flags, c->sent, c->next, text, len, frame);
-	int code = shoot(client ? lab.skel->progs.weir_ingress : lab.skel->progs.weir_egress, frame,
-			 n);
-
-	*(client ? &c->next : &c->sent) += len;
-	return code;
-}
-
-static void churn_open(struct conn *c)
-{
-	churn_send(c, true, TCP_RST, ""); /* a refused one goes */
-	c->next += 100000;
-	c->sent += 100000;
-	churn_send(c, true, TCP_SYN, "");
-	c->next++;
-	churn_send(c, false, TCP_SYN | TCP_ACK, "");
-	c->sent++;
-	churn_send(c, true, TCP_ACK, "");
-}
-
 static void churn_on(size_t racer)
 {
 	static const char *const requests[] = {
@@ -289,11 +264,11 @@ static void churn_on(size_t racer)
 		if (h->asking[i]) {
 			/* Told before it ends, so that the count is never above what is. */
 			__atomic_fetch_sub(&in_flight, 1, __ATOMIC_SEQ_CST);
-			churn_send(c, false, TCP_ACK | TCP_PSH,
+			racer_send(c, false, TCP_ACK | TCP_PSH,
 				   "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-			churn_send(c, true, TCP_ACK, "");
+			racer_send(c, true, TCP_ACK, "");
 			h->asking[i] = false;
-		} else if (churn_send(c, true, TCP_ACK | TCP_PSH, requests[churn_rnd(h, 2)]) ==
+		} else if (racer_send(c, true, TCP_ACK | TCP_PSH, requests[churn_rnd(h, 2)]) ==
 			   OUT_PASS) {
 			int now = __atomic_add_fetch(&in_flight, 1, __ATOMIC_SEQ_CST);
 
@@ -303,7 +278,7 @@ static void churn_on(size_t racer)
 				race_wrong("%d in flight at once, of %d", now, MOST);
 		} else {
 			h->refused++;
-			churn_open(c);
+			racer_reopen(c);
 		}
 	}
 }
