@@ -22,6 +22,7 @@
 #include "attach.h"
 #include "ledger.h"
 #include "policy.h"
+#include "takeover.h"
 
 #define PUBLISH_DRAIN_MS 2000
 #define SETTLE_WAIT	 (30 * WEIR_SECOND)
@@ -173,6 +174,8 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 	if (!r)
 		r = weir_kernel_open(&a->cfg, &a->kernel, err);
 	if (!r)
+		r = weir_takeover(a->kernel, &a->cfg, err);
+	if (!r)
 		r = weir_run_path(a->cfg.instance, ".state", a->state_path, sizeof(a->state_path),
 				  err);
 	if (!r)
@@ -255,6 +258,16 @@ static int start_links(struct weir_agent *a, struct weir_error *err)
 	return r;
 }
 
+static int start_drift(struct weir_agent *a, struct weir_error *err)
+{
+	struct weir_drift *drift;
+	int r = weir_drift_start(a->kernel, &a->cfg, a->enforce, &drift, err);
+
+	if (!r)
+		__atomic_store_n(&a->drift, drift, __ATOMIC_RELEASE);
+	return r;
+}
+
 int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **out,
 		     struct weir_error *err)
 {
@@ -284,6 +297,8 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 		r = start_threads(a, err);
 	if (!r)
 		r = start_links(a, err);
+	if (!r)
+		r = start_drift(a, err);
 	if (r) {
 		/* What an earlier agent left goes on holding; what is ours alone goes. */
 		weir_agent_stop(a, !a->kernel || !a->kernel->fresh);
@@ -342,6 +357,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 {
 	weir_control_stop(a->control);
 	weir_httpd_stop(a->httpd);
+	weir_drift_stop(a->drift);
 	weir_links_stop(a->links); /* or it would put on again what is taken off now */
 	/* Off the hooks before the consumer ends: what was tapped is folded in. */
 	if (!keep && a->kernel)

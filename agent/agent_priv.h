@@ -11,6 +11,7 @@
 #include "consumer.h"
 #include "control.h"
 #include "denials.h"
+#include "drift.h"
 #include "enforce.h"
 #include "httpd.h"
 #include "kernel.h"
@@ -39,6 +40,7 @@ struct weir_agent {
 	struct weir_publisher *publisher;
 	struct weir_control *control;
 	struct weir_httpd *httpd;
+	struct weir_drift *drift; /* started last: NULL till then */
 
 	pthread_mutex_t switch_lock;
 	struct weir_switch enforce_switch; /* the node's, as it holds */

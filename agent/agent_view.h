@@ -18,6 +18,7 @@
 
 #include "bpf/weir_abi.h"
 #include "config.h"
+#include "drift.h"
 #include "ledger.h"
 #include "ledger_switch.h"
 #include "policy.h"
@@ -49,8 +50,9 @@ enum weir_enforcing {
 
 /* What `tenant suspend --now` did. */
 struct weir_cut {
-	uint32_t answers; /* marked: the next packet of each resets both its ends */
-	uint32_t sockets; /* on this host, destroyed */
+	uint32_t answers;  /* marked: the next packet of each resets both its ends */
+	uint32_t sockets;  /* on this host, destroyed */
+	char warning[256]; /* why none could be, on this kernel; "" if they can */
 };
 
 struct weir_status {
@@ -71,6 +73,7 @@ struct weir_status {
 	uint64_t map_bytes;	    /* of all maps, in the kernel */
 	uint64_t inflight_parsers;  /* responses being read now; 0 if not known */
 	uint64_t requests;	    /* rows handed to the ledger since start */
+	struct weir_drift_stats drift;
 	size_t n_warnings;
 	char warnings[WEIR_STATUS_WARNINGS][256]; /* one line each; what, on what, what to do */
 };

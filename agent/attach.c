@@ -12,10 +12,10 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "clsact.h"
+#include "migrate.h"
 #include "neighbours.h"
 #include "netns.h"
 #include "weir.skel.h"
@@ -148,6 +148,78 @@ int weir_attach_state(struct weir_kernel *k, const char *instance, struct weir_e
 	return weir_pin_link(fd, path, err);
 }
 
+/* -- taking over from an earlier agent */
+
+/* Ours of the same name as that one: names are the same in every version. */
+static int program_like(void *ctx, uint32_t prog_id)
+{
+	struct weir_kernel *k = ctx;
+	weir_autoclose int fd = bpf_prog_get_fd_by_id(prog_id);
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+	struct bpf_program *ours;
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len))
+		return -errno;
+	ours = bpf_object__find_program_by_name(k->skel->obj, info.name);
+	return ours ? bpf_program__fd(ours) : -ESRCH;
+}
+
+struct replace {
+	struct weir_kernel *k;
+	const char *instance;
+	unsigned failed;
+};
+
+static void replace_filters(void *arg)
+{
+	struct replace *p = arg;
+	struct if_nameindex *ifs = if_nameindex();
+
+	for (size_t i = 0; ifs && ifs[i].if_index; i++) {
+		for (int ingress = 0; ingress < 2; ingress++) {
+			uint32_t id = weir_clsact_program(p->instance, ifs[i].if_index, ingress);
+			struct weir_error err = {};
+			int fd = id ? program_like(p->k, id) : 0;
+
+			if (!id)
+				continue;
+			if (fd >= 0 && !weir_clsact_attach(p->instance, fd, ifs[i].if_index,
+							   ingress, ifs[i].if_name, &err))
+				continue;
+			weir_log(WEIR_WARN, "interface %s: its filter cannot be replaced: %s",
+				 ifs[i].if_name, fd < 0 ? strerror(-fd) : err.text);
+			p->failed++;
+		}
+	}
+	if (ifs)
+		if_freenameindex(ifs);
+}
+
+int weir_attach_replace(struct weir_kernel *k, const struct weir_agent_config *cfg,
+			struct weir_error *err)
+{
+	struct replace p = { .k = k, .instance = cfg->instance };
+	/* First: what the new programs count, they must see close. */
+	int r = weir_attach_state(k, cfg->instance, err);
+
+	if (r)
+		return r;
+	p.failed = weir_pins_replace(cfg->instance, program_like, k);
+	replace_filters(&p);
+	for (size_t i = 0; i < cfg->n_interfaces; i++) {
+		weir_autoclose int fd = -1;
+		uint64_t id;
+
+		if (!cfg->interfaces[i].netns[0])
+			continue;
+		fd = weir_netns_open(cfg->interfaces[i].netns, &id);
+		if (fd >= 0)
+			weir_netns_call(fd, replace_filters, &p);
+	}
+	return (int)p.failed;
+}
+
 bool weir_attached(const char *instance, const struct weir_attachment *a)
 {
 	const struct weir_device *d = &a->device;
@@ -177,20 +249,15 @@ void weir_detach_from(const char *instance, const struct weir_attachment *a)
  * left in another guards no port any more. */
 static void guard_nothing(const char *instance)
 {
-	struct weir_config *c;
+	struct weir_settings s;
 	char path[400];
-	int fd;
 
 	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/maps/settings", instance);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
+	if (weir_settings_open(path, &s, NULL))
 		return;
-	c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (c != MAP_FAILED) {
-		memset(c->port_service, 0, sizeof(c->port_service));
-		munmap(c, sizeof(*c));
-	}
-	close(fd);
+	if (s.port_service)
+		memset(s.port_service, 0, 65536);
+	weir_settings_close(&s);
 }
 
 static void detach_filters(void *instance)

@@ -42,6 +42,13 @@ int weir_attach_state(struct weir_kernel *k, const char *instance, struct weir_e
 int weir_attach(struct weir_kernel *k, const char *instance, enum weir_xdp want,
 		struct weir_attachment *a, struct weir_error *err);
 
+/* Put k's programs in the place of an earlier agent's, wherever those are, each by its name:
+ * on every device with a pinned link, on every interface of cfg's network namespaces with a
+ * filter, and on the tracepoint. Returns how many could not be replaced, or -errno when sockets
+ * cannot be followed. */
+int weir_attach_replace(struct weir_kernel *k, const struct weir_agent_config *cfg,
+			struct weir_error *err);
+
 /* Is all that weir_attach put there still on the device? */
 bool weir_attached(const char *instance, const struct weir_attachment *a);
 

@@ -66,7 +66,7 @@ void weir_clsact_detach(const char *instance, int ifindex, bool ingress)
 	}
 }
 
-bool weir_clsact_attached(const char *instance, int ifindex, bool ingress)
+uint32_t weir_clsact_program(const char *instance, int ifindex, bool ingress)
 {
 	struct weir_neighbour there[FILTERS_MAX];
 	int n = weir_clsact_filters(ifindex, ingress, there, FILTERS_MAX);
@@ -74,6 +74,11 @@ bool weir_clsact_attached(const char *instance, int ifindex, bool ingress)
 	for (int i = 0; i < n; i++)
 		if (there[i].priority == TC_PRIORITY &&
 		    weir_owner_of(there[i].prog_id, instance) == WEIR_OWNER_US)
-			return true;
-	return false;
+			return there[i].prog_id;
+	return 0;
+}
+
+bool weir_clsact_attached(const char *instance, int ifindex, bool ingress)
+{
+	return weir_clsact_program(instance, ifindex, ingress) != 0;
 }

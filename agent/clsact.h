@@ -9,6 +9,7 @@
 #define WEIR_CLSACT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "util.h"
 
@@ -21,6 +22,9 @@ int weir_clsact_attach(const char *instance, int prog_fd, int ifindex, bool ingr
  * instance whose pins are gone. The clsact qdisc stays: it costs nothing empty, and
  * others may have begun to count on it. */
 void weir_clsact_detach(const char *instance, int ifindex, bool ingress);
+
+/* Id of the instance's program on ingress or egress of ifindex; 0: none. */
+uint32_t weir_clsact_program(const char *instance, int ifindex, bool ingress);
 
 /* Is the instance's filter on ingress or egress of ifindex? Anybody who deletes the
  * qdisc takes it off with all others. */

@@ -311,7 +311,7 @@ static int read_ring(const struct weir_json *at, struct weir_agent_config *c,
 static int read_rest(const struct weir_json *at, struct weir_agent_config *c,
 		     struct weir_error *err)
 {
-	uint32_t timeout_ms = 3000;
+	uint32_t timeout_ms = 3000, sweep_s = 10;
 	struct weir_json child;
 	int xdp = WEIR_XDP_AUTO;
 	int r = 0;
@@ -339,10 +339,13 @@ static int read_rest(const struct weir_json *at, struct weir_agent_config *c,
 		r = read_nats(&child, c, err);
 	if (!r) /* the heartbeat comes every 100 ms: below 1 s a busy host looks dead */
 		r = config_u32(at, "agent_timeout_ms", 1000, 600000, &timeout_ms, err);
+	if (!r)
+		r = config_u32(at, "sweep_interval_s", 1, 3600, &sweep_s, err);
 	if (!r && weir_json_get(at, "enforce", &child))
 		r = weir_json_bool(&child, &c->enforce, err);
 	c->xdp = (enum weir_xdp)xdp;
 	c->agent_timeout_ns = (uint64_t)timeout_ms * NS_PER_MS;
+	c->sweep_interval_ns = (uint64_t)sweep_s * WEIR_SECOND;
 	return r;
 }
 
@@ -371,6 +374,7 @@ int weir_agent_config_load(const char *path, struct weir_agent_config *out, stru
 		"head_timeout_ms",
 		"idle_timeout_s",
 		"max_split_heads",
+		"sweep_interval_s",
 		NULL,
 	};
 	struct weir_agent_config c = {

@@ -50,6 +50,33 @@ static json_t *warnings_json(const struct weir_agent_view *v, const struct weir_
 	return list;
 }
 
+static json_t *drift_json(const struct weir_drift_stats *d)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {
+		{ "sweeps", d->sweeps },
+		{ "failed", d->failed },
+		{ "flows", d->flows },
+		{ "sockets", d->sockets },
+		{ "untracked_sockets", d->untracked_sockets },
+		{ "reaped", d->reaped },
+		{ "corrected_connections", d->corrected_connections },
+		{ "corrected_half_open", d->corrected_half_open },
+		{ "corrected_inflight", d->corrected_inflight },
+		{ "reservations_off", d->reservations_off },
+		{ "unsure", d->unsure },
+		{ "last_ms", d->last_ms },
+		{ "last_cpu_ms", d->last_cpu_ms },
+	};
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		json_object_set_new(o, fields[i].name, weir_json_count(fields[i].value));
+	return o;
+}
+
 json_t *weir_status_json(const struct weir_agent_view *v)
 {
 	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
@@ -64,24 +91,24 @@ json_t *weir_status_json(const struct weir_agent_view *v)
 	verdicts = json_object();
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
 		json_object_set_new(verdicts, weir_reason_name(i), weir_json_count(s->verdicts[i]));
-	return json_pack("{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o,s:o},"
-			 "s:{s:o,s:o,s:o},s:{s:o},s:o}",
-			 "instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
-			 (int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
-			 interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts,
-			 "ring", "bytes", weir_json_count(s->ring_bytes), "used",
-			 weir_json_count(s->ring_used), "lost", weir_json_count(s->ring_lost),
-			 "nats",
-			 v->publisher ? json_pack("{s:b,s:o,s:o}", "connected", (int)nats.connected,
-						  "backlog", weir_json_count(nats.backlog), "acked",
-						  weir_json_count(nats.acked))
-				      : json_null(),
-			 "flows", "used", weir_json_count(s->flows_used), "max",
-			 weir_json_count(s->flows_max), "half_open", weir_json_count(s->half_open),
-			 "tenants", "used", weir_json_count(s->tenants_used), "max",
-			 weir_json_count(s->tenants_max), "suspended",
-			 weir_json_count(s->suspended), "memory", "maps",
-			 weir_json_count(s->map_bytes), "warnings", warnings_json(v, s, &nats));
+	return json_pack(
+		"{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o,s:o},"
+		"s:{s:o,s:o,s:o},s:{s:o},s:o,s:o}",
+		"instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
+		(int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
+		interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts, "ring",
+		"bytes", weir_json_count(s->ring_bytes), "used", weir_json_count(s->ring_used),
+		"lost", weir_json_count(s->ring_lost), "nats",
+		v->publisher ? json_pack("{s:b,s:o,s:o}", "connected", (int)nats.connected,
+					 "backlog", weir_json_count(nats.backlog), "acked",
+					 weir_json_count(nats.acked))
+			     : json_null(),
+		"flows", "used", weir_json_count(s->flows_used), "max",
+		weir_json_count(s->flows_max), "half_open", weir_json_count(s->half_open),
+		"tenants", "used", weir_json_count(s->tenants_used), "max",
+		weir_json_count(s->tenants_max), "suspended", weir_json_count(s->suspended),
+		"memory", "maps", weir_json_count(s->map_bytes), "drift", drift_json(&s->drift),
+		"warnings", warnings_json(v, s, &nats));
 }
 
 int weir_do_status(struct weir_call *c, struct weir_error *err)

@@ -86,10 +86,11 @@ static int suspend(struct weir_call *c, bool on, struct weir_error *err)
 				 "be cut: %s; repeat with id %s",
 				 tenant, why.text, w.s.id);
 	return weir_call_result(
-		c, json_pack("{s:s,s:s,s:b,s:b,s:o,s:o}", "id", w.s.id, "tenant", tenant,
+		c, json_pack("{s:s,s:s,s:b,s:b,s:o,s:o,s:o}", "id", w.s.id, "tenant", tenant,
 			     "suspended", (int)w.holds.on, "repeated", (int)w.repeated, "cut",
 			     cuts ? json_integer(done.answers) : json_null(), "destroyed",
-			     cuts ? json_integer(done.sockets) : json_null()));
+			     cuts && !done.warning[0] ? json_integer(done.sockets) : json_null(),
+			     "warning", weir_json_text(done.warning[0] ? done.warning : NULL)));
 }
 
 int weir_do_tenant_suspend(struct weir_call *c, struct weir_error *err)

@@ -12,6 +12,7 @@
 
 #include "agent/json_out.h"
 #include "agent/price.h"
+#include "bpf/weir_abi.h"
 
 /* Without burns, card lines and names; a byte of a string takes six at most. */
 #define FIXED_BYTES 8192
@@ -209,7 +210,13 @@ static void put_request(struct weir_out *o, const char *service, const struct we
 	/* The wall clock may have been set back meanwhile. */
 	if (r->ended_wall_ns >= r->started_wall_ns)
 		weir_out_millis(o, "latency_ms", (r->ended_wall_ns - r->started_wall_ns) / 1000);
-	put_text(o, "finish_reason", r->finish_reason, sizeof(r->finish_reason));
+	/* What the server called its end, even if the client did not live to see it. */
+	if (r->end_cause == WEIR_END_CUT)
+		weir_out_bool(o, "cut", true);
+	if (r->end_cause == WEIR_END_CUT && !r->finish_reason[0])
+		weir_out_cstr(o, "finish_reason", "cut");
+	else
+		put_text(o, "finish_reason", r->finish_reason, sizeof(r->finish_reason));
 }
 
 int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *from,

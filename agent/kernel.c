@@ -22,6 +22,8 @@
 #include <linux/magic.h>
 #include <unistd.h>
 
+#include "free_lists.h"
+#include "migrate.h"
 #include "replies.h"
 #include "weir.skel.h"
 
@@ -113,53 +115,24 @@ static int make_dirs(struct weir_kernel *k, const char *instance, struct weir_er
 	return 0;
 }
 
-/* A size that pinned maps were made with and this configuration changes. */
-static int check_size(struct bpf_map *map, uint32_t want, const char *field, const char *instance,
-		      struct weir_error *err)
+/* Maps may grow: they are made anew. What is in them might not fit in smaller ones, and the ring
+ * cannot be copied. */
+static int check_size(const struct weir_kernel *k, const struct bpf_map *map, uint32_t want,
+		      const char *field, const char *instance, struct weir_error *err)
 {
-	struct bpf_map_info info = {};
-	uint32_t len = sizeof(info);
-	const char *pin = bpf_map__pin_path(map);
-	int fd = pin ? bpf_obj_get(pin) : -1, r = 0;
+	struct bpf_map_info info;
+	char path[400];
+	weir_autoclose int fd = -1;
 
-	if (fd < 0)
+	snprintf(path, sizeof(path), "%s/maps/%s", k->pin_dir, bpf_map__name(map));
+	fd = weir_map_open(path, &info);
+	if (fd < 0 || info.max_entries == want ||
+	    (info.max_entries < want && info.type != BPF_MAP_TYPE_RINGBUF))
 		return 0;
-	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.max_entries != want)
-		r = weir_fail(err, EINVAL,
-			      "%s is %u, but instance \"%s\" was started with %u; run weir-agent "
-			      "--detach first, or set it back",
-			      field, want, instance, info.max_entries);
-	close(fd);
-	return r;
-}
-
-/* What is pinned must be of our layout before libbpf is to take it over: its own word
- * for maps of another size is "parameter mismatch". abi_version is first in every ABI. */
-static int check_abi(const char *settings, const char *instance, struct weir_error *err)
-{
-	weir_autoclose int fd = bpf_obj_get(settings);
-	struct bpf_map_info info = {};
-	uint32_t len = sizeof(info), zero = 0, abi = 0;
-	weir_autofree void *value = NULL;
-
-	if (fd < 0)
-		return 0;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len) || !info.value_size)
-		return weir_fail(err, errno, "%s: cannot be read: %s", settings, strerror(errno));
-	value = calloc(1, info.value_size);
-	if (!value)
-		return weir_fail(err, ENOMEM, "out of memory");
-	if (bpf_map_lookup_elem(fd, &zero, value))
-		return weir_fail(err, errno, "%s: cannot be read: %s", settings, strerror(errno));
-	memcpy(&abi, value, sizeof(abi));
-	/* 0: whoever made them did not come to the end of it. */
-	if (info.value_size == sizeof(struct weir_config) && (!abi || abi == WEIR_ABI_VERSION))
-		return 0;
-	return weir_fail(err, EPROTO,
-			 "instance \"%s\": its kernel maps are of ABI %u, this agent speaks %u; "
-			 "run weir-agent --detach (counts in the kernel are lost, the ledger is "
-			 "not)",
-			 instance, abi, WEIR_ABI_VERSION);
+	return weir_fail(err, EINVAL,
+			 "%s: map %s of instance \"%s\" has %u entries, and would have %u; run "
+			 "weir-agent --detach first, or set it back",
+			 field, bpf_map__name(map), instance, info.max_entries, want);
 }
 
 static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
@@ -167,20 +140,7 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 {
 	struct weir_bpf *s = k->skel;
 	uint32_t cpus = (uint32_t)libbpf_num_possible_cpus();
-	struct bpf_map *map;
-	char path[400];
 	int r = 0;
-
-	bpf_object__for_each_map(map, s->obj)
-	{
-		const char *name = bpf_map__name(map);
-
-		if (strchr(name, '.'))
-			continue;
-		snprintf(path, sizeof(path), "%s/maps/%s", k->pin_dir, name);
-		if (bpf_map__set_pin_path(map, path))
-			return weir_fail(err, ENOMEM, "%s: cannot set as pin path", path);
-	}
 	struct {
 		struct bpf_map *map;
 		uint32_t entries;
@@ -204,9 +164,28 @@ static int size_maps(struct weir_kernel *k, const struct weir_agent_config *cfg,
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && !r; i++) {
 		bpf_map__set_max_entries(sizes[i].map, sizes[i].entries);
-		r = check_size(sizes[i].map, sizes[i].entries, sizes[i].field, cfg->instance, err);
+		r = check_size(k, sizes[i].map, sizes[i].entries, sizes[i].field, cfg->instance,
+			       err);
 	}
 	return r;
+}
+
+static int pin_maps(struct weir_kernel *k, struct weir_error *err)
+{
+	struct bpf_map *map;
+	char path[400];
+
+	bpf_object__for_each_map(map, k->skel->obj)
+	{
+		const char *name = bpf_map__name(map);
+
+		if (strchr(name, '.'))
+			continue;
+		snprintf(path, sizeof(path), "%s/maps/%s", k->pin_dir, name);
+		if (bpf_map__set_pin_path(map, path))
+			return weir_fail(err, ENOMEM, "%s: cannot set as pin path", path);
+	}
+	return 0;
 }
 
 static void *map_memory(int fd, size_t bytes)
@@ -251,22 +230,6 @@ static int map_maps(struct weir_kernel *k, struct weir_error *err)
 	return 0;
 }
 
-/* New maps: hand n numbers to the kernel, highest first, so that low ones are used
- * first. An agent that was killed in the midst of this left some, which go first: a
- * number must not be there twice. */
-static int fill_stack(struct bpf_map *map, uint32_t first, uint32_t n, struct weir_error *err)
-{
-	uint32_t left;
-
-	while (!bpf_map_lookup_and_delete_elem(bpf_map__fd(map), NULL, &left))
-		;
-	for (uint32_t i = first + n; i-- > first;)
-		if (bpf_map_update_elem(bpf_map__fd(map), NULL, &i, BPF_ANY))
-			return weir_fail(err, errno, "%s: cannot fill it: %s", bpf_map__name(map),
-					 strerror(errno));
-	return 0;
-}
-
 static int random_u64(uint64_t *out, struct weir_error *err)
 {
 	return getrandom(out, sizeof(*out), 0) == sizeof(*out)
@@ -278,12 +241,13 @@ static int random_u64(uint64_t *out, struct weir_error *err)
 static int finish_fresh(struct weir_kernel *k, const struct weir_agent_config *cfg,
 			struct weir_error *err)
 {
-	int r = fill_stack(k->skel->maps.free_slots, 0, cfg->max_flows, err);
+	int r = weir_stack_fill(bpf_map__fd(k->skel->maps.free_slots), "free_slots", 0,
+				cfg->max_flows, NULL, err);
 
 	/* Readers below are the CPUs' own. */
 	if (!r)
-		r = fill_stack(k->skel->maps.free_readers, (uint32_t)k->cpus, cfg->max_split_heads,
-			       err);
+		r = weir_stack_fill(bpf_map__fd(k->skel->maps.free_readers), "free_readers",
+				    (uint32_t)k->cpus, cfg->max_split_heads, NULL, err);
 	if (!r)
 		r = random_u64(&k->config->maps_id, err);
 	if (!r)
@@ -291,15 +255,26 @@ static int finish_fresh(struct weir_kernel *k, const struct weir_agent_config *c
 	return r;
 }
 
+/* A number that now means another port: what came to the old one says nothing of it. */
+static void forget_seen(struct weir_kernel *k, const struct weir_agent_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_services; i++)
+		if (k->config->services[i + 1].port != cfg->services[i].port)
+			__atomic_store_n(&k->seen[i + 1].bits, 0, __ATOMIC_RELAXED);
+}
+
 /* How requests are told apart. Programs of an earlier agent may be running on these: a
  * list that changes is empty for a moment, which is strict, and one that does not is
  * not touched. */
-static void store_forms(struct weir_config *c, uint32_t cpus, const struct weir_agent_config *cfg)
+void weir_kernel_store_forms(struct weir_kernel *k, const struct weir_agent_config *cfg)
 {
+	struct weir_config *c = k->config;
+
+	forget_seen(k, cfg);
 	c->head_timeout_ns = cfg->head_timeout_ns;
 	c->idle_timeout_ns = cfg->idle_timeout_ns;
 	c->free_options = cfg->free_options;
-	c->first_reader = cpus;
+	c->first_reader = (uint32_t)k->cpus;
 	if (c->n_free_paths != cfg->n_free_paths ||
 	    memcmp(c->free_paths, cfg->free_paths, sizeof(c->free_paths))) {
 		__atomic_store_n(&c->n_free_paths, 0, __ATOMIC_SEQ_CST);
@@ -312,14 +287,6 @@ static void store_forms(struct weir_config *c, uint32_t cpus, const struct weir_
 		memcpy(c->trusted, cfg->trusted, sizeof(c->trusted));
 		__atomic_store_n(&c->n_trusted, cfg->n_trusted, __ATOMIC_SEQ_CST);
 	}
-}
-
-/* A number that now means another port: what came to the old one says nothing of it. */
-static void forget_seen(struct weir_kernel *k, const struct weir_agent_config *cfg)
-{
-	for (size_t i = 0; i < cfg->n_services; i++)
-		if (k->config->services[i + 1].port != cfg->services[i].port)
-			__atomic_store_n(&k->seen[i + 1].bits, 0, __ATOMIC_RELAXED);
 }
 
 static int write_replies(struct weir_kernel *k, struct weir_error *err)
@@ -340,7 +307,6 @@ int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **o
 		     struct weir_error *err)
 {
 	struct weir_kernel *k;
-	char path[400];
 	int r = check_machine(err);
 
 	if (r)
@@ -358,17 +324,18 @@ int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **o
 	r = make_dirs(k, cfg->instance, err);
 	if (r)
 		goto fail;
-	snprintf(path, sizeof(path), "%s/maps/settings", k->pin_dir);
-	k->fresh = access(path, F_OK) != 0;
-	r = check_abi(path, cfg->instance, err);
-	if (r)
-		goto fail;
 	k->skel = weir_bpf__open();
 	if (!k->skel) {
 		r = weir_fail(err, errno, "kernel programs: cannot read them: %s", libbpf_said);
 		goto fail;
 	}
 	r = size_maps(k, cfg, err);
+	if (!r)
+		r = weir_migration_look(k->skel->obj, k->pin_dir, cfg->instance, &k->migration,
+					err);
+	if (!r)
+		r = k->migration && k->migration->needed ? weir_migration_stage(k->migration, err)
+							 : pin_maps(k, err);
 	if (r)
 		goto fail;
 	r = weir_bpf__load(k->skel);
@@ -380,11 +347,11 @@ int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **o
 	r = map_maps(k, err);
 	if (r)
 		goto fail;
-	forget_seen(k, cfg);
-	store_forms(k->config, (uint32_t)k->cpus, cfg);
+	k->fresh = !k->migration;
+	if (!k->migration || !k->migration->needed)
+		weir_kernel_store_forms(k, cfg);
 	/* abi_version is stored last of all: without it the maps were never finished. */
-	if (!k->config->abi_version) {
-		k->fresh = true;
+	if (k->fresh) {
 		r = finish_fresh(k, cfg, err);
 		if (r)
 			goto fail;
@@ -409,6 +376,7 @@ void weir_kernel_close(struct weir_kernel *k)
 	unmap_memory(k->slots, (size_t)k->max_flows * sizeof(*k->slots));
 	unmap_memory(k->rules, WEIR_RULES_MAX * sizeof(*k->rules));
 	unmap_memory(k->seen, WEIR_MAX_SERVICES * sizeof(*k->seen));
+	weir_migration_free(k->migration);
 	if (k->skel)
 		weir_bpf__destroy(k->skel);
 	free(k);
@@ -416,44 +384,18 @@ void weir_kernel_close(struct weir_kernel *k)
 
 int weir_kernel_unpin(const char *instance, struct weir_error *err)
 {
-	char dir[300], path[600];
-	struct dirent *e;
-	DIR *d;
+	static const char *const folders[] = { "maps", "maps.new", "links" };
+	char path[600];
 
-	snprintf(dir, sizeof(dir), WEIR_PIN_ROOT "/%s/maps", instance);
-	d = opendir(dir);
-	if (d) {
-		while ((e = readdir(d))) {
-			if (e->d_name[0] == '.')
-				continue;
-			snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-			if (unlink(path) && errno != ENOENT)
-				weir_log(WEIR_WARN, "%s: cannot remove it: %s", path,
-					 strerror(errno));
-		}
-		closedir(d);
-		rmdir(dir);
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/%s", instance, folders[i]);
+		weir_pins_folder_remove(path);
 	}
-	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/links", instance);
-	rmdir(path);
 	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s", instance);
 	if (rmdir(path) && errno != ENOENT)
 		return weir_fail(err, errno, "%s: cannot remove it: %s", path, strerror(errno));
 	rmdir(WEIR_PIN_ROOT); /* when it was the last */
 	return 0;
-}
-
-void weir_kernel_counters(const struct weir_kernel *k, uint64_t out[static WEIR_REASON_MAX])
-{
-	uint64_t per_cpu[256];
-
-	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
-		out[i] = 0;
-		if (k->cpus > 256 || bpf_map_lookup_elem(k->counters_fd, &i, per_cpu))
-			continue;
-		for (int c = 0; c < k->cpus; c++)
-			out[i] += per_cpu[c];
-	}
 }
 
 int weir_kernel_sweep(struct weir_kernel *k)
@@ -483,63 +425,4 @@ int weir_kernel_reap(struct weir_kernel *k, const struct weir_reap *r, size_t n)
 		n -= some;
 	}
 	return 0;
-}
-
-/* What the kernel says of a map's memory in /proc/self/fdinfo. */
-static uint64_t memory_of(int fd)
-{
-	char path[64], line[256];
-	unsigned long long bytes = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "memlock: %llu", &bytes) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return bytes;
-}
-
-static bool is_per_cpu(const struct bpf_map *map)
-{
-	return bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_ARRAY;
-}
-
-size_t weir_kernel_maps(const struct weir_kernel *k, struct weir_map_size *out, size_t max)
-{
-	struct bpf_map *map;
-	size_t n = 0;
-
-	bpf_object__for_each_map(map, k->skel->obj)
-	{
-		const char *name = bpf_map__name(map);
-		uint64_t least;
-
-		if (n == max)
-			break;
-		if (strchr(name, '.'))
-			continue;
-		out[n] = (struct weir_map_size){ .entries = bpf_map__max_entries(map),
-						 .bytes = memory_of(bpf_map__fd(map)) };
-		snprintf(out[n].name, sizeof(out[n].name), "%s", name);
-		/* Before 6.4 the kernel counts one CPU's. */
-		least = ((uint64_t)bpf_map__value_size(map) + 7) / 8 * 8 * out[n].entries * k->cpus;
-		if (is_per_cpu(map) && out[n].bytes < least)
-			out[n].bytes = least;
-		n++;
-	}
-	return n;
-}
-
-uint64_t weir_kernel_memory(const struct weir_kernel *k)
-{
-	struct weir_map_size maps[64];
-	size_t n = weir_kernel_maps(k, maps, 64);
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < n; i++)
-		bytes += maps[i].bytes;
-	return bytes;
 }

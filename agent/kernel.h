@@ -23,6 +23,7 @@
 #define WEIR_PIN_ROOT "/sys/fs/bpf/weir"
 
 struct weir_bpf;
+struct weir_migration;
 
 /* `seen` as memory: an array's elements are 8 bytes apart, however small. */
 struct weir_seen_bits {
@@ -34,6 +35,7 @@ struct weir_kernel {
 	struct weir_bpf *skel;
 	char pin_dir[256];
 	bool fresh; /* the maps were made just now; nothing was found pinned */
+	struct weir_migration *migration; /* what weir_takeover has to do; NULL: nothing */
 
 	/* Maps as memory. Who may write what is said in weir_abi.h. */
 	struct weir_config *config;
@@ -51,11 +53,15 @@ struct weir_kernel {
 	int cpus; /* possible, for per-CPU values */
 };
 
-/* Load (or take over what is pinned) for cfg's instance. Fails, with the cause
- * and the cure in err, without root, BTF, a new enough kernel, or when the pinned
- * maps are of another ABI or size. Does not attach anything. */
+/* Load for cfg's instance, on the maps that are pinned, or on new ones beside them when those
+ * are of another ABI or smaller: weir_takeover then puts these in force. Fails, with the cause
+ * and the cure in err, without root, BTF, a new enough kernel, or when the pinned maps are of
+ * an ABI before 3 or larger than they are to be. Does not attach anything. */
 int weir_kernel_open(const struct weir_agent_config *cfg, struct weir_kernel **out,
 		     struct weir_error *err);
+
+/* How requests are told apart, which cfg says. */
+void weir_kernel_store_forms(struct weir_kernel *k, const struct weir_agent_config *cfg);
 
 /* Unmaps and closes. Pins stay. NULL is fine. */
 void weir_kernel_close(struct weir_kernel *k);

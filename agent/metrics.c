@@ -185,6 +185,31 @@ static void write_status(const struct weir_agent_view *v, FILE *f, const struct 
 	    weir_denials_dropped(v->denials));
 }
 
+static void write_drift(FILE *f, const struct weir_drift_stats *d)
+{
+	const struct {
+		const char *gauge;
+		uint64_t n;
+	} corrected[] = {
+		{ "connections", d->corrected_connections },
+		{ "half_open", d->corrected_half_open },
+		{ "inflight", d->corrected_inflight },
+	};
+
+	one(f, "weir_drift_sweeps_total", "counter", "Comparisons of sockets with connections.",
+	    d->sweeps);
+	one(f, "weir_drift_failed_total", "counter", "Those that could not be carried through.",
+	    d->failed);
+	one(f, "weir_drift_reaped_total", "counter", "Connections without a socket, given back.",
+	    d->reaped);
+	head(f, "weir_drift_corrected_total", "counter", "Gauges that were put right.");
+	for (size_t i = 0; i < sizeof(corrected) / sizeof(*corrected); i++)
+		fprintf(f, "weir_drift_corrected_total{gauge=\"%s\"} %" PRIu64 "\n",
+			corrected[i].gauge, corrected[i].n);
+	one(f, "weir_drift_reservations_off_total", "counter",
+	    "Sums of reservations that do not agree with what is open.", d->reservations_off);
+}
+
 static void write_ledger(const struct weir_agent_view *v, FILE *f)
 {
 	struct weir_writer_stats w;
@@ -244,6 +269,7 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 		return NULL;
 	v->status(v->ctx, s);
 	write_status(v, f, s);
+	write_drift(f, &s->drift);
 	write_ledger(v, f);
 	write_nats(v, f);
 	for (size_t i = 0; i < sizeof(per_tenant) / sizeof(*per_tenant); i++) {

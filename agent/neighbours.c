@@ -22,15 +22,15 @@
 
 /* -- whose is it? */
 
-/* Id of the settings map that an instance has pinned; 0: none. */
-static uint32_t settings_of(const char *instance)
+/* Id of the settings map that an instance has pinned in a folder; 0: none. */
+static uint32_t settings_of(const char *instance, const char *folder)
 {
 	struct bpf_map_info info = {};
 	uint32_t len = sizeof(info);
 	weir_autoclose int fd = -1;
 	char path[400];
 
-	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/maps/settings", instance);
+	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/%s/settings", instance, folder);
 	fd = bpf_obj_get(path);
 	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len) ? info.id : 0;
 }
@@ -59,13 +59,17 @@ enum weir_owner weir_owner_of(uint32_t prog_id, const char *instance)
 		info.nr_map_ids = MAPS_MAX;
 	d = opendir(WEIR_PIN_ROOT);
 	while (d && owner == WEIR_OWNER_US && (e = readdir(d))) {
-		uint32_t map;
+		/* The second: while it migrates (migrate.h). */
+		static const char *const folders[] = { "maps", "maps.new" };
 
 		if (e->d_name[0] == '.' || !strcmp(e->d_name, instance))
 			continue;
-		map = settings_of(e->d_name);
-		if (map && uses(maps, info.nr_map_ids, map))
-			owner = WEIR_OWNER_OTHER_INSTANCE;
+		for (size_t i = 0; i < 2; i++) {
+			uint32_t map = settings_of(e->d_name, folders[i]);
+
+			if (map && uses(maps, info.nr_map_ids, map))
+				owner = WEIR_OWNER_OTHER_INSTANCE;
+		}
 	}
 	if (d)
 		closedir(d);

@@ -157,6 +157,38 @@ unsigned weir_pins_sweep(const char *instance, const struct weir_device *keep, u
 	return living;
 }
 
+unsigned weir_pins_replace(const char *instance, int (*prog)(void *ctx, uint32_t prog_id),
+			   void *ctx)
+{
+	char dir[WEIR_PIN_PATH];
+	DIR *d = open_links(instance, dir);
+	struct weir_device device;
+	enum weir_hook hook;
+	unsigned failed = 0;
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		uint32_t id;
+		int fd, r;
+
+		if (!weir_pin_parse(e->d_name, &hook, &device))
+			continue;
+		id = weir_pin_program(instance, hook, &device);
+		if (!id)
+			continue;
+		fd = prog(ctx, id);
+		r = fd < 0 ? fd : weir_pin_replace(instance, hook, &device, fd);
+		if (!r || r == -ENOENT)
+			continue;
+		weir_log(WEIR_WARN, "%s/%s: its program cannot be replaced: %s", dir, e->d_name,
+			 strerror(-r));
+		failed++;
+	}
+	if (d)
+		closedir(d);
+	return failed;
+}
+
 void weir_pins_drop_dead(const char *instance)
 {
 	char dir[WEIR_PIN_PATH];

@@ -38,6 +38,11 @@ uint32_t weir_pin_program(const char *instance, enum weir_hook hook, const struc
 int weir_pin_replace(const char *instance, enum weir_hook hook, const struct weir_device *d,
 		     int prog_fd);
 
+/* Put in every living device's link the program that prog() gives for the one that is there: an
+ * fd, or -errno to leave it. Returns how many could not be replaced. */
+unsigned weir_pins_replace(const char *instance, int (*prog)(void *ctx, uint32_t prog_id),
+			   void *ctx);
+
 /* Pin a link just made at path, in the place of what is there; closes link_fd. */
 int weir_pin_link(int link_fd, const char *path, struct weir_error *err);
 

@@ -55,6 +55,8 @@ static int read_tiers(const struct policy_files *f, struct weir_policy *p, struc
 			return weir_fail(err, ENOMEM, "out of memory");
 		policy_limits_init(&t->limits);
 		r = policy_limits_read(&place.item, &t->limits, err);
+		if (!r)
+			r = policy_scopes_read(&place.item, &st->arena, &t->scopes, err);
 		if (r)
 			return r;
 	}

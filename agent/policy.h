@@ -56,14 +56,15 @@ struct weir_limits {
 	bool degrade;		    /* on_exhausted "degrade": needs fallback_model and credit */
 	bool pass_protocols;	    /* other_protocols "pass"; default "refuse" */
 	char fallback_model[WEIR_MODEL_BYTES]; /* "": none */
-	uint32_t half_open;		       /* handshakes not complete; default 1024, to 65535 */
-	int64_t request_cost_cap_nano;	       /* an answer is cut when it costs more; 0: none */
+	uint32_t half_open; /* handshakes not complete; default 1024, to 65535; 0: no bound */
+	int64_t request_cost_cap_nano; /* an answer is cut when it costs more; 0: none */
 };
 
 /* Limits that hold besides the tenant's own for what comes to one service: connections,
  * connect_rate, concurrency, requests, tokens, shadow; the rest of `limits` is neutral. */
 struct weir_scope_policy {
 	const char *service; /* a name; the agent warns if it has no such service */
+	bool own_shadow;     /* it says so itself: else it is the tenant's */
 	struct weir_limits limits;
 };
 

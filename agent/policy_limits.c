@@ -3,7 +3,7 @@
  * The fields of a tier, which are also those of a tenant's overrides: names,
  * bounds, defaults. What a limit does is the kernel's.
  */
-#include <stdint.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "bpf/weir_abi.h"
@@ -12,9 +12,10 @@
 #include "policy_read.h"
 
 #define COUNT_MAX 1000000000
-#define BURST_MAX (INT64_C(1) << 40)
+#define BURST_MAX (INT64_C(1) << 40) /* of tokens; of the others what struct weir_tenant holds */
 /* A bucket's depth in time is a u64 of ns that is added to clocks: keep far from the end. */
 #define FILL_MAX_NS (UINT64_C(100) * 366 * 86400 * WEIR_SECOND)
+#define HALF_OPEN   1024
 #define PPM_NANO    1000 /* one part in a million of WEIR_NANO */
 
 /* ------------------------------------------------------------ not supported yet */
@@ -22,9 +23,8 @@
 static const struct {
 	enum policy_object what;
 	const char *field;
-	const char *neutral; /* the value that asks for nothing; NULL: null does */
+	const char *neutral; /* the value that asks for nothing */
 } unsupported[] = {
-	{ POLICY_IN_TENANT, "parent", NULL },
 	{ POLICY_IN_TENANT, "wallet", "self" },
 	{ POLICY_IN_CARD, "name", WEIR_CARD_NAME },
 };
@@ -38,13 +38,10 @@ int policy_supported(const struct weir_json *at, enum policy_object what, struct
 
 		if (unsupported[i].what != what || !weir_json_get(at, unsupported[i].field, &child))
 			continue;
-		if (neutral ? json_is_string(child.v) &&
-				      !strcmp(json_string_value(child.v), neutral)
-			    : json_is_null(child.v))
+		if (json_is_string(child.v) && !strcmp(json_string_value(child.v), neutral))
 			continue;
 		return weir_json_refuse(
-			&child, err, "is not supported by this version (only %s%s%s is)",
-			neutral ? "\"" : "", neutral ? neutral : "null", neutral ? "\"" : "");
+			&child, err, "is not supported by this version (only \"%s\" is)", neutral);
 	}
 	return 0;
 }
@@ -52,8 +49,8 @@ int policy_supported(const struct weir_json *at, enum policy_object what, struct
 /* ------------------------------------------------------------------------ rates */
 
 /* Of {per_second | per_minute, burst}: what `fields` allows, exactly one of the two. */
-static int read_rate(const struct weir_json *at, const char *const *fields, struct weir_rate *out,
-		     struct weir_error *err)
+static int read_rate(const struct weir_json *at, const char *const *fields, int64_t burst_max,
+		     struct weir_rate *out, struct weir_error *err)
 {
 	struct weir_json second, minute, burst;
 	bool has_second, has_minute;
@@ -74,7 +71,11 @@ static int read_rate(const struct weir_json *at, const char *const *fields, stru
 		return r;
 	size = has_second ? count * 60 : count; /* a minute's worth */
 	if (weir_json_get(at, "burst", &burst))
-		r = weir_json_int(&burst, 1, BURST_MAX, &size, err);
+		r = weir_json_int(&burst, 1, burst_max, &size, err);
+	else if (size > burst_max)
+		return weir_json_fail(at, err,
+				      "needs a \"burst\": a minute's worth is more than %" PRId64,
+				      burst_max);
 	if (r)
 		return r;
 	rate = (struct weir_rate){
@@ -102,7 +103,7 @@ static int read_rate_field(const struct weir_json *at, const char *field, struct
 		*out = (struct weir_rate){ 0 };
 		return 0;
 	}
-	return read_rate(&child, fields, out, err);
+	return read_rate(&child, fields, UINT32_MAX, out, err);
 }
 
 static int read_tokens(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
@@ -116,7 +117,7 @@ static int read_tokens(const struct weir_json *at, struct weir_limits *l, struct
 	if (!weir_json_get(at, "tokens", &child))
 		return 0;
 	if (!json_is_null(child.v)) {
-		r = read_rate(&child, fields, &rate, err);
+		r = read_rate(&child, fields, BURST_MAX, &rate, err);
 		if (!r && weir_json_get(&child, "cached_weight", &w)) {
 			r = weir_json_decimal(&w, 0, WEIR_NANO, &weight, err);
 			if (!r && weight % PPM_NANO)
@@ -145,6 +146,37 @@ static int read_gauge(const struct weir_json *at, const char *field, int64_t *ou
 		return 0;
 	}
 	return weir_json_int(&child, 1, COUNT_MAX, out, err);
+}
+
+/* Handshakes at once; null is no bound. */
+static int read_half_open(const struct weir_json *at, uint32_t *out, struct weir_error *err)
+{
+	struct weir_json child;
+	int64_t v = 0;
+	int r = 0;
+
+	if (!weir_json_get(at, "half_open", &child))
+		return 0;
+	if (!json_is_null(child.v))
+		r = weir_json_int(&child, 1, UINT16_MAX, &v, err);
+	if (!r)
+		*out = (uint32_t)v;
+	return r;
+}
+
+static int read_cost_cap(const struct weir_json *at, int64_t *out, struct weir_error *err)
+{
+	struct weir_json child;
+	int64_t v = 0;
+	int r = 0;
+
+	if (!weir_json_get(at, "request_cost_cap", &child))
+		return 0;
+	if (!json_is_null(child.v))
+		r = weir_json_decimal(&child, 1, INT64_MAX, &v, err);
+	if (!r)
+		*out = v;
+	return r;
 }
 
 static int read_reserve(const struct weir_json *at, const char *field, uint32_t *out,
@@ -321,8 +353,24 @@ void policy_limits_init(struct weir_limits *l)
 		.reserve_input_tokens = 1000,
 		.reserve_output_tokens = 512,
 		.on_agent_down = WEIR_DOWN_HOLD,
-		.half_open = 1024,
+		.half_open = HALF_OPEN,
 	};
+}
+
+/* What can be limited for one service alone, too. */
+static int read_counts(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	int r = read_gauge(at, "connections", &l->connections, err);
+
+	if (!r)
+		r = read_rate_field(at, "connect_rate", &l->connect_rate, err);
+	if (!r)
+		r = read_gauge(at, "concurrency", &l->concurrency, err);
+	if (!r)
+		r = read_rate_field(at, "requests", &l->requests, err);
+	if (!r)
+		r = read_tokens(at, l, err);
+	return r;
 }
 
 int policy_limits_read(const struct weir_json *at, struct weir_limits *out, struct weir_error *err)
@@ -330,11 +378,14 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 	static const char *const fields[] = {
 		"connections",
 		"connect_rate",
+		"half_open",
 		"concurrency",
 		"requests",
 		"tokens",
+		"services",
 		"credit",
 		"overage_limit",
+		"request_cost_cap",
 		"max_output_tokens",
 		"max_input_tokens",
 		"reserve_input_tokens",
@@ -352,17 +403,13 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 	int r = weir_json_object(at, fields, err);
 
 	if (!r)
-		r = read_gauge(at, "connections", &l.connections, err);
+		r = read_counts(at, &l, err);
 	if (!r)
-		r = read_rate_field(at, "connect_rate", &l.connect_rate, err);
-	if (!r)
-		r = read_gauge(at, "concurrency", &l.concurrency, err);
-	if (!r)
-		r = read_rate_field(at, "requests", &l.requests, err);
-	if (!r)
-		r = read_tokens(at, &l, err);
+		r = read_half_open(at, &l.half_open, err);
 	if (!r)
 		r = read_credit(at, &l, err);
+	if (!r)
+		r = read_cost_cap(at, &l.request_cost_cap_nano, err);
 	if (!r)
 		r = read_reserve(at, "reserve_input_tokens", &l.reserve_input_tokens, err);
 	if (!r)
@@ -374,4 +421,29 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 	if (!r)
 		*out = l;
 	return r;
+}
+
+int policy_scope_limits_read(const struct weir_json *at, struct weir_scope_policy *out,
+			     struct weir_error *err)
+{
+	static const char *const fields[] = { "connections", "connect_rate", "concurrency",
+					      "requests",    "tokens",	     "shadow",
+					      NULL };
+	struct weir_limits l;
+	struct weir_json child;
+	int r = weir_json_object(at, fields, err);
+
+	policy_limits_init(&l);
+	l.half_open = 0; /* these are reserved, bounded and priced at the tenant */
+	l.reserve_input_tokens = 0;
+	l.reserve_output_tokens = 0;
+	if (!r)
+		r = read_counts(at, &l, err);
+	if (!r && weir_json_get(at, "shadow", &child))
+		r = weir_json_bool(&child, &l.shadow, err);
+	if (r)
+		return r;
+	out->limits = l;
+	out->own_shadow = json_object_get(at->v, "shadow");
+	return 0;
 }

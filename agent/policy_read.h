@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How the files that read a policy share the work: policy_merge.c makes one
- * document of many and remembers who said what, policy_limits.c and
- * policy_tenants.c read its parts, policy.c puts them together. Nobody else
- * includes this.
+ * document of many and remembers who said what, policy_limits.c, policy_scopes.c
+ * and policy_tenants.c read its parts, policy_parents.c looks at the tenants' chains,
+ * policy.c puts them together. Nobody else includes this.
  */
 #ifndef WEIR_POLICY_READ_H
 #define WEIR_POLICY_READ_H
@@ -49,13 +49,34 @@ int policy_supported(const struct weir_json *at, enum policy_object what, struct
 void policy_limits_init(struct weir_limits *l);
 int policy_limits_read(const struct weir_json *at, struct weir_limits *l, struct weir_error *err);
 
+/* A scope's, from none; not its name. */
+int policy_scope_limits_read(const struct weir_json *at, struct weir_scope_policy *out,
+			     struct weir_error *err);
+
+/* Scopes by service name; memory from the arena. */
+struct policy_scopes {
+	const struct weir_scope_policy *v;
+	size_t n;
+};
+/* Those of the tier's or override's "services" over those in *s: each replaces the one of
+ * its service whole, null takes it out. Untouched without the field. */
+int policy_scopes_read(const struct weir_json *at, struct weir_arena *arena,
+		       struct policy_scopes *s, struct weir_error *err);
+/* For a tenant in shadow: so are its scopes, unless they say otherwise. */
+int policy_scopes_shadow(struct weir_arena *arena, struct policy_scopes *s, struct weir_error *err);
+
 struct policy_tier {
 	const char *name;
 	struct weir_limits limits;
+	struct policy_scopes scopes;
 };
 
 /* All tenants into p->tenants, sorted; memory from the arena. */
 int policy_tenants_read(const struct policy_files *f, const struct policy_tier *tiers,
 			struct weir_arena *arena, struct weir_policy *p, struct weir_error *err);
+
+/* Every parent is a tenant, and no chain of them longer than the kernel follows. */
+int policy_parents_check(const struct policy_files *f, const struct weir_policy *p,
+			 struct weir_error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tenants: whose tier, which keys and source prefixes, what is different for
- * them. It makes sure that a key and a prefix have one owner.
+ * Tenants: whose tier, who is above, which keys and source prefixes, what is
+ * different for them. It makes sure that a key and a prefix have one owner.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -150,6 +150,8 @@ static int read_tier_name(struct reader *rd, const struct weir_json *at,
 	if (tier) {
 		t->tier = tier->name;
 		t->limits = tier->limits;
+		t->scopes = tier->scopes.v;
+		t->n_scopes = tier->scopes.n;
 		return 0;
 	}
 	weir_suggest_init(&near, name);
@@ -159,6 +161,42 @@ static int read_tier_name(struct reader *rd, const struct weir_json *at,
 		return weir_json_refuse(&child, err, "is not a tier (did you mean \"%s\"?)",
 					near.best);
 	return weir_json_refuse(&child, err, "is not a tier");
+}
+
+static int read_overrides(struct reader *rd, const struct weir_json *at,
+			  struct weir_tenant_policy *t, struct weir_error *err)
+{
+	struct policy_scopes scopes = { .v = t->scopes, .n = t->n_scopes };
+	struct weir_json child;
+	int r = 0;
+
+	if (weir_json_get(at, "overrides", &child)) {
+		r = policy_limits_read(&child, &t->limits, err);
+		if (!r)
+			r = policy_scopes_read(&child, rd->arena, &scopes, err);
+	}
+	if (!r && t->limits.shadow)
+		r = policy_scopes_shadow(rd->arena, &scopes, err);
+	t->scopes = scopes.v;
+	t->n_scopes = scopes.n;
+	return r;
+}
+
+/* Whether there is such a tenant is seen when all are read. */
+static int read_parent(struct reader *rd, const struct weir_json *at, struct weir_tenant_policy *t,
+		       struct weir_error *err)
+{
+	struct weir_json child;
+	const char *name;
+	int r;
+
+	if (!weir_json_get(at, "parent", &child) || json_is_null(child.v))
+		return 0;
+	r = weir_json_name(&child, &name, err);
+	if (r)
+		return r;
+	t->parent = weir_arena_text(rd->arena, name);
+	return t->parent ? 0 : weir_fail(err, ENOMEM, "out of memory");
 }
 
 static int read_tenant(struct reader *rd, const struct weir_json *at, struct weir_tenant_policy *t,
@@ -180,8 +218,10 @@ static int read_tenant(struct reader *rd, const struct weir_json *at, struct wei
 		r = policy_supported(at, POLICY_IN_TENANT, err);
 	if (!r)
 		r = read_tier_name(rd, at, t, err);
-	if (!r && weir_json_get(at, "overrides", &child))
-		r = policy_limits_read(&child, &t->limits, err);
+	if (!r)
+		r = read_parent(rd, at, t, err);
+	if (!r)
+		r = read_overrides(rd, at, t, err);
 	if (!r && weir_json_get(at, "keys", &child))
 		r = read_keys(rd, &child, t, err);
 	if (!r && weir_json_get(at, "sources", &child))
@@ -225,5 +265,5 @@ int policy_tenants_read(const struct policy_files *f, const struct policy_tier *
 	}
 	qsort(p->tenants, n, sizeof(*p->tenants), compare_tenant);
 	p->n_tenants = n;
-	return 0;
+	return policy_parents_check(f, p, err);
 }

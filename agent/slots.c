@@ -18,12 +18,18 @@ static uint64_t start_of(const struct weir_slot *s)
 	return __atomic_load_n(&s->started_wall_ns, __ATOMIC_ACQUIRE);
 }
 
-bool weir_open_at(const struct weir_open_request *r, uint32_t tenant)
+/* Is it the tenant's own, or of one below it? */
+static bool is_below(const struct weir_open_request *r, uint32_t tenant)
 {
 	for (size_t i = 0; i < WEIR_LEVELS - 1; i++)
 		if (tenant && r->others[i] == tenant)
 			return true;
-	return r->tenant == tenant || (tenant && r->wallet == tenant);
+	return r->tenant == tenant;
+}
+
+static bool reserves_at(const struct weir_open_request *r, uint32_t tenant)
+{
+	return is_below(r, tenant) || (tenant && r->wallet == tenant);
 }
 
 /*
@@ -83,7 +89,7 @@ size_t weir_slots_of(const struct weir_kernel *k, uint32_t tenant, struct weir_o
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < k->max_flows; i++)
-		if (weir_slot_read(k, i, &r) && weir_open_at(&r, tenant))
+		if (weir_slot_read(k, i, &r) && reserves_at(&r, tenant))
 			insert(out, n++, max, &r);
 	return n;
 }
@@ -135,7 +141,7 @@ uint32_t weir_slots_cut(struct weir_kernel *k, uint32_t tenant)
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < k->max_flows; i++) {
-		if (!weir_slot_read(k, i, &r) || !weir_open_at(&r, tenant))
+		if (!weir_slot_read(k, i, &r) || !is_below(&r, tenant))
 			continue;
 		n += weir_slot_cut(k, i, r.started_wall_ns) != WEIR_CUT_NOT;
 	}

@@ -26,15 +26,12 @@ struct weir_open_request {
 	uint32_t reserved_tokens; /* at each level */
 };
 
-/* Is it counted there: as its tenant, another level, or the wallet? */
-bool weir_open_at(const struct weir_open_request *r, uint32_t tenant);
-
 /* What is in a slot. false: nothing that is counted (idle, a free path), or it ended or
  * began while we looked. */
 bool weir_slot_read(const struct weir_kernel *k, uint32_t slot, struct weir_open_request *out);
 
-/* The open requests of a tenant, oldest first: the first `max` of them. Returns how many
- * there are in all. */
+/* The open requests that reserve at a tenant, as its own, as those of one below it, or as
+ * what it pays for: the oldest `max` of them, oldest first. Returns how many there are in all. */
 size_t weir_slots_of(const struct weir_kernel *k, uint32_t tenant, struct weir_open_request *out,
 		     size_t max);
 

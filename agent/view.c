@@ -7,6 +7,7 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,6 +15,7 @@
 #include "policy.h"
 #include "reason.h"
 #include "slots.h"
+#include "sockdiag.h"
 #include "warnings.h"
 
 /* A packet that was judged just before a suspension has its slot by then. */
@@ -68,6 +70,7 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->tenants_max = a->kernel->max_tenants;
 	s->inflight_parsers = c.open;
 	s->requests = c.rows;
+	weir_drift_stats(__atomic_load_n(&a->drift, __ATOMIC_ACQUIRE), &s->drift);
 	s->map_bytes = weir_kernel_memory(a->kernel);
 	put_switches(a, s);
 	put_tenants(a, s);
@@ -225,10 +228,20 @@ static int view_cut(void *ctx, uint32_t tenant, struct weir_cut *out, struct wei
 	struct weir_cut cut = { 0 };
 
 	for (int round = 0; round < 2; round++) {
+		struct weir_error why;
+		int r;
+
 		if (round)
 			nanosleep(&(struct timespec){ .tv_nsec = CUT_AGAIN_MS * 1000000 }, NULL);
 		/* Marked first: then its socket's end is told as a cut. */
 		cut.answers += weir_slots_cut(a->kernel, tenant);
+		r = weir_sockdiag_destroy_tenant(a->kernel, &a->cfg, tenant, &why);
+		if (r < 0 && r != -EOPNOTSUPP)
+			return weir_fail(err, -r, "%s", why.text);
+		if (r < 0)
+			snprintf(cut.warning, sizeof(cut.warning), "%.255s", why.text);
+		else
+			cut.sockets += (uint32_t)r;
 	}
 	*out = cut;
 	return 0;

@@ -73,6 +73,25 @@ static void of_counters(struct weir_status *s)
 		     n[WEIR_DROP_UNJUDGED]);
 }
 
+/* There should be none, and each is in the log. */
+static void of_drift(struct weir_status *s)
+{
+	const struct weir_drift_stats *d = &s->drift;
+	uint64_t gauges = d->corrected_connections + d->corrected_half_open + d->corrected_inflight;
+
+	if (d->reaped || gauges || d->reservations_off)
+		warn(s,
+		     "drift: %" PRIu64 " connections without a socket and %" PRIu64
+		     " gauges were put right, %" PRIu64
+		     " sums of reservations are off; please report it, with the agent's log",
+		     d->reaped, gauges, d->reservations_off);
+	if (d->failed > d->sweeps)
+		warn(s,
+		     "drift: sockets cannot be compared with connections (%" PRIu64
+		     " rounds failed, see the log): what leaks is not given back",
+		     d->failed);
+}
+
 static void of_service(struct weir_status *s, const struct weir_config_service *c, uint32_t seen)
 {
 	static const char passed[] = "refused, but for tenants with \"other_protocols\": \"pass\", "
@@ -96,6 +115,7 @@ void weir_warnings_add(struct weir_status *s, const struct weir_config_service *
 {
 	of_enforcing(s);
 	of_counters(s);
+	of_drift(s);
 	for (size_t i = 0; i < n_services; i++)
 		of_service(s, &services[i], seen[i + 1]);
 }

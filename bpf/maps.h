@@ -193,7 +193,7 @@ struct weir_reader {
 		weir_u32 end;
 	} data[WEIR_DATA_RANGES];
 	weir_u32 rule; /* index of what the body is held to */
-	weir_u64 began_ns;
+	weir_u64 began_ns; /* of a body: when it last went on */
 	struct weir_chunk chunk;
 	weir_u32 body_seq;
 	weir_u32 body_end;   /* RULES */

@@ -14,6 +14,15 @@ weir_inline struct weir_reader *weir_reader(weir_u32 index)
 	return bpf_map_lookup_elem(&readers, &index);
 }
 
+/* More of a body that is followed came: its time begins anew. A tick's precision will do. */
+weir_inline void weir_reader_goes_on(const struct weir_flow *f)
+{
+	struct weir_reader *r = weir_reader(f->reader);
+
+	if (r)
+		r->began_ns = bpf_ktime_get_coarse_ns();
+}
+
 /* This CPU's own, for what is whole in one packet. */
 weir_inline weir_u32 weir_reader_own(void)
 {

@@ -358,6 +358,7 @@ weir_global int weir_body_in(struct __sk_buff *skb, struct weir_flow *f)
 		return WEIR_ACT_DROP;
 	off = s->packet.pay_off + (f->next_seq - s->packet.seq);
 	len = s->packet.seq + s->packet.pay_len - f->next_seq;
+	weir_reader_goes_on(f);
 	if (f->request_phase == WEIR_REQ_CHUNKS)
 		return weir_chunks_in(skb, f, off, len);
 	return weir_rules_in(skb, f, off, len);

@@ -290,8 +290,10 @@ weir_inline int weir_reset_server(struct __sk_buff *skb, struct weir_scratch *s,
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 }
 
-/* Does a socket here, of this address and port, hold the server's end? One behind a redirect
- * has another port, one in a bridged container is elsewhere: neither tells when it closes. */
+/* Does a socket of this host, of the address and port on the wire, hold the server's end? One
+ * behind a redirect has another port; a packet that came in somewhere is forwarded, whoever
+ * else listens on its port here (docker-proxy). None of those tells when it closes. The skb's
+ * own socket is not asked: a SYN cookie has none, a bridged container's is elsewhere. */
 weir_global int weir_socket_here(struct __sk_buff *skb)
 {
 	struct weir_scratch *s = weir_scratch();
@@ -299,7 +301,7 @@ weir_global int weir_socket_here(struct __sk_buff *skb)
 	const struct weir_packet *p;
 	struct bpf_sock *sk;
 
-	if (!s || !skb->sk)
+	if (!s || skb->ingress_ifindex)
 		return 0;
 	p = &s->packet;
 	if (p->v6) {
@@ -328,7 +330,9 @@ weir_inline void weir_handshake(struct __sk_buff *skb, struct weir_flow *f,
 {
 	weir_u64 now;
 
-	if ((f->flags & WEIR_FLOW_TAPPED) && f->resp_seq == p->seq + 1 && f->state == WEIR_FLOW_SYN)
+	/* Open: the ACK was seen, but the server had no room for it, or not yet. */
+	if ((f->flags & WEIR_FLOW_TAPPED) && f->resp_seq == p->seq + 1 &&
+	    f->state <= WEIR_FLOW_OPEN)
 		return; /* sent again */
 	now = bpf_ktime_get_ns();
 	if (f->state != WEIR_FLOW_SYN) {

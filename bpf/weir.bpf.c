@@ -331,7 +331,8 @@ static long weir_sweep_flow(struct bpf_map *map, const struct weir_flow_key *key
 			weir_flow_uncount(f);
 			weir_flow_gone(&k, f);
 		}
-	} else if (f->request_phase == WEIR_REQ_PARTS) {
+	} else if (f->request_phase == WEIR_REQ_PARTS || f->request_phase == WEIR_REQ_CHUNKS ||
+		   f->request_phase == WEIR_REQ_RULES) {
 		struct weir_reader *r = weir_reader(f->reader);
 
 		/* Its next segment closes it (stream.h). */

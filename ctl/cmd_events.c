@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ctl.h"
 
@@ -71,17 +72,24 @@ int ctl_events(struct ctl *c)
 
 static int show_why(struct ctl *c, const json_t *rows)
 {
-	static const char *const names[] = { "TIME",   "REASON", ">LIMIT",
+	static const char *const names[] = { "TIME",   "REASON", "LIMIT OF",	   ">LIMIT",
 					     ">VALUE", ">ASKED", ">RETRY AFTER MS" };
-	struct ctl_table *t = ctl_table_new(6, names);
-	char when[CTL_CELL];
+	struct ctl_table *t = ctl_table_new(7, names);
+	char when[CTL_CELL], reason[CTL_CELL];
 	const json_t *r;
 	size_t i;
 
 	json_array_foreach(rows, i, r)
 	{
+		size_t n;
+
+		ctl_text(r, "reason", reason);
+		n = strlen(reason);
+		if (json_is_true(json_object_get(r, "shadow")))
+			snprintf(reason + n, sizeof(reason) - n, " (shadow)");
 		ctl_table_cell(t, ctl_when(r, "time", when));
-		ctl_table_field(t, r, "reason");
+		ctl_table_cell(t, reason);
+		ctl_table_field(t, r, "limit_of");
 		ctl_table_field(t, r, "limit");
 		ctl_table_field(t, r, "value");
 		ctl_table_field(t, r, "asked");

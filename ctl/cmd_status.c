@@ -48,6 +48,7 @@ static int show(struct ctl *c, const json_t *s)
 {
 	const json_t *ring = json_object_get(s, "ring"), *nats = json_object_get(s, "nats");
 	const json_t *flows = json_object_get(s, "flows"), *tenants = json_object_get(s, "tenants");
+	const json_t *drift = json_object_get(s, "drift");
 	char a[CTL_CELL], b[CTL_CELL], v[CTL_CELL];
 	const json_t *w;
 	size_t i;
@@ -60,12 +61,18 @@ static int show(struct ctl *c, const json_t *s)
 	show_interfaces(json_object_get(s, "interfaces"));
 	ctl_bytes((uint64_t)ctl_int(ring, "used"), a);
 	ctl_bytes((uint64_t)ctl_int(ring, "bytes"), b);
-	printf("\nconnections  %lld of %lld\n", (long long)ctl_int(flows, "used"),
-	       (long long)ctl_int(flows, "max"));
-	printf("tenants      %lld of %lld\n", (long long)ctl_int(tenants, "used"),
-	       (long long)ctl_int(tenants, "max"));
+	printf("\nlimits       %s\n",
+	       json_is_true(json_object_get(json_object_get(s, "enforce"), "enforcing"))
+		       ? "enforced"
+		       : "NOT enforced");
+	printf("connections  %lld of %lld, %lld half-open\n", (long long)ctl_int(flows, "used"),
+	       (long long)ctl_int(flows, "max"), (long long)ctl_int(flows, "half_open"));
+	printf("tenants      %lld of %lld, %lld suspended\n", (long long)ctl_int(tenants, "used"),
+	       (long long)ctl_int(tenants, "max"), (long long)ctl_int(tenants, "suspended"));
 	printf("ring         %s of %s, %lld records lost\n", a, b,
 	       (long long)ctl_int(ring, "lost"));
+	ctl_bytes((uint64_t)ctl_int(json_object_get(s, "memory"), "maps"), a);
+	printf("memory       %s of maps in the kernel\n", a);
 	if (json_is_object(nats))
 		printf("nats         %s, backlog %lld, acknowledged %lld\n",
 		       json_is_true(json_object_get(nats, "connected")) ? "connected"
@@ -73,6 +80,12 @@ static int show(struct ctl *c, const json_t *s)
 		       (long long)ctl_int(nats, "backlog"), (long long)ctl_int(nats, "acked"));
 	else
 		printf("nats         not configured\n");
+	printf("drift        %lld connections, %lld gauges put right in %lld comparisons\n",
+	       (long long)ctl_int(drift, "reaped"),
+	       (long long)(ctl_int(drift, "corrected_connections") +
+			   ctl_int(drift, "corrected_half_open") +
+			   ctl_int(drift, "corrected_inflight")),
+	       (long long)ctl_int(drift, "sweeps"));
 	putchar('\n');
 	show_verdicts(json_object_get(s, "verdicts"));
 	json_array_foreach(json_object_get(s, "warnings"), i, w)

@@ -134,6 +134,8 @@ static void heading(const json_t *now)
 	printf("weir on %s, up %s, %lld connections, ring lost %lld", ctl_text(s, "node", node), up,
 	       (long long)ctl_int(json_object_get(s, "flows"), "used"),
 	       (long long)ctl_int(json_object_get(s, "ring"), "lost"));
+	if (!json_is_true(json_object_get(json_object_get(s, "enforce"), "enforcing")))
+		printf(", limits NOT enforced");
 	if (json_is_object(nats))
 		printf(", nats backlog %lld", (long long)ctl_int(nats, "backlog"));
 	if (json_array_size(json_object_get(s, "warnings")))

@@ -14,7 +14,7 @@ FORMATTED := $(wildcard bpf/*.[ch] agent/*.[ch] ctl/*.[ch] tests/*/*.[ch])
 .PHONY: test check check-format unit packet differential e2e fuzz
 
 test: deps
-	$(Q)$(MAKE) --no-print-directory -j2 all unit-build packet-build
+	$(Q)$(MAKE) --no-print-directory -j2 all unit-build packet-build soak-build
 	$(Q)$(MAKE) --no-print-directory check-format unit packet e2e
 
 check-format:
@@ -61,7 +61,19 @@ SEED ?= $(shell date +%s)
 differential: $(B)/tests/bpf/test_differential
 	$(Q)WEIR_DIFF_PACKETS=$(PACKETS) WEIR_DIFF_SEED=$(SEED) $<
 
-e2e: all
+# The same agent of the next ABI, made up (tests/next): what upgrade and downgrade are tested with.
+NEXT := $(B)/next
+NEXT_SRC := Makefile $(wildcard agent/* bpf/* ctl/* scripts/*.mk scripts/deps tests/tests.mk)
+
+$(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
+	$(call say,NEXT,$@)
+	$(Q)mkdir -p $(NEXT) $(@D) && cp -p --parents $(NEXT_SRC) $(NEXT)
+	$(Q)for f in bpf/weir_abi.h bpf/maps.h; do \
+		sed -E -f tests/next/abi.sed $$f >$(NEXT)/$$f && ! cmp -s $$f $(NEXT)/$$f || exit 1; done
+	$(Q)$(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
+	$(Q)cp $(NEXT)/build/weir-agent $@
+
+e2e: all soak-build $(B)/tests/weir-agent-next
 	$(Q)$(PYTHON) -m pytest -q -rs -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 SECONDS ?= 20
@@ -69,3 +81,5 @@ fuzz: $(FUZZ_BIN)
 	$(Q)set -e; for f in $(FUZZ_BIN); do echo "# $$f"; $$f -max_total_time=$(SECONDS) -max_len=65536; done
 
 -include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d)
+
+include tests/soak/soak.mk

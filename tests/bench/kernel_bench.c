@@ -234,17 +234,20 @@ static void forget_half_open(uint32_t i, uint16_t port)
 {
 	struct weir_flow_key key = { .client_port_be = htons(port), .server_port_be = htons(PORT) };
 	struct conn c = client_of(i, port);
-	uint8_t flow[72];
+	union {
+		struct weir_flow_view view;
+		uint8_t value[256]; /* the kernel's own goes on behind it */
+	} flow;
 	bool v6;
 
 	address(c.client, key.client, &v6);
 	address(c.server, key.server, &v6);
-	if (bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.flows), &key, flow))
+	if (bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.flows), &key, &flow))
 		die("the flow of an admitted SYN");
-	/* its slot is at 16: see struct weir_flow */
-	bpf_map_update_elem(bpf_map__fd(lab.skel->maps.free_slots), NULL, flow + 16, BPF_ANY);
+	bpf_map_update_elem(bpf_map__fd(lab.skel->maps.free_slots), NULL, &flow.view.slot, BPF_ANY);
 	bpf_map_delete_elem(bpf_map__fd(lab.skel->maps.flows), &key);
 	__sync_fetch_and_add(&lab.tenants[i].connections, -1);
+	__sync_fetch_and_add(&lab.tenants[i].half_open, -1);
 }
 
 /* Let in: a flow is made. Every one of another tenant, at random. */

@@ -76,6 +76,41 @@ static UNUSED struct verdict run(struct bpf_program *prog, const uint8_t *frame,
 	return v;
 }
 
+static UNUSED struct weir_flow_key flow_key(const struct conn *c)
+{
+	struct weir_flow_key k = { .client_port_be = htons(c->client_port),
+				   .server_port_be = htons(c->server_port) };
+	bool v6;
+
+	address(c->client, k.client, &v6);
+	address(c->server, k.server, &v6);
+	return k;
+}
+
+/* What the programs know of it; false: nothing. */
+static UNUSED bool flow_of(const struct conn *c, struct weir_flow_view *out)
+{
+	struct bpf_map *map = lab.skel->maps.flows;
+	struct weir_flow_key k = flow_key(c);
+	char value[256] __attribute__((aligned(8)));
+
+	assert_true(bpf_map__value_size(map) <= sizeof(value));
+	if (bpf_map_lookup_elem(bpf_map__fd(map), &k, value))
+		return false;
+	memcpy(out, value, sizeof(*out));
+	return true;
+}
+
+/* The agent found that it has no socket. */
+static UNUSED void reap(const struct conn *c, uint64_t opened_ns)
+{
+	struct weir_reap r = { .key = flow_key(c), .opened_ns = opened_ns };
+	uint8_t frame[WEIR_REAP_OFFSET + sizeof(r)] = {};
+
+	memcpy(frame + WEIR_REAP_OFFSET, &r, sizeof(r));
+	run(lab.skel->progs.weir_reap, frame, sizeof(frame));
+}
+
 static UNUSED struct verdict from_client(const struct conn *c, uint8_t flags, uint32_t seq,
 					 uint32_t ack, const void *payload, size_t len)
 {

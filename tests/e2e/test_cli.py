@@ -9,6 +9,7 @@ from checks import wait_events
 from weirlab import Lab, policy, wait_for
 from weirlab.clients import Sdk
 from weirlab.lab import BUILD, run
+from weirlab.raw_http import chat_body, send
 
 POLICY = policy.document(
     {"paid": {"credit": "hard", "requests": {"per_minute": 60, "burst": 3}}, "open": {}},
@@ -58,6 +59,9 @@ def test_status(lab):
     assert connected is True and isinstance(acked, int)
     assert status["flows"]["max"] == 8192 and status["tenants"]["max"] == 1024
     assert status["tenants"]["used"] == 2 and status["warnings"] == []
+    assert status["flows"]["half_open"] == 0 and status["tenants"]["suspended"] == 0
+    assert status["enforce"] == {"enforcing": True, "configured": True, "switch": None}
+    assert 1 << 20 < status["memory"]["maps"] < 1 << 30
 
 
 def test_usage(lab):
@@ -140,15 +144,45 @@ def test_tenant(lab):
         "reserved")
     assert inflight == 0 and connections >= 0 and 0 <= requests <= 3
     assert policy.nano(left) == credits_left(lab) and reserved == "0"
+    assert (live["half_open"], live["reserved_tokens"]) == (0, 0)
+    assert (tenant["suspension"], tenant["requests"], tenant["requests_open"]) == (None, [], 0)
+    (own,) = tenant["levels"]
+    assert (own["level"], own["name"], own["inflight"]) == ("own", "acme", 0)
+    limits = tenant["limits"]
+    assert (limits["half_open"], limits["request_cost_cap"], limits["services"]) == (1024, None, {})
     names = [t["tenant"] for t in lab.ctl("tenant", "list")]
     assert names == ["acme", "other"]
+
+
+def test_what_reserves_is_the_request_that_its_event_names(lab):
+    with lab.connect() as sock:
+        answer = send(sock, "POST", "/v1/chat/completions", "sk-other",
+                      chat_body(3, stream=True, include_usage=True, hold=1))
+        shown = lab.ctl("tenant", "show", "other")
+        (request,) = shown["requests"]
+        name, tenant, service, started, age, credits, tokens = fields(
+            request, "request_id", "tenant", "service", "started_at", "age_ms", "credits", "tokens")
+        assert (tenant, service, credits) == ("other", "llm", "0") and time(started)
+        assert 0 <= age < 60000 and tokens == shown["live"]["reserved_tokens"] > 0
+        assert shown["live"]["inflight"] == shown["requests_open"] == 1
+        text = lab.weirctl("tenant", "show", "other").stdout
+        assert name in text
+        lab.admin("release")
+        answer.body()
+    event = wait_for(lambda: [e for e in lab.ctl_lines("events", "--tenant", "other")
+                              if e["data"]["request_id"] == name], "its event")
+    assert event[0]["data"]["usage_source"] == "reported"
+    wait_for(lambda: lab.ctl("tenant", "show", "other")["live"]["reserved_tokens"] == 0,
+             "settlement")
 
 
 def test_why(lab):
     refusals = lab.ctl("why", "acme")
     for refusal in refusals:
-        when, reason, limit, _value, _asked, retry = fields(refusal, "time", "reason", "limit",
-                                                            "value", "asked", "retry_after_ms")
+        when, reason, limit, _value, _asked, retry, of, shadow = fields(
+            refusal, "time", "reason", "limit", "value", "asked", "retry_after_ms", "limit_of",
+            "shadow")
+        assert (of, shadow) == ("acme", False)
         assert time(when) and reason == "requests" and limit == 60 and 0 < retry <= 1000
     assert lab.ctl("why", "other") == []
 
@@ -192,7 +226,7 @@ def test_errors_are_one_line_with_a_hint_and_an_exit_status(lab):
 def test_text_output_is_for_people(lab):
     for args in (("status",), ("top",), ("usage",), ("tenant", "list"), ("tenant", "show", "acme"),
                  ("credit", "balance", "acme"), ("ledger", "acme"), ("events",), ("why", "acme"),
-                 ("policy", "show"), ("key", "list", "acme")):
+                 ("policy", "show"), ("key", "list", "acme"), ("enforce",)):
         assert lab.weirctl(*args).stdout.strip(), args
     assert "acme" in lab.weirctl("usage").stdout
 

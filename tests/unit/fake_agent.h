@@ -24,6 +24,7 @@
 
 #include "agent/agent_view.h"
 #include "agent/denials.h"
+#include "agent/slots.h"
 #include "agent/writer.h"
 
 #define FAKE_TENANTS 8
@@ -34,11 +35,19 @@ struct fake {
 	struct weir_policy *policy;
 	struct weir_agent_view view;
 	pthread_mutex_t lock;
-	char names[FAKE_TENANTS][WEIR_NAME_BYTES]; /* by index, from 1 */
+	char names[FAKE_TENANTS][WEIR_ENTRY_NAME_BYTES]; /* by index, from 1 */
 	struct weir_tenant kernel[FAKE_TENANTS];
 	uint64_t denied[FAKE_TENANTS][WEIR_REASON_MAX];
+	uint64_t shadow_denied[FAKE_TENANTS][WEIR_REASON_MAX];
+	struct weir_open_request open[64];
+	size_t n_open;
+	struct weir_cut cut; /* what the next cut does; it fails with cut_error */
+	int cut_error;
+	bool enforce_configured_off;
 	/* what the view was told */
-	int reloads, keys_changed, grants;
+	int reloads, keys_changed, grants, throws, cuts;
+	struct weir_switch enforce; /* as it holds */
+	uint32_t last_cut;
 	struct weir_stored_key last_key;
 	struct weir_grant last_grant;
 };
@@ -51,6 +60,8 @@ static const char fake_policy[] =
 	"\"tenants\":{\"acme\":{\"tier\":\"paid\",\"keys\":[\"sha256:"
 	"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"]},"
 	"\"globex\":{\"tier\":\"open\"}}}";
+
+static const char *const fake_services[] = { NULL, "llm", "embed" };
 
 static inline void fake_write(const char *dir, const char *name, const char *text)
 {
@@ -66,6 +77,8 @@ static inline void fake_write(const char *dir, const char *name, const char *tex
 
 static inline void fake_status(void *ctx, struct weir_status *out)
 {
+	struct fake *f = ctx;
+
 	memset(out, 0, sizeof(*out));
 	strcpy(out->instance, "test");
 	strcpy(out->node, "gpu-01");
@@ -82,6 +95,17 @@ static inline void fake_status(void *ctx, struct weir_status *out)
 	out->flows_max = 8192;
 	out->tenants_used = 2;
 	out->tenants_max = 1024;
+	out->map_bytes = 3 << 20;
+	out->half_open = 4;
+	out->suspended = 1;
+	out->drift.reaped = 8;
+	out->drift.corrected_inflight = 9;
+	pthread_mutex_lock(&f->lock);
+	out->enforce = f->enforce;
+	out->enforcing = f->enforce_configured_off ? WEIR_ENFORCE_CONFIGURED_OFF
+			 : f->enforce.on	   ? WEIR_ENFORCING
+						   : WEIR_ENFORCE_SWITCHED_OFF;
+	pthread_mutex_unlock(&f->lock);
 }
 
 static inline int fake_live(void *ctx, uint32_t tenant, struct weir_tenant *out)
@@ -94,7 +118,7 @@ static inline int fake_live(void *ctx, uint32_t tenant, struct weir_tenant *out)
 	return 0;
 }
 
-static inline int fake_name(void *ctx, uint32_t tenant, char out[static WEIR_NAME_BYTES])
+static inline int fake_name(void *ctx, uint32_t tenant, char out[static WEIR_ENTRY_NAME_BYTES])
 {
 	struct fake *f = ctx;
 
@@ -125,10 +149,65 @@ static inline int fake_denied(void *ctx, uint32_t tenant, bool shadow,
 	if (tenant >= FAKE_TENANTS)
 		return -ENOENT;
 	pthread_mutex_lock(&f->lock);
-	memcpy(out, f->denied[tenant], sizeof(f->denied[tenant]));
-	if (shadow)
-		memset(out, 0, sizeof(f->denied[tenant]));
+	memcpy(out, shadow ? f->shadow_denied[tenant] : f->denied[tenant],
+	       sizeof(f->denied[tenant]));
 	pthread_mutex_unlock(&f->lock);
+	return 0;
+}
+
+/* The scopes of the policy come after its tenants. */
+static inline int fake_scope(void *ctx, uint32_t tenant, const char *service, uint32_t *out)
+{
+	struct fake *f = ctx;
+	char name[WEIR_ENTRY_NAME_BYTES];
+
+	snprintf(name, sizeof(name), "%s@%s", f->names[tenant], service);
+	return fake_index(ctx, name, out);
+}
+
+static inline size_t fake_open_requests(void *ctx, uint32_t tenant, struct weir_open_request *out,
+					size_t max)
+{
+	struct fake *f = ctx;
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n_open; i++) {
+		const struct weir_open_request *q = &f->open[i];
+
+		if (q->tenant != tenant && q->others[WEIR_LEVEL_PARENT - 1] != tenant)
+			continue;
+		if (n++ < max)
+			out[n - 1] = *q;
+	}
+	return n;
+}
+
+static inline int fake_switch_thrown(void *ctx, const struct weir_switch *holds,
+				     struct weir_error *err)
+{
+	struct fake *f = ctx;
+
+	pthread_mutex_lock(&f->lock);
+	f->throws++;
+	if (holds->name == WEIR_SWITCH_ENFORCE)
+		f->enforce = *holds;
+	else if (holds->on)
+		f->kernel[holds->tenant].flags |= WEIR_TENANT_SUSPENDED;
+	else
+		f->kernel[holds->tenant].flags &= ~WEIR_TENANT_SUSPENDED;
+	pthread_mutex_unlock(&f->lock);
+	return 0;
+}
+
+static inline int fake_cut(void *ctx, uint32_t tenant, struct weir_cut *out, struct weir_error *err)
+{
+	struct fake *f = ctx;
+
+	f->cuts++;
+	f->last_cut = tenant;
+	if (f->cut_error)
+		return weir_fail(err, f->cut_error, "sock_diag: not today");
+	*out = f->cut;
 	return 0;
 }
 
@@ -230,7 +309,36 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	f->view.reload = fake_reload;
 	f->view.key_changed = fake_key_changed;
 	f->view.grant_posted = fake_grant_posted;
+	f->view.scope_index = fake_scope;
+	f->view.open_requests = fake_open_requests;
+	f->view.boot = 0x01020304;
+	f->view.services = fake_services;
+	f->view.n_services = 3;
+	f->view.switch_thrown = fake_switch_thrown;
+	f->view.cut = fake_cut;
+	f->enforce = (struct weir_switch){ .name = WEIR_SWITCH_ENFORCE, .on = true };
 	return f;
+}
+
+/* A policy of three levels and a scope in the place of the first one. */
+static inline void fake_levels(struct fake *f)
+{
+	static const char json[] =
+		"{\"tiers\":{\"open\":{},\"paid\":{\"services\":{\"embed\":{\"concurrency\":3}}}},"
+		"\"tenants\":{\"org\":{\"tier\":\"open\"},\"team\":{\"tier\":\"open\",\"parent\":"
+		"\"org\"},\"acme\":{\"tier\":\"paid\",\"parent\":\"team\"},\"globex\":{\"tier\":"
+		"\"open\"}}}";
+	static const char *const more[] = { "org", "team", "acme@embed" };
+	struct weir_error err = { "" };
+
+	fake_write(f->policies, "10.json", json);
+	if (f->view.reload(f, f->policies, &err))
+		fail_msg("%s", err.text);
+	/* acme and globex have the first two numbers. */
+	for (uint32_t i = 0; i < 3; i++) {
+		strcpy(f->names[3 + i], more[i]);
+		f->kernel[3 + i].flags = WEIR_TENANT_LIVE;
+	}
 }
 
 static inline int fake_remove(const char *path, const struct stat *st, int type, struct FTW *at)

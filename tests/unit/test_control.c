@@ -7,110 +7,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "fake_agent.h"
-
-#include "agent/control.h"
-
-static struct fake *f;
-static struct weir_control *control;
-
-static int setup(void **state)
-{
-	struct weir_error err = { "" };
-
-	f = fake_new(NULL);
-	if (weir_control_start(f->socket, &f->view, &control, &err))
-		fail_msg("%s", err.text);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	weir_control_stop(control);
-	assert_int_not_equal(access(f->socket, F_OK), 0);
-	fake_free(f);
-	return 0;
-}
-
-static int dial(void)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = 20 };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", f->socket);
-	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	return fd;
-}
-
-static void say(int fd, const char *text, size_t n)
-{
-	assert_int_equal(send(fd, text, n, MSG_NOSIGNAL), n);
-}
-
-static void say_line(int fd, const char *line)
-{
-	say(fd, line, strlen(line));
-}
-
-/* The next line as JSON; NULL at the end. */
-static json_t *hear(int fd)
-{
-	static char line[1 << 20];
-	size_t n = 0;
-	json_t *o;
-
-	while (n < sizeof(line) && recv(fd, line + n, 1, 0) == 1 && line[n] != '\n')
-		n++;
-	if (!n)
-		return NULL;
-	o = json_loadb(line, n, 0, NULL);
-	assert_non_null(o);
-	return o;
-}
-
-static json_t *ask(const char *request)
-{
-	int fd = dial();
-	json_t *o;
-
-	say(fd, request, strlen(request));
-	say_line(fd, "\n");
-	o = hear(fd);
-	close(fd);
-	assert_non_null(o);
-	return o;
-}
-
-static void assert_refused(json_t *o, const char *code, const char *words)
-{
-	json_t *e = json_object_get(o, "error");
-	const char *text = json_string_value(json_object_get(e, "message"));
-
-	assert_true(json_is_false(json_object_get(o, "ok")));
-	assert_string_equal(json_string_value(json_object_get(e, "code")), code);
-	assert_non_null(text);
-	if (!strstr(text, words))
-		fail_msg("\"%s\" does not say \"%s\"", text, words);
-	json_decref(o);
-}
-
-static json_t *result_of(json_t *o)
-{
-	json_t *r = json_object_get(o, "result");
-
-	if (!json_is_true(json_object_get(o, "ok")))
-		fail_msg("%s", json_dumps(o, 0));
-	json_incref(r);
-	json_decref(o);
-	return r;
-}
-
-static const char *text(json_t *o, const char *name)
-{
-	return json_string_value(json_object_get(o, name));
-}
+#include "control_fixture.h"
 
 /* -------------------------------------------------------------------------- answers */
 
@@ -129,45 +26,6 @@ static void status_has_the_documented_shape(void **state)
 	assert_true(json_is_null(json_object_get(s, "nats")));
 	assert_int_equal(json_array_size(json_object_get(s, "warnings")), 0);
 	json_decref(s);
-}
-
-static void a_tenant_shows_limits_and_what_is_left(void **state)
-{
-	uint64_t now = weir_mono_ns();
-	json_t *t, *live, *limits;
-
-	f->kernel[1].flags |= WEIR_TENANT_LIMIT_REQUESTS | WEIR_TENANT_LIMIT_TOKENS;
-	f->kernel[1].request_interval_ns = UINT64_C(1000000000);
-	f->kernel[1].request_burst = 10;
-	f->kernel[1].request_tat_ns = now + UINT64_C(3500000000);
-	f->kernel[1].tokens_burst = 500;
-	f->kernel[1].tokens_tau_ns = UINT64_C(30000000000);
-	/* The later of the two copies counts. */
-	f->kernel[1].settled[0] = (struct weir_settled){ 100, 40, now + UINT64_C(15000000000) };
-	f->kernel[1].settled[1] = (struct weir_settled){ 90, 10, 0 };
-	f->kernel[1].reserved_nano = 1500000040;
-	f->kernel[1].balance_nano = -2500000000;
-	f->kernel[1].inflight = 2;
-	t = result_of(ask("{\"op\":\"tenant.show\",\"tenant\":\"acme\"}"));
-	live = json_object_get(t, "live");
-	assert_string_equal(text(t, "tier"), "paid");
-	assert_int_equal(
-		json_integer_value(json_object_get(
-			json_object_get(json_object_get(t, "limits"), "requests"), "per_minute")),
-		60);
-	limits = json_object_get(t, "limits");
-	assert_int_equal(json_integer_value(json_object_get(limits, "max_output_tokens")), 4096);
-	assert_true(json_is_null(json_object_get(limits, "max_input_tokens")));
-	assert_string_equal(text(limits, "on_max_output"), "rewrite");
-	assert_string_equal(text(limits, "on_exhausted"), "degrade");
-	assert_string_equal(text(limits, "fallback_model"), "small");
-	assert_string_equal(text(limits, "other_protocols"), "refuse");
-	assert_int_equal(json_integer_value(json_object_get(live, "inflight")), 2);
-	assert_in_range(json_integer_value(json_object_get(live, "requests_remaining")), 6, 7);
-	assert_in_range(json_integer_value(json_object_get(live, "tokens_remaining")), 250, 260);
-	assert_string_equal(text(live, "balance"), "-2.5");
-	assert_string_equal(text(live, "reserved"), "1.5");
-	json_decref(t);
 }
 
 static void an_unknown_tenant_gets_a_suggestion(void **state)
@@ -301,29 +159,6 @@ static void usage_counts_refusals_from_the_kernel(void **state)
 	assert_int_equal(json_integer_value(json_object_get(row, "refused")), 7);
 	assert_int_equal(json_integer_value(json_object_get(row, "output_tokens")), 303);
 	json_decref(u);
-}
-
-static void why_tells_limits_in_their_units(void **state)
-{
-	struct weir_rec_deny d = {
-		.wall_ns = UINT64_C(1790000000000000000),
-		.count = 1,
-		.tenant = 1,
-		.reason = WEIR_DENY_CREDIT,
-		.limit = 0,
-		.value = -1500000000,
-		.asked = 250000000,
-		.retry_after_ns = 1500001,
-	};
-	json_t *w;
-
-	weir_denials_note(f->view.denials, &d);
-	w = result_of(ask("{\"op\":\"why\",\"tenant\":\"acme\"}"));
-	assert_string_equal(text(json_array_get(w, 0), "value"), "-1.5");
-	assert_string_equal(text(json_array_get(w, 0), "asked"), "0.25");
-	assert_int_equal(
-		json_integer_value(json_object_get(json_array_get(w, 0), "retry_after_ms")), 2);
-	json_decref(w);
 }
 
 static void the_ledger_is_listed_and_verified(void **state)
@@ -552,17 +387,14 @@ static void stopping_ends_followers(void **state)
 
 int main(void)
 {
-#define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		CLAIM(status_has_the_documented_shape),
-		CLAIM(a_tenant_shows_limits_and_what_is_left),
 		CLAIM(an_unknown_tenant_gets_a_suggestion),
 		CLAIM(a_grant_is_done_once_and_a_conflict_is_told),
 		CLAIM(a_grant_that_makes_no_sense_is_refused),
 		CLAIM(keys_are_added_listed_and_revoked_by_hash),
 		CLAIM(a_wrong_policy_changes_nothing),
 		CLAIM(usage_counts_refusals_from_the_kernel),
-		CLAIM(why_tells_limits_in_their_units),
 		CLAIM(the_ledger_is_listed_and_verified),
 		CLAIM(following_shows_what_happens_next),
 		CLAIM(nonsense_is_answered_and_the_connection_lives),

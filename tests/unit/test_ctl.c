@@ -110,11 +110,12 @@ static void assert_fails(const char *words, int status, const char *says)
 static void every_command_has_help_man_and_completion(void **state)
 {
 	static const char *const commands[] = {
-		"status",      "top",		"policy check", "policy apply",
-		"policy show", "tenant list",	"tenant show",	"key add",
-		"key list",    "key revoke",	"credit grant", "credit balance",
-		"ledger",      "ledger verify", "usage",	"events",
-		"why",
+		"status",	  "top",	 "policy check",  "policy apply",
+		"policy show",	  "tenant list", "tenant show",	  "tenant suspend",
+		"tenant resume",  "enforce",	 "enforce off",	  "enforce on",
+		"key add",	  "key list",	 "key revoke",	  "credit grant",
+		"credit balance", "ledger",	 "ledger verify", "usage",
+		"events",	  "why",
 	};
 	static char man[1 << 16], all[1 << 16];
 	char words[64];
@@ -139,6 +140,12 @@ static void every_command_has_help_man_and_completion(void **state)
 	assert_string_equal(out, "acme\n");
 	assert_int_equal(ctl("__complete credit grant acme 5 --pr"), 0);
 	assert_string_equal(out, "--priority\n");
+	assert_int_equal(ctl("__complete enforce o"), 0);
+	assert_string_equal(out, "off\non\n");
+	assert_int_equal(ctl("__complete tenant suspend ac"), 0);
+	assert_string_equal(out, "acme\n");
+	assert_int_equal(ctl("__complete tenant suspend acme --n"), 0);
+	assert_string_equal(out, "--now\n");
 }
 
 static void a_wrong_command_line_is_one_line_and_status_2(void **state)
@@ -157,6 +164,11 @@ static void a_wrong_command_line_is_one_line_and_status_2(void **state)
 	assert_fails("usage --by weekday", 2, "weekday");
 	assert_fails("status --id x", 2, "--id");
 	assert_fails("--socket", 2, "which command");
+	assert_fails("tenant suspend", 2, "TENANT");
+	assert_fails("tenant resume acme --now", 2, "--now");
+	assert_fails("enforce of", 2, "of");
+	assert_fails("enforce off acme", 2, "acme");
+	assert_fails("enforce --id x", 2, "--id");
 }
 
 static void the_agents_refusal_is_status_1(void **state)
@@ -199,6 +211,13 @@ static void a_write_without_an_answer_is_status_4_and_names_its_id(void **state)
 	}
 	snprintf(words, sizeof(words), "--socket %s credit grant acme 1 --id order-9", a.sun_path);
 	assert_fails(words, 4, "order-9");
+	snprintf(words, sizeof(words), "--socket %s tenant suspend acme --now --id s-9",
+		 a.sun_path);
+	assert_fails(words, 4, "s-9");
+	snprintf(words, sizeof(words), "--socket %s enforce off --id e-9", a.sun_path);
+	assert_fails(words, 4, "e-9");
+	snprintf(words, sizeof(words), "--socket %s enforce", a.sun_path);
+	assert_fails(words, 3, "went away");
 	snprintf(words, sizeof(words), "--socket %s status", a.sun_path);
 	assert_fails(words, 3, "went away");
 	snprintf(words, sizeof(words), "--socket %s key add acme", a.sun_path);
@@ -231,6 +250,98 @@ static void a_grant_prints_its_id_and_can_be_repeated(void **state)
 	assert_says(out, "balance 4.5");
 	assert_says(out, "id ");
 	assert_int_equal(f->grants, 3);
+}
+
+static void a_suspension_prints_its_id_and_what_it_cut(void **state)
+{
+	json_t *o;
+
+	f->cut = (struct weir_cut){ .answers = 3, .sockets = 5 };
+	assert_int_equal(ctl("tenant suspend acme --now --reason unpaid"), 0);
+	assert_says(out,
+		    "acme is suspended, and all below it\n3 answers cut, 5 sockets destroyed\n");
+	assert_says(out, "id ");
+	assert_int_equal(ctl("tenant show acme"), 0);
+	assert_says(out, "suspended since ");
+	assert_says(out, ": unpaid\n");
+	assert_int_equal(ctl("tenant list"), 0);
+	assert_says(out, "suspended\n");
+	o = ctl_json("tenant resume acme --id r-1 --json");
+	assert_true(json_is_false(json_object_get(o, "suspended")));
+	json_decref(o);
+	assert_int_equal(ctl("tenant resume acme --id r-1"), 0);
+	assert_string_equal(out, "acme is not suspended (this id was used before)\n");
+	assert_fails("tenant suspend acme --id r-1", 1, "r-1");
+	/* What this kernel cannot do is said, and does not spoil the rest. */
+	strcpy(f->cut.warning, "sockets stay: no CONFIG_INET_DIAG_DESTROY");
+	assert_int_equal(ctl("tenant suspend acme --now --id s-2"), 0);
+	assert_string_equal(out, "acme is suspended, and all below it\n3 answers cut\n");
+	assert_string_equal(err_text, "weirctl: sockets stay: no CONFIG_INET_DIAG_DESTROY\n");
+}
+
+static void the_node_is_switched_and_says_so_everywhere(void **state)
+{
+	assert_int_equal(ctl("enforce"), 0);
+	assert_string_equal(out, "limits are enforced\n");
+	assert_int_equal(ctl("enforce off --reason drill"), 0);
+	assert_says(out, "enforcement is off: nothing is refused, all is metered\nswitched off ");
+	assert_says(out, ": drill\nid ");
+	assert_int_equal(ctl("status"), 0);
+	assert_says(out, "limits       NOT enforced\n");
+	assert_int_equal(ctl("top"), 0);
+	assert_says(out, "limits NOT enforced");
+	assert_int_equal(ctl("enforce on --id e-2"), 0);
+	assert_null(strstr(out, "id e-2")); /* it was given */
+	assert_int_equal(ctl("enforce"), 0);
+	assert_says(out, "limits are enforced\nswitched on ");
+	assert_says(out, "drill");
+	f->enforce_configured_off = true;
+	assert_int_equal(ctl("enforce"), 0);
+	assert_says(out, "off by \"enforce\" in agent.json");
+}
+
+static void a_refusal_shows_whose_limit_it_was(void **state)
+{
+	struct weir_rec_deny d = {
+		.wall_ns = UINT64_C(1790000000000000000),
+		.count = 1,
+		.tenant = 1,
+		.reason = WEIR_DENY_CONCURRENCY,
+		.limit = 7,
+		.level = 2,
+	};
+
+	weir_denials_note(f->view.denials, &d);
+	assert_int_equal(ctl("why acme"), 0);
+	assert_says(out, "concurrency  globex ");
+	d.shadow = 1;
+	d.wall_ns++;
+	weir_denials_note(f->view.denials, &d);
+	assert_int_equal(ctl("why acme"), 0);
+	assert_says(out, "concurrency (shadow)  globex ");
+}
+
+static void what_reserves_is_listed_to_a_bound(void **state)
+{
+	for (f->n_open = 0; f->n_open < 23; f->n_open++)
+		f->open[f->n_open] = (struct weir_open_request){
+			.slot = 1,
+			.ordinal = 1,
+			.tenant = 1,
+			.wallet = 1,
+			.service = 1,
+			.started_ns = weir_mono_ns(),
+			.started_wall_ns = 0x1122334455667788,
+			.reserved_nano = 250000000,
+			.reserved_tokens = 512,
+		};
+	assert_int_equal(ctl("tenant show acme"), 0);
+	assert_says(out, "11223344556677880102030400000101  acme    llm ");
+	assert_says(out, "0.25");
+	assert_says(out, "and 3 more\n");
+	f->n_open = 0;
+	assert_int_equal(ctl("tenant show acme"), 0);
+	assert_says(out, "no request in flight\n");
 }
 
 static void a_key_is_shown_once_and_only_its_hash_is_sent(void **state)
@@ -346,6 +457,7 @@ static void text_is_for_people(void **state)
 		"usage",
 		"events",
 		"why acme",
+		"enforce",
 		"version",
 	};
 
@@ -372,6 +484,10 @@ int main(void)
 		CLAIM(no_agent_is_status_3),
 		CLAIM(a_write_without_an_answer_is_status_4_and_names_its_id),
 		CLAIM(a_grant_prints_its_id_and_can_be_repeated),
+		CLAIM(a_suspension_prints_its_id_and_what_it_cut),
+		CLAIM(the_node_is_switched_and_says_so_everywhere),
+		CLAIM(a_refusal_shows_whose_limit_it_was),
+		CLAIM(what_reserves_is_listed_to_a_bound),
 		CLAIM(a_key_is_shown_once_and_only_its_hash_is_sent),
 		CLAIM(a_policy_is_checked_without_an_agent),
 		CLAIM(json_has_the_documented_shapes),

@@ -170,6 +170,43 @@ static void counts_that_start_over_are_followed(void **state)
 	assert_int_equal(s[0].count, 1);
 }
 
+/* Never in one sum with what was refused, nor taken for it by its count. */
+static void what_would_have_been_refused_is_summed_apart(void **state)
+{
+	struct weir_rec_deny r = { .wall_ns = T0,
+				   .count = 1,
+				   .tenant = 3,
+				   .reason = WEIR_DENY_REQUESTS,
+				   .level = 9,
+				   .limit = 60 };
+	struct weir_refusal last[4];
+	struct weir_denial_sum s[4];
+
+	weir_denials_note(d, &r);
+	r.shadow = 1;
+	r.level = 8;
+	weir_denials_note(d, &r);
+	assert_int_equal(weir_denials_last(d, 3, last, 4), 2);
+	assert_true(last[0].shadow && !last[1].shadow);
+	assert_int_equal(last[0].level, 8);
+	assert_int_equal(last[1].level, 9);
+	in_kernel = 50;
+	in_shadow = 7;
+	assert_int_equal(weir_denials_take(d, T0 + 2 * SECOND, counts, NULL, s, 4), 2);
+	if (s[0].shadow) {
+		struct weir_denial_sum first = s[0];
+
+		s[0] = s[1];
+		s[1] = first;
+	}
+	assert_false(s[0].shadow);
+	assert_int_equal(s[0].count, 50);
+	assert_int_equal(s[0].level, 9);
+	assert_true(s[1].shadow);
+	assert_int_equal(s[1].count, 7);
+	assert_int_equal(s[1].level, 8);
+}
+
 int main(void)
 {
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -181,6 +218,7 @@ int main(void)
 		CLAIM(refusals_that_were_not_shown_are_asked_for),
 		CLAIM(a_flood_over_many_seconds_loses_no_count),
 		CLAIM(more_pairs_and_seconds_than_fit_are_dropped_and_counted),
+		CLAIM(what_would_have_been_refused_is_summed_apart),
 		CLAIM(counts_that_start_over_are_followed),
 	};
 

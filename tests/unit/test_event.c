@@ -15,6 +15,7 @@
 
 #include "agent/event.h"
 #include "agent/price.h"
+#include "bpf/weir_abi.h"
 
 static const char card_json[] =
 	"{\"name\":\"list\",\"version\":\"2026-11\",\"effective_from\":\"2026-11-01T00:00:00Z\","
@@ -223,6 +224,24 @@ static void an_unjudged_answer_has_no_type_and_is_billed(void **unused)
 	weir_card_free(c);
 }
 
+/* By the agent, for its cost or its tenant's suspension: what was produced is billed. */
+static void an_answer_that_was_cut_says_so(void **unused)
+{
+	row.end_cause = WEIR_END_CUT;
+	row.usage_source = WEIR_USAGE_PARTIAL;
+	row.finish_reason[0] = '\0';
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_non_null(strstr(text.p, "\"cut\":true,\"finish_reason\":\"cut\""));
+	assert_non_null(strstr(text.p, "\"usage_source\":\"partial\""));
+	assert_non_null(strstr(text.p, "\"billable\":true"));
+	strcpy(row.finish_reason, "stop"); /* it was over, but for the last bytes */
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_non_null(strstr(text.p, "\"cut\":true,\"finish_reason\":\"stop\""));
+	row.end_cause = WEIR_END_CLOSE;
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_null(strstr(text.p, "cut"));
+}
+
 static void hostile_text_stays_text(void **unused)
 {
 	static const struct {
@@ -291,7 +310,13 @@ static void long_names_fit(void **unused)
 
 static void a_refusal_is_this(void **unused)
 {
-	struct weir_denied d = { "acme", "requests", 60, false, 12, T0 + 1, T0 + 900000000 };
+	struct weir_denied d = { .tenant = "acme",
+				 .reason = "requests",
+				 .limit = 60,
+				 .limit_of = "team-a",
+				 .count = 12,
+				 .first_wall_ns = T0 + 1,
+				 .last_wall_ns = T0 + 900000000 };
 	char id[WEIR_DENIED_ID_TEXT], again[WEIR_DENIED_ID_TEXT], other[WEIR_DENIED_ID_TEXT];
 	char expect[600];
 
@@ -301,7 +326,8 @@ static void a_refusal_is_this(void **unused)
 		 "\"source\":\"/weir/0b0e7bd2-5a4b-4c00-8000-000000000001/gpu-01\","
 		 "\"type\":\"weir.denied.v1\",\"subject\":\"acme\","
 		 "\"time\":\"2026-11-01T00:00:00.9Z\",\"datacontenttype\":\"application/json\","
-		 "\"data\":{\"tenant\":\"acme\",\"reason\":\"requests\",\"limit\":60,\"count\":12,"
+		 "\"data\":{\"tenant\":\"acme\",\"reason\":\"requests\",\"limit\":60,"
+		 "\"limit_of\":\"team-a\",\"shadow\":false,\"count\":12,"
 		 "\"first\":\"2026-11-01T00:00:00.000000001Z\",\"last\":\"2026-11-01T00:00:00.9Z\"}"
 		 "}",
 		 id);
@@ -315,6 +341,12 @@ static void a_refusal_is_this(void **unused)
 	d.reason = "tokens";
 	assert_int_equal(weir_event_denied_json(&d, &origin, &text, other), 0);
 	assert_string_not_equal(id, other);
+	/* What was refused and what only would have been are two events. */
+	d.shadow = true;
+	d.limit_of = NULL;
+	assert_int_equal(weir_event_denied_json(&d, &origin, &text, again), 0);
+	assert_string_not_equal(again, other);
+	assert_non_null(strstr(text.p, "\"limit\":60,\"shadow\":true,"));
 	d.limit_is_nano = true;
 	d.limit = 1500000000;
 	assert_int_equal(weir_event_denied_json(&d, &origin, &text, NULL), 0);
@@ -367,6 +399,7 @@ int main(void)
 		TEST(long_names_fit),
 		TEST(a_degraded_request_has_both_models),
 		TEST(an_unjudged_answer_has_no_type_and_is_billed),
+		TEST(an_answer_that_was_cut_says_so),
 		TEST(a_refusal_is_this),
 		TEST(an_entry_is_this),
 	};

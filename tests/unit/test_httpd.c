@@ -20,6 +20,11 @@ static int setup(void **state)
 	f = fake_new(NULL);
 	f->kernel[1].balance_nano = 1500000000;
 	f->denied[1][WEIR_DENY_TOKENS] = 4;
+	f->shadow_denied[1][WEIR_DENY_REQUESTS] = 6;
+	f->kernel[1].half_open = 2;
+	f->kernel[1].reserved_tokens = 900;
+	f->kernel[1].released_tokens[0] = 200;
+	f->kernel[1].flags |= WEIR_TENANT_SUSPENDED;
 	if (weir_httpd_start("127.0.0.1", 0, &f->view, &h, &err))
 		fail_msg("%s", err.text);
 	return 0;
@@ -55,6 +60,20 @@ static int request(const char *method, const char *path)
 
 static void metrics_are_prometheus_text(void **state)
 {
+	static const char *const lines[] = {
+		/* What was refused and what only would have been are two series. */
+		"\nweir_tenant_shadow_refused_total{tenant=\"acme\",reason=\"requests\"} 6\n",
+		"\nweir_tenant_half_open{tenant=\"acme\"} 2\n",
+		"\nweir_tenant_reserved_tokens{tenant=\"acme\"} 700\n",
+		"\nweir_tenant_suspended{tenant=\"acme\"} 1\n",
+		"\nweir_tenant_suspended{tenant=\"globex\"} 0\n",
+		"\nweir_tenants_suspended 1\n",
+		"\nweir_enforcing 1\n",
+		"\nweir_half_open 4\n",
+		"\nweir_map_bytes 3145728\n",
+		"\nweir_drift_reaped_total 8\n",
+		"\nweir_drift_corrected_total{gauge=\"inflight\"} 9\n",
+	};
 	char *line, *save = NULL;
 	regex_t good;
 
@@ -64,6 +83,12 @@ static void metrics_are_prometheus_text(void **state)
 	assert_non_null(strstr(answer, "\nweir_tenant_balance_credits{tenant=\"acme\"} 1.5\n"));
 	assert_non_null(strstr(
 		answer, "\nweir_tenant_refused_total{tenant=\"acme\",reason=\"tokens\"} 4\n"));
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		if (!strstr(answer, lines[i]))
+			fail_msg("no line \"%s\"", lines[i]);
+	}
+	assert_null(
+		strstr(answer, "\nweir_tenant_refused_total{tenant=\"acme\",reason=\"requests"));
 	assert_int_equal(regcomp(&good,
 				 "^(# (HELP|TYPE) weir_[a-z_]+ .+|weir_[a-z_]+"
 				 "(\\{[a-z]+=\"[^\"]*\"(,[a-z]+=\"[^\"]*\")*\\})? [-0-9.]+)$",

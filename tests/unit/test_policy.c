@@ -231,6 +231,133 @@ static void bodies_and_protocols_have_limits_too(void **state)
 	weir_policy_unref(p);
 }
 
+static void half_open_and_the_cost_cap(void **state)
+{
+	struct weir_policy *p = load_text(
+		"{\"tiers\": {\"t\": {\"half_open\": 65535, \"request_cost_cap\": \"0.000000001\"},"
+		" \"open\": {}}, \"tenants\": {\"a\": {\"tier\": \"t\"}, \"b\": {\"tier\": "
+		"\"open\"},"
+		" \"c\": {\"tier\": \"t\", \"overrides\": {\"half_open\": null,"
+		" \"request_cost_cap\": null}},"
+		" \"d\": {\"tier\": \"t\", \"overrides\": {\"half_open\": 1,"
+		" \"request_cost_cap\": \"2.5\"}}}}");
+	static const struct {
+		uint32_t half_open;
+		int64_t cap_nano;
+	} want[] = { { 65535, 1 }, { 1024, 0 }, { 0, 0 }, { 1, 2500000000 } };
+
+	assert_int_equal(p->n_tenants, 4);
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		assert_int_equal(p->tenants[i].limits.half_open, want[i].half_open);
+		assert_int_equal(p->tenants[i].limits.request_cost_cap_nano, want[i].cap_nano);
+	}
+	weir_policy_unref(p);
+}
+
+#define TWO_SERVICES                                                                               \
+	"\"services\": {\"embed\": {\"concurrency\": 2, \"requests\": {\"per_second\": 3},"        \
+	" \"tokens\": {\"per_minute\": 7, \"cached_weight\": \"0.5\"}},"                           \
+	" \"chat\": {\"connections\": 5, \"connect_rate\": {\"per_second\": 1, \"burst\": 4}}}"
+
+static void a_service_can_have_limits_of_its_own(void **state)
+{
+	struct weir_policy *p = load_text("{\"tiers\": {\"t\": {\"concurrency\": 9, " TWO_SERVICES
+					  "}}, \"tenants\": {\"a\": {\"tier\": \"t\"}}}");
+	const struct weir_tenant_policy *t = &p->tenants[0];
+	const struct weir_scope_policy *chat = &t->scopes[0], *embed = &t->scopes[1];
+
+	assert_int_equal(t->limits.concurrency, 9);
+	assert_int_equal(t->n_scopes, 2);
+	assert_string_equal(chat->service, "chat");
+	assert_int_equal(chat->limits.connections, 5);
+	assert_int_equal(chat->limits.connect_rate.burst, 4);
+	assert_int_equal(chat->limits.concurrency, -1);
+	assert_string_equal(embed->service, "embed");
+	assert_int_equal(embed->limits.concurrency, 2);
+	assert_int_equal(embed->limits.requests.burst, 180);
+	assert_int_equal(embed->limits.tokens.count, 7);
+	assert_int_equal(embed->limits.cached_weight_ppm, 500000);
+	/* nothing else is limited, bounded or reserved there */
+	assert_int_equal(embed->limits.connections, -1);
+	assert_int_equal(embed->limits.credit, WEIR_CREDIT_NONE);
+	assert_int_equal(embed->limits.half_open, 0);
+	assert_int_equal(embed->limits.reserve_output_tokens, 0);
+	assert_int_equal(embed->limits.on_agent_down, WEIR_DOWN_HOLD);
+	assert_false(embed->limits.shadow);
+	weir_policy_unref(p);
+}
+
+static void an_override_replaces_the_limits_of_a_service_whole(void **state)
+{
+	struct weir_policy *p = load_text(
+		"{\"tiers\": {\"t\": {" TWO_SERVICES "}, \"open\": {}}, \"tenants\": {"
+		"\"a\": {\"tier\": \"t\", \"overrides\": {\"services\": {\"embed\": "
+		"{\"connections\": 1},"
+		" \"audio\": {\"concurrency\": 8}}}},"
+		"\"b\": {\"tier\": \"t\", \"overrides\": {\"services\": {\"chat\": null}}},"
+		"\"c\": {\"tier\": \"t\", \"overrides\": {\"services\": null}},"
+		"\"d\": {\"tier\": \"open\", \"overrides\": {\"services\": {\"x\": {}}}},"
+		"\"e\": {\"tier\": \"t\", \"overrides\": {\"concurrency\": 1}}}}");
+	const struct weir_tenant_policy *t = weir_policy_tenant(p, "a");
+
+	assert_int_equal(t->n_scopes, 3);
+	assert_string_equal(t->scopes[0].service, "audio");
+	assert_int_equal(t->scopes[0].limits.concurrency, 8);
+	assert_string_equal(t->scopes[1].service, "chat");
+	assert_int_equal(t->scopes[1].limits.connections, 5);
+	assert_string_equal(t->scopes[2].service, "embed");
+	assert_int_equal(t->scopes[2].limits.connections, 1);
+	assert_int_equal(t->scopes[2].limits.concurrency, -1); /* the tier's is gone */
+	assert_int_equal(t->scopes[2].limits.tokens.count, 0);
+	t = weir_policy_tenant(p, "b");
+	assert_int_equal(t->n_scopes, 1);
+	assert_string_equal(t->scopes[0].service, "embed");
+	assert_int_equal(weir_policy_tenant(p, "c")->n_scopes, 0);
+	assert_int_equal(weir_policy_tenant(p, "d")->n_scopes, 1);
+	assert_int_equal(weir_policy_tenant(p, "e")->n_scopes, 2);
+	weir_policy_unref(p);
+}
+
+static void a_service_is_in_shadow_when_its_tenant_is(void **state)
+{
+	struct weir_policy *p = load_text(
+		"{\"tiers\": {\"t\": {\"services\": {\"own\": {\"shadow\": false}, \"same\": {},"
+		" \"dark\": {\"shadow\": true}}}}, \"tenants\": {\"a\": {\"tier\": \"t\"},"
+		" \"b\": {\"tier\": \"t\", \"overrides\": {\"shadow\": true}}}}");
+	/* dark, own, same */
+	static const bool want[2][3] = { { true, false, false }, { true, false, true } };
+
+	for (size_t i = 0; i < 2; i++)
+		for (size_t j = 0; j < 3; j++)
+			assert_int_equal(p->tenants[i].scopes[j].limits.shadow, want[i][j]);
+	weir_policy_unref(p);
+}
+
+static void a_tenant_may_have_two_above_it(void **state)
+{
+	struct weir_policy *p;
+
+	put("10-a.json", "{\"tiers\": {\"t\": {}}, \"tenants\": {"
+			 "\"user\": {\"tier\": \"t\", \"parent\": \"team\"},"
+			 "\"user2\": {\"tier\": \"t\", \"parent\": \"team\"},"
+			 "\"alone\": {\"tier\": \"t\", \"parent\": null}}}");
+	put("20-b.json", "{\"tenants\": {\"org\": {\"tier\": \"t\"},"
+			 "\"team\": {\"tier\": \"t\", \"parent\": \"org\"}}}");
+	p = load();
+	assert_string_equal(weir_policy_tenant(p, "user")->parent, "team");
+	assert_string_equal(weir_policy_tenant(p, "user2")->parent, "team");
+	assert_string_equal(weir_policy_tenant(p, "team")->parent, "org");
+	assert_null(weir_policy_tenant(p, "org")->parent);
+	assert_null(weir_policy_tenant(p, "alone")->parent);
+	weir_policy_unref(p);
+	/* one more above, in another file: whose chain is too long is told */
+	put("20-b.json", "{\"tenants\": {\"org\": {\"tier\": \"t\", \"parent\": \"world\"},"
+			 "\"world\": {\"tier\": \"t\"},"
+			 "\"team\": {\"tier\": \"t\", \"parent\": \"org\"}}}");
+	refused("10-a.json: tenants.user.parent: \"team\" makes a chain of more than three "
+		"tenants: user -> team -> org -> world");
+}
+
 static void tenants_and_tiers_are_sorted_and_found_by_name(void **state)
 {
 	struct weir_policy *p = load_text(
@@ -415,6 +542,11 @@ static void a_folder_must_be_there_and_have_a_file(void **state)
 #define TIER(fields) "{\"tiers\": {\"t\": {" fields "}}}"
 #define TENANT(fields)                                                                             \
 	"{\"tiers\": {\"t\": {}}, \"tenants\": {\"a\": {\"tier\": \"t\", " fields "}}}"
+/* user below its parent, a team below its own, and org. */
+#define PARENTS(of_user, team, of_team, of_org)                                                    \
+	"{\"tiers\": {\"t\": {}}, \"tenants\": {\"user\": {\"tier\": \"t\", \"parent\": "          \
+	"\"" of_user "\"}, \"" team "\": {\"tier\": \"t\", \"parent\": \"" of_team                 \
+	"\"}, \"org\": {\"tier\": \"t\", \"parent\": " of_org "}}}"
 #define IN_T		 "10-p.json: tiers.t."
 #define IN_A		 "10-p.json: tenants.a."
 #define WHOLE(low, high) " is not a whole number from " low " to " high
@@ -476,10 +608,27 @@ static const struct {
 	       "'10000000000000000000'" },
 	{ TIER("\"requests\": {\"per_minute\": 1e999}"),
 	  IN_T "requests.per_minute: line 1, column 49: real number overflow near '1e999'" },
-	{ TIER("\"requests\": {\"per_minute\": 60, \"burst\": 1099511627777}"),
-	  IN_T "requests.burst: 1099511627777" WHOLE("1", "1099511627776") },
-	{ TIER("\"requests\": {\"per_minute\": 1, \"burst\": 1099511627776}"),
-	  IN_T "requests.burst: 1099511627776 takes more than a hundred years to fill" },
+	{ TIER("\"requests\": {\"per_minute\": 60, \"burst\": 4294967296}"),
+	  IN_T "requests.burst: 4294967296" WHOLE("1", "4294967295") },
+	{ TIER("\"connect_rate\": {\"per_second\": 60, \"burst\": 4294967296}"),
+	  IN_T "connect_rate.burst: 4294967296" WHOLE("1", "4294967295") },
+	{ TIER("\"requests\": {\"per_second\": 71582789}"),
+	  IN_T "requests: needs a \"burst\": a minute's worth is more than 4294967295" },
+	{ TIER("\"requests\": {\"per_minute\": 1, \"burst\": 4294967295}"),
+	  IN_T "requests.burst: 4294967295 takes more than a hundred years to fill" },
+	{ TIER("\"tokens\": {\"per_minute\": 60, \"burst\": 1099511627777}"),
+	  IN_T "tokens.burst: 1099511627777" WHOLE("1", "1099511627776") },
+	{ TIER("\"tokens\": {\"per_minute\": 1, \"burst\": 1099511627776}"),
+	  IN_T "tokens.burst: 1099511627776 takes more than a hundred years to fill" },
+	{ TIER("\"half_open\": 0"), IN_T "half_open: 0" WHOLE("1", "65535") },
+	{ TIER("\"half_open\": 65536"), IN_T "half_open: 65536" WHOLE("1", "65535") },
+	{ TIER("\"half_open\": \"many\""), IN_T "half_open: \"many\"" WHOLE("1", "65535") },
+	{ TIER("\"request_cost_cap\": \"0\""),
+	  IN_T "request_cost_cap: \"0\" is not from 0.000000001 to 9223372036.854775807" },
+	{ TIER("\"request_cost_cap\": 0.5"),
+	  IN_T "request_cost_cap: 0.5 is not a decimal string (write it in quotes)" },
+	{ TIER("\"request_cost_cap\": \"half\""),
+	  IN_T "request_cost_cap: \"half\" is not a decimal string with at most nine decimals" },
 	{ TIER("\"connections\": -1"), IN_T "connections: -1" WHOLE("1", "1000000000") },
 	{ TIER("\"reserve_input_tokens\": -1"),
 	  IN_T "reserve_input_tokens: -1" WHOLE("0", "1000000000") },
@@ -553,7 +702,6 @@ static const struct {
 	{ TIER("\"fallback_model\": \"\xc3\xa4\""),
 	  IN_T "fallback_model: \"\xc3\xa4\"" UNPRINTABLE },
 	/* named in the design, not enforced yet */
-	{ TENANT("\"parent\": \"org\""), IN_A "parent: \"org\"" UNSUPPORTED "null is)" },
 	{ TENANT("\"wallet\": \"parent\""), IN_A "wallet: \"parent\"" UNSUPPORTED "\"self\" is)" },
 	{ "{\"rate_cards\": [{\"name\": \"vip\", \"version\": \"v1\", \"effective_from\": "
 	  "\"2026-01-01T00:00:00Z\", \"models\": [{\"match\": \"a\", \"price\": {\"input\": "
@@ -577,6 +725,38 @@ static const struct {
 	  "10-p.json: default_tenant: \"acmee\" is not a tenant (did you mean \"acme\"?)" },
 	{ "{\"unknown_key\": \"default\"}",
 	  "10-p.json: unknown_key: \"default\" needs a \"default_tenant\"" },
+	/* limits of services */
+	{ TIER("\"services\": []"), IN_T "services: an array is not an object" },
+	{ TIER("\"services\": {\"embed\": 2}"), IN_T "services.embed: 2 is not an object" },
+	{ TIER("\"services\": {\"Em bed\": {}}"),
+	  IN_T "services[\"Em bed\"]: \"Em bed\" is not a name of 1 to 63 of a-z 0-9 _ -" },
+	{ TIER("\"services\": {\"a@b\": {}}"),
+	  IN_T "services[\"a@b\"]: \"a@b\" is not a name of 1 to 63 of a-z 0-9 _ -" },
+	{ TIER("\"services\": {\"embed\": {\"credit\": \"hard\"}}"),
+	  IN_T "services.embed.credit: no such field (value \"hard\")" },
+	{ TIER("\"services\": {\"embed\": {\"concurency\": 2}}"),
+	  IN_T "services.embed.concurency: no such field (value 2; did you mean "
+	       "\"concurrency\"?)" },
+	{ TIER("\"services\": {\"embed\": {\"services\": {}}}"),
+	  IN_T "services.embed.services: no such field (value an object)" },
+	{ TENANT("\"overrides\": {\"services\": {\"embed\": {\"concurrency\": 0}}}"),
+	  IN_A "overrides.services.embed.concurrency: 0" WHOLE("1", "1000000000") },
+	{ TIER("\"services\": {\"embed\": {\"shadow\": null}}"),
+	  IN_T "services.embed.shadow: null is not true or false" },
+	/* parents */
+	{ TENANT("\"parent\": \"org\""), IN_A "parent: \"org\" is not a tenant" },
+	{ TENANT("\"parent\": 3"), IN_A "parent: 3 is not a name of 1 to 63 of a-z 0-9 _ -" },
+	{ TENANT("\"parent\": \"a@b\""),
+	  IN_A "parent: \"a@b\" is not a name of 1 to 63 of a-z 0-9 _ -" },
+	{ TENANT("\"parent\": \"a\""), IN_A "parent: \"a\" leads in a circle: a -> a" },
+	{ PARENTS("team-b", "team-a", "org", "null"),
+	  "10-p.json: tenants.user.parent: \"team-b\" is not a tenant (did you mean "
+	  "\"team-a\"?)" },
+	{ PARENTS("team-a", "team-a", "org", "\"user\""),
+	  "10-p.json: tenants.org.parent: \"user\" leads in a circle: org -> user -> team-a -> "
+	  "org" },
+	{ PARENTS("team-a", "team-a", "org", "\"team-a\""),
+	  "10-p.json: tenants.org.parent: \"team-a\" leads in a circle: org -> team-a -> org" },
 	/* keys: what may be a key is never shown */
 	{ TENANT("\"keys\": [\"sk-secret\"]"), IN_A
 	  "keys[0]: is not \"sha256:\" and 64 hex digits (the value is not shown: it might be a "
@@ -680,6 +860,11 @@ int main(void)
 		in_dir(burst_is_a_minutes_worth_unless_it_says_otherwise),
 		in_dir(an_override_replaces_the_tiers_field_whole),
 		in_dir(bodies_and_protocols_have_limits_too),
+		in_dir(half_open_and_the_cost_cap),
+		in_dir(a_service_can_have_limits_of_its_own),
+		in_dir(an_override_replaces_the_limits_of_a_service_whole),
+		in_dir(a_service_is_in_shadow_when_its_tenant_is),
+		in_dir(a_tenant_may_have_two_above_it),
 		in_dir(tenants_and_tiers_are_sorted_and_found_by_name),
 		in_dir(keys_and_sources_are_bytes),
 		in_dir(a_policy_lives_as_long_as_someone_holds_it),

@@ -121,8 +121,9 @@ static const struct weir_reply *template(int dialect, int reason)
 static bool of_a_request(int reason)
 {
 	static const char *const others[] = {
-		"pass_", "admit_",   "drop_",  "linger_",    "tap_",	     "end_",  "close_",
-		"flow_", "rewrite_", "strip_", "half_open_", "head_expired", "idle_", "wire_",
+		"pass_",     "admit_",	     "drop_", "linger_",  "tap_",
+		"end_",	     "close_",	     "flow_", "rewrite_", "strip_",
+		"half_open", "head_expired", "idle_", "wire_",	  "drift_",
 	};
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -136,7 +137,9 @@ static void there_is_a_template_for_every_refusal_and_no_other(void **state)
 	for (int d = 0; d < WEIR_API_MAX; d++)
 		for (int r = 0; r < WEIR_REASON_MAX; r++) {
 			assert_int_equal(template(d, r)->ops[0].op != WEIR_OP_END, of_a_request(r));
-			assert_int_equal(of_a_request(r), weir_reason_is_denial(r));
+			/* Too many handshakes: only ever a SYN, which is dropped. */
+			assert_int_equal(of_a_request(r) || r == WEIR_DENY_HALF_OPEN,
+					 weir_reason_is_denial(r));
 		}
 }
 
@@ -194,6 +197,71 @@ static void every_reply_is_whole_with_any_figures(void **state)
 					json_object_get(root, "error"), "message")));
 				json_decref(root);
 			}
+}
+
+/* Whatever level refused, its figures are in the reply: the limit's, where there are headers
+ * for it, and when to come again, where waiting helps. */
+static void a_window_that_refused_is_shown_whole(void **state)
+{
+	static const struct {
+		int dialect, reason;
+		const char *header[5];
+	} want[] = {
+		{ WEIR_API_OPENAI,
+		  WEIR_DENY_REQUESTS,
+		  { "x-ratelimit-limit-requests: 31", "x-ratelimit-remaining-requests: 32",
+		    "x-ratelimit-reset-requests: 33s", "Retry-After: 40",
+		    "retry-after-ms: 40000" } },
+		{ WEIR_API_OPENAI,
+		  WEIR_DENY_TOKENS,
+		  { "x-ratelimit-limit-tokens: 34", "x-ratelimit-remaining-tokens: 35",
+		    "x-ratelimit-reset-tokens: 36s", "Retry-After: 40", "retry-after-ms: 40000" } },
+		{ WEIR_API_ANTHROPIC,
+		  WEIR_DENY_REQUESTS,
+		  { "anthropic-ratelimit-requests-limit: 31",
+		    "anthropic-ratelimit-requests-remaining: 32",
+		    "anthropic-ratelimit-requests-reset: 1970-01-01T00:00:33Z", "Retry-After: 40",
+		    "retry-after-ms: 40000" } },
+		{ WEIR_API_ANTHROPIC,
+		  WEIR_DENY_TOKENS,
+		  { "anthropic-ratelimit-tokens-limit: 34",
+		    "anthropic-ratelimit-tokens-remaining: 35",
+		    "anthropic-ratelimit-tokens-reset: 1970-01-01T00:00:36Z", "Retry-After: 40",
+		    "retry-after-ms: 40000" } },
+		{ WEIR_API_PLAIN,
+		  WEIR_DENY_CONCURRENCY,
+		  { "Retry-After: 40", "retry-after-ms: 40000", "28 requests in flight",
+		    "limit 27" } },
+		{ WEIR_API_PLAIN,
+		  WEIR_DENY_CONNECTIONS,
+		  { "Retry-After: 40", "retry-after-ms: 40000", "28 connections open",
+		    "limit 27" } },
+		{ WEIR_API_PLAIN,
+		  WEIR_DENY_CONNECT_RATE,
+		  { "Retry-After: 40", "retry-after-ms: 40000", "limit 27 new", "in 40s" } },
+	};
+	char text[WEIR_REPLY_MAX + 1];
+
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		uint32_t n;
+
+		memset(&w, 0, sizeof(w));
+		w.figures[WEIR_FIG_LIMIT] = 27;
+		w.figures[WEIR_FIG_VALUE] = 28;
+		w.figures[WEIR_FIG_RETRY_NS] = 40 * SECOND;
+		w.figures[WEIR_FIG_REQUESTS_LIMIT] = 31;
+		w.figures[WEIR_FIG_REQUESTS_REMAINING] = 32;
+		w.figures[WEIR_FIG_REQUESTS_RESET_NS] = 33 * SECOND;
+		w.figures[WEIR_FIG_TOKENS_LIMIT] = 34;
+		w.figures[WEIR_FIG_TOKENS_REMAINING] = 35;
+		w.figures[WEIR_FIG_TOKENS_RESET_NS] = 36 * SECOND;
+		n = weir_reply_write(&w, template(want[i].dialect, want[i].reason));
+		snprintf(text, sizeof(text), "%.*s", (int)n, w.bytes);
+		for (int k = 0; k < 5 && want[i].header[k]; k++) {
+			if (!strstr(text, want[i].header[k]))
+				fail_msg("no \"%s\" in %s", want[i].header[k], text);
+		}
+	}
 }
 
 static void statuses_are_those_that_sdks_act_upon(void **state)
@@ -311,6 +379,7 @@ int main(void)
 		cmocka_unit_test(there_is_a_template_for_every_refusal_and_no_other),
 		cmocka_unit_test(texts_start_on_words_and_end_within_the_template),
 		cmocka_unit_test(every_reply_is_whole_with_any_figures),
+		cmocka_unit_test(a_window_that_refused_is_shown_whole),
 		cmocka_unit_test(statuses_are_those_that_sdks_act_upon),
 		cmocka_unit_test(only_what_waiting_helps_is_tried_again),
 		cmocka_unit_test(refusals_of_bodies_say_limit_and_what_was_asked),

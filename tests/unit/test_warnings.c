@@ -93,10 +93,64 @@ static void what_does_not_fit_names_the_setting(void **state)
 	assert_memory_equal(status.warnings[4], "5 answers came to requests that nobody saw", 42);
 }
 
+static void enforcement_that_is_off_is_said_first(void **state)
+{
+	status.enforcing = WEIR_ENFORCE_CONFIGURED_OFF;
+	status.ring_lost = 1;
+	add(0);
+	assert_int_equal(status.n_warnings, 2);
+	assert_string_equal(status.warnings[0],
+			    "enforcement is off by \"enforce\" in agent.json: nothing is refused, "
+			    "all is metered");
+	begin(NULL);
+	status.enforcing = WEIR_ENFORCE_SWITCHED_OFF;
+	status.enforce = (struct weir_switch){ .seq = 1,
+					       .time_ns = UINT64_C(1793491200123456789),
+					       .actor = "root",
+					       .reason = "drill" };
+	add(0);
+	assert_string_equal(
+		status.warnings[0],
+		"enforcement is off since 2026-11-01T00:00:00Z: nothing is refused, all "
+		"is metered; weirctl enforce on ends it (by root: drill)");
+	begin(NULL);
+	status.enforcing = WEIR_ENFORCE_SWITCHED_OFF;
+	status.enforce = (struct weir_switch){ .seq = 1, .actor = "root" };
+	add(0);
+	assert_non_null(strstr(status.warnings[0], "ends it (by root)"));
+}
+
+static void drift_that_was_found_is_said(void **state)
+{
+	status.drift.sweeps = 100;
+	status.drift.unsure = 3;
+	status.drift.untracked_sockets = 4;
+	status.drift.failed = 2; /* now and then */
+	add(0);
+	assert_int_equal(status.n_warnings, 0);
+	status.drift.reaped = 1;
+	status.drift.corrected_half_open = 2;
+	status.drift.corrected_inflight = 3;
+	add(0);
+	assert_int_equal(status.n_warnings, 1);
+	assert_memory_equal(status.warnings[0],
+			    "drift: 1 connections without a socket and 5 gauges were put right, 0 "
+			    "sums",
+			    70);
+	begin(NULL);
+	status.drift.reservations_off = 1;
+	status.drift.failed = 9;
+	add(0);
+	assert_int_equal(status.n_warnings, 2);
+}
+
 /* Longest names, every warning: whole lines, and no more than there is room for. */
 static void what_does_not_fit_into_the_list_is_left_out(void **state)
 {
 	status.n_warnings = 2; /* the wiring's own */
+	status.enforcing = WEIR_ENFORCE_SWITCHED_OFF;
+	memset(status.enforce.actor, 'a', sizeof(status.enforce.actor) - 1);
+	memset(status.enforce.reason, 'r', sizeof(status.enforce.reason) - 1);
 	for (int i = 0; i < WEIR_REASON_MAX; i++)
 		status.verdicts[i] = UINT64_MAX;
 	status.ring_lost = status.flows_used = status.flows_max = UINT64_MAX;
@@ -108,8 +162,8 @@ static void what_does_not_fit_into_the_list_is_left_out(void **state)
 
 		assert_in_range(n, 20, sizeof(status.warnings[i]) - 2);
 	}
-	assert_non_null(strstr(status.warnings[3], "\"max_flows\""));
-	assert_non_null(strstr(status.warnings[7], "service llm"));
+	assert_non_null(strstr(status.warnings[4], "\"max_flows\""));
+	assert_non_null(strstr(status.warnings[8], "service llm"));
 }
 
 #define CLAIM(test) cmocka_unit_test_setup(test, begin)
@@ -120,6 +174,8 @@ int main(void)
 		CLAIM(all_well_is_no_warning),
 		CLAIM(what_a_service_saw_is_said_of_it),
 		CLAIM(what_does_not_fit_names_the_setting),
+		CLAIM(enforcement_that_is_off_is_said_first),
+		CLAIM(drift_that_was_found_is_said),
 		CLAIM(what_does_not_fit_into_the_list_is_left_out),
 	};
 
