@@ -60,11 +60,11 @@ class Load:
 
 
 def test_a_cpu_goes_and_comes_under_load(lab):
+    streams = [lab.hold("few") for _ in range(2)]
+    assert all(streams)
     began = time.monotonic()
     loads = [Load(lab, "open"), Load(lab, "open", stream=True), Load(lab, "bucket"),
              Load(lab, "few", stream=True, delay_ms=5, tokens=5)]
-    streams = [lab.hold("few") for _ in range(2)]
-    assert all(streams)
     try:
         for round_ in range(ROUNDS):
             for online in "01":
