@@ -52,7 +52,8 @@ weir_inline weir_u32 weir_level_over(struct weir_scratch *s, weir_u32 i,
 	r->value = value;
 	r->asked = asked;
 	r->retry_ns = retry_ns;
-	if (weir_level_enforces(s, t))
+	if (weir_level_enforces(s, t) ||
+	    (reason == WEIR_DENY_SUSPENDED && s->demand.enforce)) /* was said on purpose */
 		return reason;
 	s->demand.over |= 1U << i;
 	return 0;

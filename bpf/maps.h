@@ -192,7 +192,7 @@ struct weir_reader {
 		weir_u32 seq;
 		weir_u32 end;
 	} data[WEIR_DATA_RANGES];
-	weir_u32 rule; /* index of what the body is held to */
+	weir_u32 rule;	   /* index of what the body is held to */
 	weir_u64 began_ns; /* of a body: when it last went on */
 	struct weir_chunk chunk;
 	weir_u32 body_seq;
@@ -407,6 +407,16 @@ weir_inline void weir_count(weir_u32 reason)
 
 	if (n)
 		++*n;
+}
+
+/* The same in one instruction, for what also runs in tasks (weir_state), which an interrupt may
+ * stop between load and store. */
+weir_inline void weir_count_in_task(weir_u32 reason)
+{
+	weir_u64 *n = bpf_map_lookup_elem(&counters, &reason);
+
+	if (n)
+		__sync_fetch_and_add(n, 1);
 }
 
 weir_inline struct weir_config *weir_config(void)
