@@ -73,8 +73,9 @@ def test_the_next_request_is_refused_of_the_tenant_and_of_all_below_it(lab):
     why = wait_for(lambda: lab.ctl("why", "acme"), "the refusal")
     assert {(w["reason"], w["limit_of"], w["shadow"]) for w in why} == {
         ("suspended", "team", False)}
-    shown = {t["tenant"]: t["suspended"] for t in lab.ctl("tenant", "list")}
-    assert shown == {"team": True, "acme": False, "other": False}
+    shown = {t["tenant"]: (t["suspended"], t["suspended_by"]) for t in lab.ctl("tenant", "list")}
+    assert shown == {"team": (True, "team"), "acme": (False, "team"), "other": (False, None)}
+    assert "suspended by team" in lab.weirctl("tenant", "list").stdout
     suspension = lab.ctl("tenant", "show", "team")["suspension"]
     assert suspension["reason"] == "unpaid" and suspension["actor"] == "root"
     levels = lab.ctl("tenant", "show", "acme")["levels"]
