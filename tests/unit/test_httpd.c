@@ -146,10 +146,8 @@ int main(void)
 {
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CLAIM(metrics_are_prometheus_text),
-		CLAIM(a_scope_is_no_tenant_of_the_metrics),
-		CLAIM(health_and_page_answer),
-		CLAIM(nothing_else_is_there),
+		CLAIM(metrics_are_prometheus_text), CLAIM(a_scope_is_no_tenant_of_the_metrics),
+		CLAIM(health_and_page_answer),	    CLAIM(nothing_else_is_there),
 		CLAIM(a_port_in_use_is_told),
 	};
 
