@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# bench: the figures of the README. Kernel programs by PROG_TEST_RUN, then end to
-# end beside nginx and HAProxy. Needs root and a quiet machine.
+# bench: the figures of the README. Kernel programs by PROG_TEST_RUN, then connections beside
+# nftables and iptables, then end to end beside nginx and HAProxy. Needs root and a quiet machine.
+#
+#   make bench BENCH_ROUNDS=3    shorter: as many rounds of each part
 
-BENCH_SRC := $(wildcard tests/bench/*.c)
+BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tests/bench/*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
 
 .PHONY: bench bench-build
@@ -12,10 +14,25 @@ $(B)/tests/bench/%: tests/bench/%.c $(B)/libweir.a | $(B)/tests/bench/
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP $< $(B)/libweir.a $(LDFLAGS) $(LDLIBS) -o $@
 
+$(B)/synflood.bpf.o: tests/bench/synflood.bpf.c | $(B)/
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) -O2 -g -target bpf -Wall -Werror -I/usr/include/$(shell $(CC) -print-multiarch) \
+		-c $< -o $@
+
+$(B)/synflood.skel.h: $(B)/synflood.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name synflood_bpf >$@
+
+$(B)/tests/bench/synflood: $(B)/synflood.skel.h
+
 bench: deps
 	$(Q)$(MAKE) --no-print-directory bench-build
-	$(Q)set -e; for b in $(filter-out %/loadgen,$(BENCH_BIN)); do echo "# $$b"; $$b; done
-	$(Q)echo "# tests/bench/e2e_bench.py"
-	$(Q)WEIR_BUILD='$(abspath $(B))' $(PYTHON) tests/bench/e2e_bench.py $(BENCH_ARGS)
+	$(Q)echo "# kernel programs"
+	$(Q)$(B)/tests/bench/kernel_bench $(BENCH_ROUNDS)
+	$(Q)echo "# beside firewalls"
+	$(Q)WEIR_BUILD='$(abspath $(B))' $(PYTHON) tests/bench/firewalls.py $(BENCH_ROUNDS:%=--rounds %)
+	$(Q)echo "# end to end"
+	$(Q)WEIR_BUILD='$(abspath $(B))' $(PYTHON) tests/bench/e2e_bench.py $(BENCH_ROUNDS:%=--rounds %) \
+		$(BENCH_ARGS)
 
 -include $(BENCH_BIN:=.d)
