@@ -6,177 +6,70 @@
  * A test run repeats one packet on one buffer. That is right for a packet the
  * program neither changes nor remembers: "hot" rows repeat it 200,000 times and
  * take the mean. Whatever moves a flow's state on (a request, a response segment,
- * a SYN that is let in) would be a retransmission the second time; "each" rows
- * run every packet once, with the next one's sequence number or address, and take
- * the median of the single runs. The clock is then read around one run, which the
+ * a SYN that is let in) would be a retransmission the second time; all other
+ * rows run every packet once, of another tenant and flow, and take the median of
+ * 1,500 single runs. The clock is then read around one run, which the
  * passing program's row, measured alike, contains too; the difference is what is
  * told. Where a figure is the sum over the segments of one request, the difference is
- * to as many runs of the passing program. Between two such runs lies a system call, so caches are
- * warm but not hot: "each" figures are higher than a busy interface's.
+ * to as many runs of the passing program. Between two such runs lies a system call, so caches
+ * are warm but not hot: these figures are higher than a busy interface's.
  *
  * Rounds of all rows are interleaved; the figure is the median over rounds.
  *
- *   kernel_bench [TENANTS [ROW]]
+ *   kernel_bench [ROUNDS [TENANTS [ROW]]]
  *
- * TENANTS: as many tenants and flows, a million if not given. ROW: only rows with this
+ * TENANTS: at most as many tenants and flows, a million if not given. ROW: only rows with this
  * text in their names, for a profiler to look at.
  */
-#define LAB_BENCH
-#define LAB_TENANTS (1 << 20)
-#define LAB_FLOWS   ((1 << 20) + (1 << 18))
-#define LAB_RING    (64 << 20)
-#include "tests/bpf/lab.h"
+#include "tests/bench/sized_rows.h"
 
-#include <linux/bpf.h>
-#include <sys/resource.h>
+#include "tests/bench/request_rows.h"
 
-enum { ROUNDS = 9, HOT = 200000, EACH = 1500 };
+/* Requests and answers with as many tenants as there are. */
+static const struct row {
+	const char *what;
+	double (*measure)(void);
+	int bar;
+	int packets; /* that the figure is the sum of */
+} rows[] = {
+	{ "request by source, 371 B head", request_by_source, 0, 1 },
+	{ "request with key, 433 B in 3 segments", request_433_in_3, 0, 3 },
+	{ "request with key, 433 B in 8 segments", request_433_in_8, 0, 8 },
+	{ "request with key, 3.4 KiB head", request_3k4, 3000, 1 },
+	{ "request with key, 4 KiB in 8 segments", request_4k_in_8, 3000, 8 },
+	{ "request with key, 16 KB in 5 segments", request_16k_in_5, 0, 5 },
+	{ "request with key, 16 KB in 12 segments", request_16k_in_12, 0, 12 },
+	{ "request refused, 433 B head", refused_433, 0, 1 },
+	{ "request refused, 4 KiB in 3 segments", refused_4k_in_3, 0, 3 },
+	{ "chunked body, 1400 B of a large chunk", chunk_data, 0, 1 },
+	{ "chunked body, a chunk of 1400 B", chunk_whole, 0, 1 },
+	{ "body under rules, 1400 B of text", rules_text, 0, 1 },
+	{ "body under rules, 1400 B of messages", rules_messages, 0, 1 },
+	{ "body under rules, whole, left alone", rules_whole, 0, 1 },
+	{ "body under rules, whole, rewritten", rules_rewritten, 0, 1 },
+	{ "answer's head", answer_in_1, 0, 1 },
+	{ "answer's head in 2 segments", answer_in_2, 0, 2 },
+};
+enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
-static struct {
-	int tc, xdp; /* programs that only pass */
-	uint32_t tenants;
-	const char *wanted;
-	uint64_t random;
-	uint8_t body[1400];
-} bench;
+static const uint32_t sizes[] = { 1, 1000, 100000, 1000000 };
+enum { SIZES = sizeof(sizes) / sizeof(sizes[0]) };
 
-static int nop(enum bpf_prog_type type, int verdict)
+static bool wanted(const char *what)
 {
-	const struct bpf_insn code[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = verdict },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-	int fd = bpf_prog_load(type, "nop", "GPL", code, 2, NULL);
-
-	if (fd < 0)
-		die("the passing program");
-	return fd;
+	return strstr(what, bench.wanted);
 }
 
-static double mean_ns(int prog, const uint8_t *frame, size_t len, uint32_t repeat, int *code)
+static double over(double ns, double base, int packets)
 {
-	static uint8_t out[FRAME_MAX * 2];
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .data_out = out,
-		    .data_size_out = sizeof(out), .repeat = repeat);
-
-	if (bpf_prog_test_run_opts(prog, &opts))
-		die("test run");
-	if (code)
-		*code = (int)opts.retval;
-	return opts.duration;
+	return ns - base * packets;
 }
 
-static int by_size(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-	qsort(v, n, sizeof(*v), by_size);
-	return v[n / 2];
-}
-
-static uint64_t any(void)
-{
-	bench.random ^= bench.random << 13;
-	bench.random ^= bench.random >> 7;
-	return bench.random ^= bench.random << 17;
-}
-
-/* -- a node with many tenants: number i is the source 10.x.y.z */
-
-static struct conn client_of(uint32_t i, uint16_t port)
-{
-	struct conn c = { .server = "192.0.2.1", .client_port = port, .server_port = PORT };
-
-	snprintf(c.client, sizeof(c.client), "10.%u.%u.%u", i >> 16 & 255, i >> 8 & 255, i & 255);
-	c.next = 1000;
-	c.sent = 5000;
-	c.has_ts = true;
-	return c;
-}
-
-static size_t syn_of(uint32_t i, uint16_t port, uint8_t *frame)
-{
-	struct conn c = client_of(i, port);
-
-	return conn_frame(&c, true, TCP_SYN, c.next, 0, NULL, 0, frame);
-}
-
-/* Tenants from..to with a source each, and a connection of each. */
-static void populate(uint32_t from, uint32_t to)
-{
-	int fd = bpf_map__fd(lab.skel->maps.sources);
-	int xdp = bpf_program__fd(lab.skel->progs.weir_xdp), code;
-	uint8_t frame[FRAME_MAX];
-
-	for (uint32_t i = from; i < to; i++) {
-		struct weir_tenant *t = &lab.tenants[i];
-		struct weir_source s = { .prefix_len = 128 };
-		bool v6;
-		char text[20];
-
-		snprintf(text, sizeof(text), "10.%u.%u.%u", i >> 16 & 255, i >> 8 & 255, i & 255);
-		address(text, s.addr, &v6);
-		if (bpf_map_update_elem(fd, &s, &i, BPF_ANY))
-			die("a source");
-		*t = (struct weir_tenant){
-			.flags = WEIR_TENANT_LIVE | WEIR_TENANT_LIMIT_CONNS |
-				 WEIR_TENANT_LIMIT_CONN_RATE,
-			.wallet = i,
-			.max_connections = 1000000,
-			.connect_interval_ns = 1,
-			.connect_burst = SECOND,
-		};
-		mean_ns(xdp, frame, syn_of(i, 30000, frame), 1, &code);
-		if (code != X_PASS)
-			die("a SYN of a new tenant was refused");
-	}
-}
-
-/* -- rows */
-
-static double nop_tc_hot(void)
-{
-	uint8_t frame[FRAME_MAX];
-
-	return mean_ns(bench.tc, frame, syn_of(7, 1, frame), HOT, NULL);
-}
-
-static double nop_xdp_hot(void)
-{
-	uint8_t frame[FRAME_MAX];
-
-	return mean_ns(bench.xdp, frame, syn_of(7, 1, frame), HOT, NULL);
-}
-
-static double each(int prog)
-{
-	static double v[EACH];
-	uint8_t frame[FRAME_MAX];
-	size_t n = syn_of(7, 1, frame);
-
-	for (int i = 0; i < EACH; i++)
-		v[i] = mean_ns(prog, frame, n, 1, NULL);
-	return median(v, EACH);
-}
-
-static double nop_tc_each(void)
-{
-	return each(bench.tc);
-}
-
-static double nop_xdp_each(void)
-{
-	return each(bench.xdp);
-}
+/* -- packets of other ports */
 
 static double other_port(struct bpf_program *prog, bool from_client)
 {
-	struct conn c = client_of(7, 999);
+	struct conn c = client_of(1, 999);
 	uint8_t frame[FRAME_MAX];
 	size_t n;
 
@@ -185,258 +78,137 @@ static double other_port(struct bpf_program *prog, bool from_client)
 	return mean_ns(bpf_program__fd(prog), frame, n, HOT, NULL);
 }
 
-static double other_port_in(void)
+static void measure_other_ports(void)
 {
-	return other_port(lab.skel->progs.weir_ingress, true);
-}
+	static double tc[ROUNDS_MAX], xdp[ROUNDS_MAX], in[ROUNDS_MAX], out[ROUNDS_MAX],
+		gate[ROUNDS_MAX];
+	double both;
 
-static double other_port_out(void)
-{
-	return other_port(lab.skel->progs.weir_egress, false);
-}
-
-static double other_port_xdp(void)
-{
-	return other_port(lab.skel->progs.weir_xdp, true);
-}
-
-/* Refused for a full gauge, dropped: source, tenant and counts are looked at, the
- * frame stays as it is. */
-static double syn_refused_hot(void)
-{
-	struct weir_tenant *t = &lab.tenants[7];
-	uint8_t frame[FRAME_MAX];
-	uint32_t flags = t->flags;
-	double ns;
-	int code;
-
-	t->max_connections = 0;
-	t->flags |= WEIR_TENANT_DROP;
-	ns = mean_ns(bpf_program__fd(lab.skel->progs.weir_xdp), frame, syn_of(7, 2, frame), HOT,
-		     &code);
-	t->max_connections = 1000000;
-	t->flags = flags;
-	if (code != X_DROP)
-		die("a SYN over its limit was not dropped");
-	return ns;
-}
-
-/* Sent again: the flow is found. */
-static double syn_again_hot(void)
-{
-	uint8_t frame[FRAME_MAX];
-
-	return mean_ns(bpf_program__fd(lab.skel->progs.weir_xdp), frame, syn_of(7, 30000, frame),
-		       HOT, NULL);
-}
-
-static void forget_half_open(uint32_t i, uint16_t port)
-{
-	struct weir_flow_key key = { .client_port_be = htons(port), .server_port_be = htons(PORT) };
-	struct conn c = client_of(i, port);
-	union {
-		struct weir_flow_view view;
-		uint8_t value[256]; /* the kernel's own goes on behind it */
-	} flow;
-	bool v6;
-
-	address(c.client, key.client, &v6);
-	address(c.server, key.server, &v6);
-	if (bpf_map_lookup_elem(bpf_map__fd(lab.skel->maps.flows), &key, &flow))
-		die("the flow of an admitted SYN");
-	bpf_map_update_elem(bpf_map__fd(lab.skel->maps.free_slots), NULL, &flow.view.slot, BPF_ANY);
-	bpf_map_delete_elem(bpf_map__fd(lab.skel->maps.flows), &key);
-	__sync_fetch_and_add(&lab.tenants[i].connections, -1);
-	__sync_fetch_and_add(&lab.tenants[i].half_open, -1);
-}
-
-/* Let in: a flow is made. Every one of another tenant, at random. */
-static double syn_admitted_each(void)
-{
-	static double v[EACH];
-	uint8_t frame[FRAME_MAX];
-
-	for (int k = 0; k < EACH; k++) {
-		uint32_t i = 1 + any() % (bench.tenants - 1);
-
-		v[k] = mean_ns(bpf_program__fd(lab.skel->progs.weir_xdp), frame,
-			       syn_of(i, 40000, frame), 1, NULL);
-		forget_half_open(i, 40000);
+	for (int n = 0; n < bench.rounds; n++) {
+		tc[n] = nop_tc_hot(&here);
+		xdp[n] = nop_xdp_hot(&here);
+		in[n] = other_port(lab.skel->progs.weir_ingress, true);
+		out[n] = other_port(lab.skel->progs.weir_egress, false);
+		gate[n] = other_port(lab.skel->progs.weir_xdp, true);
 	}
-	return median(v, EACH);
+	both = over(median(in, bench.rounds) + median(out, bench.rounds), median(tc, bench.rounds),
+		    2);
+	printf("%-46s %8.0f %41d\n", "unguarded port, both hooks of TC, hot", both, 40);
+	printf("%-46s %8.0f\n", "unguarded port, XDP, hot",
+	       over(median(gate, bench.rounds), median(xdp, bench.rounds), 1));
 }
 
-/* Sent again, every one of another tenant at random. */
-static double syn_again_each(void)
+/* -- rows by size: on one CPU, beside another */
+
+static double sized[2][SIZED_ROWS][SIZES][ROUNDS_MAX];
+
+static bool to_measure(int r)
 {
-	static double v[EACH];
-	uint8_t frame[FRAME_MAX];
+	return r < SIZED_BASES || wanted(sized_rows[r].what);
+}
 
-	for (int k = 0; k < EACH; k++) {
-		uint32_t i = 1 + any() % (bench.tenants - 1);
+static int measure_sizes(uint32_t most)
+{
+	int n = 0;
 
-		v[k] = mean_ns(bpf_program__fd(lab.skel->progs.weir_xdp), frame,
-			       syn_of(i, 30000, frame), 1, NULL);
+	for (; n < SIZES && sizes[n] <= most; n++) {
+		node_grow(sizes[n]);
+		for (int round = 0; round < bench.rounds; round++)
+			for (int r = 0; r < SIZED_ROWS; r++)
+				for (int k = 0; to_measure(r) && k < 2; k++) {
+					int pair = (k + round) % 2;
+
+					sized[pair][r][n][round] = sized_ns(&sized_rows[r], pair);
+				}
 	}
-	return median(v, EACH);
+	return n;
 }
 
-static void let_all_have(uint32_t connections)
+static void print_sized(int r, int pair, int n)
 {
-	for (uint32_t i = 1; i < bench.tenants; i++) {
-		lab.tenants[i].max_connections = connections;
-		lab.tenants[i].flags |= WEIR_TENANT_DROP;
+	const struct sized_row *row = &sized_rows[r];
+
+	printf("%-46s", pair ? "  beside another CPU" : row->what);
+	for (int i = 0; i < n; i++) {
+		double ns = median(sized[pair][r][i], bench.rounds);
+
+		if (row->over >= 0)
+			ns = over(ns, median(sized[pair][row->over][i], bench.rounds),
+				  row->packets);
+		printf(" %8.0f", ns);
 	}
+	if (row->bar && !pair)
+		printf(" %*d", 9 * (SIZES - n) + 5, row->bar);
+	printf("\n");
 }
 
-/* Refused and dropped, every one of another tenant at random. All of them are
- * changed before, so that none is warm for having been changed. */
-static double syn_refused_each(void)
+static void print_sizes(int n)
 {
-	static double v[EACH];
-	uint8_t frame[FRAME_MAX];
-
-	let_all_have(0);
-	for (int k = 0; k < EACH; k++) {
-		uint32_t i = 1 + any() % (bench.tenants - 1);
-		int code;
-
-		v[k] = mean_ns(bpf_program__fd(lab.skel->progs.weir_xdp), frame,
-			       syn_of(i, 40000, frame), 1, &code);
-		if (code != X_DROP)
-			die("a SYN over its limit was not dropped");
-	}
-	let_all_have(1000000);
-	return median(v, EACH);
+	printf("\n%-46s", "ns over a program that only passes; tenants:");
+	for (int i = 0; i < n; i++)
+		printf(" %8u", sizes[i]);
+	printf(" %*s\n", 9 * (SIZES - n) + 5, "bar");
+	for (int r = 0; r < SIZED_ROWS; r++)
+		for (int pair = 0; to_measure(r) && pair < 2; pair++)
+			print_sized(r, pair, n);
 }
 
-static void drain(void)
+/* -- the others */
+
+static void measure_rows(void)
 {
-	ring_buffer__consume(lab.ring);
-	lab.n_records = 0;
-}
+	static double v[ROWS][ROUNDS_MAX], base[ROUNDS_MAX];
 
-#include "tests/bench/request_rows.h"
-
-enum base { NOTHING, TC_HOT, XDP_HOT, TC_EACH, XDP_EACH };
-
-static const struct row {
-	const char *what;
-	double (*measure)(void);
-	enum base over; /* index of the row it is told over, plus one */
-	int bar;
-	int packets; /* that the figure is the sum of */
-} rows[] = {
-	{ "a TC program that only passes, hot", nop_tc_hot, NOTHING, 0, 1 },
-	{ "an XDP program that only passes, hot", nop_xdp_hot, NOTHING, 0, 1 },
-	{ "a TC program that only passes, each", nop_tc_each, NOTHING, 0, 1 },
-	{ "an XDP program that only passes, each", nop_xdp_each, NOTHING, 0, 1 },
-	{ "unguarded port, TC ingress, hot", other_port_in, TC_HOT, 0, 1 },
-	{ "unguarded port, TC egress, hot", other_port_out, TC_HOT, 0, 1 },
-	{ "unguarded port, XDP, hot", other_port_xdp, XDP_HOT, 0, 1 },
-	{ "SYN refused, hot", syn_refused_hot, XDP_HOT, 500, 1 },
-	{ "SYN sent again, hot", syn_again_hot, XDP_HOT, 500, 1 },
-	{ "SYN sent again, random tenants, each", syn_again_each, XDP_EACH, 2000, 1 },
-	{ "SYN refused, random tenants, each", syn_refused_each, XDP_EACH, 2000, 1 },
-	{ "SYN let in, random tenants, each", syn_admitted_each, XDP_EACH, 2000, 1 },
-	{ "request by source, 371 B head, each", request_by_source, TC_EACH, 0, 1 },
-	{ "request with key, 433 B head, each", request_433, TC_EACH, 1200, 1 },
-	{ "request with key, 433 B in 3 segments, each", request_433_in_3, TC_EACH, 0, 3 },
-	{ "request with key, 433 B in 8 segments, each", request_433_in_8, TC_EACH, 0, 8 },
-	{ "request with key, 3.4 KiB head, each", request_3k4, TC_EACH, 3000, 1 },
-	{ "request with key, 4 KiB in 3 segments, each", request_4k_in_3, TC_EACH, 3000, 3 },
-	{ "request with key, 4 KiB in 8 segments, each", request_4k_in_8, TC_EACH, 3000, 8 },
-	{ "request with key, 16 KB in 5 segments, each", request_16k_in_5, TC_EACH, 0, 5 },
-	{ "request with key, 16 KB in 12 segments, each", request_16k_in_12, TC_EACH, 0, 12 },
-	{ "request refused, 433 B head, each", refused_433, TC_EACH, 0, 1 },
-	{ "request refused, 4 KiB in 3 segments, each", refused_4k_in_3, TC_EACH, 0, 3 },
-	{ "chunked body, 1400 B of a large chunk, each", chunk_data, TC_EACH, 0, 1 },
-	{ "chunked body, a chunk of 1400 B, each", chunk_whole, TC_EACH, 0, 1 },
-	{ "body under rules, 1400 B of text, each", rules_text, TC_EACH, 0, 1 },
-	{ "body under rules, 1400 B of messages, each", rules_messages, TC_EACH, 0, 1 },
-	{ "body under rules, whole, left alone, each", rules_whole, TC_EACH, 0, 1 },
-	{ "body under rules, whole, rewritten, each", rules_rewritten, TC_EACH, 0, 1 },
-	{ "answer's head, each", answer_in_1, TC_EACH, 0, 1 },
-	{ "answer's head in 2 segments, each", answer_in_2, TC_EACH, 0, 2 },
-	{ "tapped segment, 250 B, each", segment_250, TC_EACH, 180, 1 },
-	{ "tapped segment, 1400 B, each", segment_1400, TC_EACH, 318, 1 },
-};
-enum { ROWS = sizeof(rows) / sizeof(rows[0]), SYN_FIRST = 7, SYN_LAST = 11 };
-
-static bool to_measure(int r, int first, int last)
-{
-	if (r < 4)
-		return true; /* what the others are told over */
-	return r >= first && r <= last && strstr(rows[r].what, bench.wanted);
-}
-
-/* Rows first..last and the passing ones, interleaved. */
-static void measure(int first, int last, const char *note)
-{
-	static double v[ROWS][ROUNDS];
-
-	for (int round = 0; round < ROUNDS; round++)
+	request_rows_begin();
+	for (int round = 0; round < bench.rounds; round++) {
+		base[round] = sized_ns(&sized_rows[TC_EACH], false);
 		for (int r = 0; r < ROWS; r++)
-			if (to_measure(r, first, last))
+			if (wanted(rows[r].what))
 				v[r][round] = rows[r].measure();
+	}
+	printf("\n%-46s %8s\n", "the same, with as many tenants as the last", "ns");
 	for (int r = 0; r < ROWS; r++) {
-		double ns, base;
-
-		if (!to_measure(r, first, last))
+		if (!wanted(rows[r].what))
 			continue;
-		ns = median(v[r], ROUNDS);
-		base = rows[r].over ? median(v[rows[r].over - 1], ROUNDS) : 0;
-		base *= rows[r].packets;
-		if (r < first)
-			continue;
-		printf("%-46s %8.0f", rows[r].what, ns);
-		if (rows[r].over)
-			printf(" %8.0f", ns - base);
+		printf("%-46s %8.0f", rows[r].what,
+		       over(median(v[r], bench.rounds), median(base, bench.rounds),
+			    rows[r].packets));
 		if (rows[r].bar)
 			printf(" %8d", rows[r].bar);
-		printf("%s%s\n", *note ? "   " : "", note);
+		printf("\n");
 	}
-	if (!first && !*bench.wanted)
-		printf("%-46s %8s %8.0f %8d\n", "unguarded port, both hooks of TC", "",
-		       median(v[4], ROUNDS) + median(v[5], ROUNDS) - 2 * median(v[0], ROUNDS), 40);
 }
 
 int main(int argc, char **argv)
 {
-	static const uint32_t counts[] = { 1000, 65536, 1000000 };
 	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
-	uint32_t have = 1, most = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
+	uint32_t most = argc > 2 ? strtoul(argv[2], NULL, 10) : PLENTY;
 
 	setrlimit(RLIMIT_MEMLOCK, &all);
-	if (most < 1000 || most >= LAB_TENANTS) {
-		fprintf(stderr, "usage: kernel_bench [TENANTS, 1000 to %d [ROW]]\n",
-			LAB_TENANTS - 1);
+	bench.rounds = argc > 1 ? atoi(argv[1]) : 9;
+	bench.wanted = argc > 3 ? argv[3] : "";
+	if (most < 1000 || most > PLENTY || bench.rounds < 1 || bench.rounds > ROUNDS_MAX) {
+		fprintf(stderr, "usage: kernel_bench [ROUNDS [TENANTS, 1000 to %d [ROW]]]\n",
+			PLENTY);
 		return 2;
 	}
-	bench.wanted = argc > 2 ? argv[2] : "";
 	lab_open();
 	lab_reset(NULL);
 	lab.config->prefix_lens[0] = 128;
 	lab.config->n_prefix_lens = 1;
-	lab.config->half_open_ns = ~0ULL;
+	lab.config->half_open_ns = 5 * SECOND; /* as the agent has it */
+	close(lab.wire);		       /* nobody reads what is sent to the servers */
 	bench.tc = nop(BPF_PROG_TYPE_SCHED_CLS, -1);
 	bench.xdp = nop(BPF_PROG_TYPE_XDP, X_PASS);
-	bench.random = 88172645463325252ULL;
 	memset(bench.body, 'x', sizeof(bench.body));
-
-	printf("\n%-46s %8s %8s %8s\n", "median of 9 interleaved rounds, ns", "run", "over", "bar");
-	for (size_t i = 0; i < 3 && counts[i] <= most; i++) {
-		char note[64];
-
-		bench.tenants = counts[i];
-		populate(have, counts[i]);
-		have = counts[i];
-		if (!i)
-			measure(0, 6, "");
-		snprintf(note, sizeof(note), "%u tenants and flows", counts[i]);
-		measure(SYN_FIRST, SYN_LAST, note);
-	}
-	request_rows_begin();
-	measure(SYN_LAST + 1, ROWS - 1, "");
+	node_begin();
+	sized_rows_begin();
+	printf("\nmedians of %d interleaved rounds\n", bench.rounds);
+	if (wanted("unguarded port"))
+		measure_other_ports();
+	fflush(stdout);
+	print_sizes(measure_sizes(most));
+	fflush(stdout);
+	measure_rows();
 	return 0;
 }

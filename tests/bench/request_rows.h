@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rows of kernel_bench.c for requests and answers: what a head costs by its size, its
- * cut and its verdict, a body that is read, an answer. All of them are "each" rows: every
- * packet is a new one of its stream.
+ * cut and its verdict, a body that is read, an answer. Every packet is a new one of its stream.
  */
 #ifndef BENCH_REQUEST_ROWS_H
 #define BENCH_REQUEST_ROWS_H
@@ -15,8 +14,7 @@
 enum { PLAIN = 1, RULED = 2, BROKE = 3 };
 
 static struct {
-	struct conn request, by_source, data, chunks, text, messages, whole, answer, stream,
-		large_stream;
+	struct conn request, by_source, data, chunks, text, messages, whole, answer;
 	uint32_t opened;
 	char by_source_head[512], head[512], head_3k4[3401], head_4k[4097], head_16k[16001];
 	char refused[512], refused_4k[4097];
@@ -34,56 +32,7 @@ static struct conn opened(uint32_t tenant)
 	return c;
 }
 
-/* A head of n bytes with a 51-byte key (or none) near its end, as SDKs send it. */
-static void make_head(char *out, int n, const char *key)
-{
-	static const char form[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: llm:8000\r\n"
-				   "User-Agent: OpenAI/Python 1.2\r\nAccept: application/json\r\n"
-				   "X-Pad: %0*d\r\nContent-Type: application/json\r\n"
-				   "%s%s%sContent-Length: 0\r\n\r\n";
-	const char *name = key ? "Authorization: Bearer " : "", *end = key ? "\r\n" : "";
-	int without = snprintf(NULL, 0, form, 1, 0, name, key ? key : "", end);
-
-	sprintf(out, form, n - without + 1, 0, name, key ? key : "", end);
-	lab_must(strlen(out) == (size_t)n);
-}
-
-/* One packet of a connection, after which its stream has moved on. */
-static double client_ns(struct conn *c, const void *bytes, size_t len, int *code)
-{
-	static uint8_t frame[FRAME_MAX * 2];
-	size_t n = conn_frame(c, true, TCP_PSH | TCP_ACK, c->next, c->sent, bytes, len, frame);
-
-	c->next += len;
-	return mean_ns(bpf_program__fd(lab.skel->progs.weir_ingress), frame, n, 1, code);
-}
-
-static double server_ns(struct conn *c, const void *bytes, size_t len)
-{
-	static uint8_t frame[FRAME_MAX * 2];
-	size_t n = conn_frame(c, false, TCP_PSH | TCP_ACK, c->sent, c->next, bytes, len, frame);
-
-	c->sent += len;
-	return mean_ns(bpf_program__fd(lab.skel->progs.weir_egress), frame, n, 1, NULL);
-}
-
-/* Of text in `cuts` segments of about the same size; the verdict on the last one. */
-static double cut_ns(struct conn *c, const char *text, size_t cuts, int *code)
-{
-	size_t len = strlen(text), from = 0, to;
-	double sum = 0;
-
-	for (size_t i = 1; i <= cuts; i++) {
-		to = len * i / cuts;
-		sum += client_ns(c, text + from, to - from, code);
-		from = to;
-	}
-	return sum;
-}
-
 /* -- requests without a body */
-
-static const char no_content[] = "HTTP/1.1 204 No Content\r\n\r\n";
 
 /* A request and its answer, which is not measured. */
 static double admitted(struct conn *c, const char *head, size_t cuts)
@@ -123,11 +72,6 @@ static double request_by_source(void)
 	return admitted(&requests.by_source, requests.by_source_head, 1);
 }
 
-static double request_433(void)
-{
-	return admitted(&requests.request, requests.head, 1);
-}
-
 static double request_433_in_3(void)
 {
 	return admitted(&requests.request, requests.head, 3);
@@ -141,11 +85,6 @@ static double request_433_in_8(void)
 static double request_3k4(void)
 {
 	return admitted(&requests.request, requests.head_3k4, 1);
-}
-
-static double request_4k_in_3(void)
-{
-	return admitted(&requests.request, requests.head_4k, 3);
 }
 
 static double request_4k_in_8(void)
@@ -260,6 +199,7 @@ static double answer_each(size_t cuts)
 				     "content-type: application/json\r\n\r\n";
 	struct conn *c = &requests.answer;
 	uint64_t before = lab.tenants[PLAIN].admitted;
+	int32_t inflight = lab.tenants[PLAIN].inflight; /* bodies and answers without end */
 	static double v[EACH];
 
 	for (int k = 0; k < EACH; k++) {
@@ -275,7 +215,7 @@ static double answer_each(size_t cuts)
 		}
 	}
 	drain();
-	if (lab.tenants[PLAIN].inflight != 4) /* bodies and answers without end */
+	if (lab.tenants[PLAIN].inflight != inflight)
 		die("not every answer was seen to end");
 	if (lab.tenants[PLAIN].admitted != before + EACH)
 		die("not every request was admitted");
@@ -290,29 +230,6 @@ static double answer_in_1(void)
 static double answer_in_2(void)
 {
 	return answer_each(2);
-}
-
-static double segment_each(struct conn *c, size_t len)
-{
-	static double v[EACH];
-	uint64_t shipped = counter(WEIR_TAP_SHIPPED);
-
-	for (int k = 0; k < EACH; k++)
-		v[k] = server_ns(c, bench.body, len);
-	drain();
-	if (counter(WEIR_TAP_SHIPPED) != shipped + EACH)
-		die("not every segment was shipped");
-	return median(v, EACH);
-}
-
-static double segment_250(void)
-{
-	return segment_each(&requests.stream, 250);
-}
-
-static double segment_1400(void)
-{
-	return segment_each(&requests.large_stream, 1400);
 }
 
 /* -- what the rows find */
@@ -370,7 +287,6 @@ static void request_rows_begin(void)
 	size_t n = strlen(message), at;
 	int len;
 
-	close(lab.wire); /* nobody reads what is sent to the servers */
 	tenant_of_rows(PLAIN, BENCH_KEY);
 	tenant_of_rows(RULED, BENCH_RULES_KEY);
 	tenant_of_rows(BROKE, BENCH_NO_KEY);
@@ -399,14 +315,6 @@ static void request_rows_begin(void)
 	requests.by_source = opened(PLAIN);
 	requests.answer = opened(PLAIN);
 	requests.whole = opened(RULED);
-	requests.stream = opened(PLAIN);
-	requests.large_stream = opened(PLAIN);
-	for (int i = 0; i < 2; i++) {
-		struct conn *c = i ? &requests.large_stream : &requests.stream;
-
-		send_text(c, requests.head);
-		answer_text(c, "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n");
-	}
 	requests.data = begun(RULED + 2, BENCH_KEY, "Transfer-Encoding: chunked", "ffffffff\r\n");
 	requests.chunks = begun(RULED + 2, BENCH_KEY, "Transfer-Encoding: chunked", "");
 	requests.text = begun(RULED, BENCH_RULES_KEY, "Content-Length: 1000000000",

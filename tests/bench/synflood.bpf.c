@@ -13,9 +13,9 @@
 
 /* Set by synflood.c. */
 unsigned int device;
-unsigned int first; /* source address, host order */
-unsigned int count; /* addresses from there on */
-unsigned int stride; /* to the next one, modulo count; 0: at random */
+unsigned int first;	      /* source address, host order */
+unsigned int count;	      /* addresses from there on */
+unsigned int stride;	      /* to the next one, modulo count; 0: at random */
 unsigned int ip_sum, tcp_sum; /* of the frame with source address and port 0, not folded */
 
 unsigned int number;

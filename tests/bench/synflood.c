@@ -73,10 +73,9 @@ static void send_each(uint32_t count, uint64_t per_second)
 /* From 0.0.0.0 port 0: what the program adds to the sums. */
 static void make_frame(struct synflood_bpf__bss *b, const char *mac, const char *server, int port)
 {
-	struct segment s = { .from_mac = { 2, 0, 0, 0, 0, 1 },
-			     .dport = port,
-			     .flags = TCP_SYN,
-			     .has_ts = true };
+	struct segment s = {
+		.from_mac = { 2, 0, 0, 0, 0, 1 }, .dport = port, .flags = TCP_SYN, .has_ts = true
+	};
 	struct ether_addr *to = ether_aton(mac);
 	uint16_t check;
 

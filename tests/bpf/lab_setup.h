@@ -197,6 +197,11 @@ static UNUSED void lab_open(void)
 	bpf_map__set_max_entries(skel->maps.free_slots, FLOWS);
 	bpf_map__set_max_entries(skel->maps.lingers, FLOWS);
 	bpf_map__set_max_entries(skel->maps.ring, RING_BYTES);
+#ifdef LAB_KEYS
+	bpf_map__set_max_entries(skel->maps.keys, LAB_KEYS);
+	bpf_map__set_max_entries(skel->maps.scopes, TENANTS);
+	bpf_map__set_max_entries(skel->maps.half_open, FLOWS / 4);
+#endif
 	lab.cpus = libbpf_num_possible_cpus();
 	bpf_map__set_max_entries(skel->maps.readers, lab.cpus + READERS);
 	bpf_map__set_max_entries(skel->maps.free_readers, READERS);
