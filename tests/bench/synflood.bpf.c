@@ -13,12 +13,25 @@
 
 /* Set by synflood.c. */
 unsigned int device;
-unsigned int first;	      /* source address, host order */
-unsigned int count;	      /* addresses from there on */
-unsigned int stride;	      /* to the next one, modulo count; 0: at random */
-unsigned int ip_sum, tcp_sum; /* of the frame with source address and port 0, not folded */
+unsigned int first;		/* source address, host order */
+unsigned int count;		/* addresses from there on */
+unsigned int stride;		/* to the next one, modulo count; 0: at random */
+unsigned int ip_sum, tcp_sum;	/* of the frame with source address and port 0, not folded */
+unsigned long long interval_ns; /* between two of them, if they are not to go as fast as can be */
 
 unsigned int number;
+unsigned long long due_ns;
+
+/* One run makes all of them: what sets it up takes milliseconds. So it is here that we wait. */
+static __always_inline void wait_for_turn(void)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 4096 && now < due_ns; i++)
+		now = bpf_ktime_get_ns();
+	due_ns = now + interval_ns; /* what was held up is not made up for in a burst */
+}
 
 static __always_inline __u16 fold(__u32 sum)
 {
@@ -35,6 +48,8 @@ SEC("xdp") int synflood(struct xdp_md *ctx)
 
 	if ((void *)(tcp + 1) > end)
 		return XDP_ABORTED;
+	if (interval_ns)
+		wait_for_turn();
 	source = stride ? (__u64)number++ * stride % count : random % count;
 	ip->saddr = bpf_htonl(first + source);
 	tcp->source = bpf_htons(1024 + (random >> 17));

@@ -13,8 +13,9 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/ether.h>
+#include <signal.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/time.h>
 
 #include "synflood.skel.h"
 #include "tests/bpf/packets.h"
@@ -34,12 +35,9 @@ static void die(const char *what)
 	exit(1);
 }
 
-static uint64_t now_ns(void)
+/* Ends the run that makes SYNs. */
+static void time_over(int number)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 static void send_syns(uint32_t n)
@@ -47,27 +45,18 @@ static void send_syns(uint32_t n)
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = flood.frame, .data_size_in = flood.len,
 		    .repeat = n, .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
 
-	if (bpf_prog_test_run_opts(flood.prog, &opts))
+	if (bpf_prog_test_run_opts(flood.prog, &opts) && errno != EINTR)
 		die("test run with live frames");
 }
 
-static void send_random(uint64_t ms)
+static void send_random(uint32_t ms)
 {
-	uint64_t until = now_ns() + ms * 1000000;
+	const struct itimerval end = { .it_value = { ms / 1000, ms % 1000 * 1000 } };
+	const struct sigaction action = { .sa_handler = time_over };
 
-	while (now_ns() < until)
-		send_syns(16 * BATCH);
-}
-
-static void send_each(uint32_t count, uint64_t per_second)
-{
-	uint64_t start = now_ns();
-
-	for (uint64_t sent = 0; sent < count; sent += BATCH) {
-		while (now_ns() < start + sent * 1000000000 / per_second)
-			;
-		send_syns(count - sent < BATCH ? count - sent : BATCH);
-	}
+	if (sigaction(SIGALRM, &action, NULL) || setitimer(ITIMER_REAL, &end, NULL))
+		die("a timer");
+	send_syns(INT32_MAX);
 }
 
 /* From 0.0.0.0 port 0: what the program adds to the sums. */
@@ -112,11 +101,13 @@ int main(int argc, char **argv)
 	skel->bss->first = get32(first + 12);
 	skel->bss->count = strtoul(argv[6], NULL, 10);
 	skel->bss->stride = each ? STRIDE : 0;
+	if (each)
+		skel->bss->interval_ns = 1000000000 / strtoul(argv[8], NULL, 10);
 	flood.prog = bpf_program__fd(skel->progs.synflood);
 	if (!skel->bss->device || !skel->bss->count || skel->bss->count % STRIDE == 0)
 		die("a device, and a count that is no multiple of 7919");
 	if (each)
-		send_each(skel->bss->count, strtoul(argv[8], NULL, 10));
+		send_syns(skel->bss->count);
 	else
 		send_random(strtoul(argv[8], NULL, 10));
 	synflood_bpf__destroy(skel);
