@@ -138,14 +138,27 @@ int weir_attach(struct weir_kernel *k, const char *instance, enum weir_xdp want,
  * pin. For a moment both run; closing a flow twice is closing it once. */
 int weir_attach_state(struct weir_kernel *k, const char *instance, struct weir_error *err)
 {
+	const struct {
+		struct bpf_program *program;
+		const char *pin;
+	} both[] = {
+		{ k->skel->progs.weir_state, "state" },
+		{ k->skel->progs.weir_state_too, "state-too" },
+	};
 	char path[WEIR_PIN_PATH];
-	int fd = bpf_raw_tracepoint_open(NULL, bpf_program__fd(k->skel->progs.weir_state));
+	int r = 0;
 
-	if (fd < 0)
-		return weir_fail(err, errno, "tracepoint inet_sock_set_state: cannot attach: %s",
-				 strerror(errno));
-	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/links/state", instance);
-	return weir_pin_link(fd, path, err);
+	for (size_t i = 0; i < sizeof(both) / sizeof(*both) && !r; i++) {
+		int fd = bpf_raw_tracepoint_open(NULL, bpf_program__fd(both[i].program));
+
+		if (fd < 0)
+			return weir_fail(err, errno,
+					 "tracepoint inet_sock_set_state: cannot attach: %s",
+					 strerror(errno));
+		snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/links/%s", instance, both[i].pin);
+		r = weir_pin_link(fd, path, err);
+	}
+	return r;
 }
 
 /* -- taking over from an earlier agent */

@@ -69,7 +69,7 @@ weir_inline void weir_flow_uncount(struct weir_flow *f)
 	if (!(__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_COUNTED) & WEIR_FLOW_COUNTED))
 		return;
 	weir_levels_add(f->tenant, f->others, weir_gauge(connections), -1);
-	weir_count(WEIR_CLOSE_RELEASED);
+	weir_count_in_task(WEIR_CLOSE_RELEASED);
 }
 
 /* End the request in the flow's slot, if one is open: whoever moves the state
@@ -105,7 +105,7 @@ weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 n
 		if (tokens)
 			weir_levels_add(s->tenant, s->others, weir_gauge(reserved_tokens),
 					-(weir_s32)tokens);
-		weir_count(WEIR_END_LOST);
+		weir_count_in_task(WEIR_END_LOST);
 		return;
 	}
 	rec->h.type = WEIR_REC_END;
@@ -153,7 +153,7 @@ weir_inline void weir_flow_gone(const struct weir_flow_key *key, struct weir_flo
 		bpf_map_push_elem(&free_readers, &reader, BPF_ANY);
 	if (resp_reader)
 		bpf_map_push_elem(&free_readers, &resp_reader, BPF_ANY);
-	weir_count(WEIR_FLOW_GONE);
+	weir_count_in_task(WEIR_FLOW_GONE);
 }
 
 /* The socket is closed: everything it held goes back. A refused flow stays until

@@ -261,8 +261,8 @@ weir_inline bool weir_our_netns(const struct weir_config *c, weir_u32 inum)
 	return false;
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
+/* A socket changes its state. */
+weir_inline int weir_socket_state(struct sock *sk, int newstate)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_flow_key key __attribute__((aligned(8))) = {};
@@ -300,6 +300,22 @@ int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 	else
 		weir_flow_close(&key, f, bpf_ktime_get_ns());
 	return 0;
+}
+
+/* Two of the same: the kernel does not run a tracing program inside itself, so a socket that an
+ * interrupt closes while the first runs, in whatever task and for whatever socket, would never
+ * be told. The second is then not running, and the other way round. Who comes later finds
+ * nothing to do. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
+{
+	return weir_socket_state(sk, newstate);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(weir_state_too, struct sock *sk, int oldstate, int newstate)
+{
+	return weir_socket_state(sk, newstate);
 }
 
 /* -- sweep */
