@@ -26,6 +26,7 @@
 
 #define PUBLISH_DRAIN_MS 2000
 #define SETTLE_WAIT	 (30 * WEIR_SECOND)
+#define FULL_EVERY	 (60 * WEIR_SECOND) /* the log says that there is no room */
 #define REFRESH_EVERY	 (60 * WEIR_SECOND) /* a rate card may have come into effect */
 
 /* -- starting */
@@ -239,6 +240,8 @@ static void tell_lost(struct weir_agent *a)
 	uint64_t n[WEIR_REASON_MAX];
 
 	weir_kernel_counters(a->kernel, n);
+	a->told_passed = n[WEIR_PASS_UNTRACKED];
+	a->told_reset = n[WEIR_DENY_MAP_FULL];
 	if (n[WEIR_END_LOST] || n[WEIR_TAP_LOST])
 		weir_log(
 			WEIR_WARN,
@@ -333,6 +336,28 @@ static int call_refresh(struct weir_ledger *l, void *arg)
 	return 0;
 }
 
+/* No room for connections. Late packets of closed ones pass unfollowed, too: that alone is no
+ * sign of it. */
+static void tell_full(struct weir_agent *a, uint64_t now)
+{
+	uint64_t n[WEIR_REASON_MAX], passed, reset;
+
+	if (a->told_full_ns && now - a->told_full_ns < FULL_EVERY)
+		return;
+	weir_kernel_counters(a->kernel, n);
+	passed = n[WEIR_PASS_UNTRACKED] - a->told_passed;
+	reset = n[WEIR_DENY_MAP_FULL] - a->told_reset;
+	if (!reset && (!passed || n[WEIR_FLOW_NEW] - n[WEIR_FLOW_GONE] < a->kernel->max_flows))
+		return;
+	a->told_full_ns = now;
+	a->told_passed = n[WEIR_PASS_UNTRACKED];
+	a->told_reset = n[WEIR_DENY_MAP_FULL];
+	weir_log(WEIR_WARN,
+		 "no room for more than %u connections: %llu packets of others passed unfollowed, "
+		 "%llu connections were reset; raise \"max_flows\"",
+		 a->kernel->max_flows, (unsigned long long)passed, (unsigned long long)reset);
+}
+
 void weir_agent_tick(struct weir_agent *a)
 {
 	uint64_t now = weir_mono_ns();
@@ -342,6 +367,7 @@ void weir_agent_tick(struct weir_agent *a)
 	a->ticked_ns = now;
 	store_clock(a);
 	weir_kernel_sweep(a->kernel);
+	tell_full(a, now);
 	weir_writer_call(a->writer, call_passage, a);
 	if (!a->refreshed_ns)
 		a->refreshed_ns = now;

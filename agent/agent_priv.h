@@ -47,6 +47,7 @@ struct weir_agent {
 
 	uint64_t passage_wall_ns; /* grants are reckoned up to here; writer's thread */
 	uint64_t ticked_ns, refreshed_ns;
+	uint64_t told_full_ns, told_passed, told_reset; /* tell_full: when, and the counts then */
 };
 
 /* Put the node's enforce switch in force. */
