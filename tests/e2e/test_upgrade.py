@@ -94,7 +94,8 @@ def stop(lab, how):
 @pytest.mark.parametrize("how", ("kill", "keep"))
 def test_upgrade_and_downgrade_under_load_lose_and_let_through_nothing(lab, how):
     agent = Agent(lab)
-    agent.start(NOW, POLICY)
+    # Room for all that happens on a slow machine while no agent runs.
+    agent.start(NOW, POLICY, ring_bytes=32 << 20)
     lab.ctl("credit", "grant", "acme", "1000")
     assert [ask(lab, "sk-ten") for _ in range(7)] == [200] * 7
     streams = []
@@ -128,7 +129,9 @@ def test_upgrade_and_downgrade_under_load_lose_and_let_through_nothing(lab, how)
 
     served = lab.served()
     assert len(served) == len(load.statuses) + 12
+    assert lab.ctl("status")["ring"]["lost"] == 0
     assert_metered(wait_events(lab, len(served)), served)
+    assert lab.ctl("status")["verdicts"]["admit_request"] == len(served)
     wait_for(lambda: lab.ctl("credit", "balance", "acme")["reserved"] == "0", "settlement")
     for tenant in ("acme", "ten", "two", "broke"):
         wait_for(lambda t=tenant: all(lab.ctl("tenant", "show", t)["live"][gauge] == 0
