@@ -149,9 +149,10 @@ def test_connections_by_key(lab, level):
     assert (line["limit"], line["value"]) == (3, 3)
     free_of(lab, limit, level)
     lab.release(held)
+    lab.gauge(owner(limit, level), "connections", 0)
+    assert lab.ask(names[1]).status == 200
     for name in levels_of(limit, level):
         lab.gauge(name, "connections", 0)
-    assert lab.ask(names[1]).status == 200
 
 
 def sources_of(limit, level):

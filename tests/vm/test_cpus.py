@@ -3,6 +3,7 @@
 passes unjudged."""
 import pathlib
 import threading
+import time
 
 import pytest
 from limit_lab import LimitLab, document, slow, tenant
@@ -59,10 +60,11 @@ class Load:
 
 
 def test_a_cpu_goes_and_comes_under_load(lab):
-    loads = [Load(lab, "open"), Load(lab, "open", stream=True), Load(lab, "bucket"),
-             Load(lab, "few", stream=True, delay_ms=5, tokens=5)]
     streams = [lab.hold("few") for _ in range(2)]
     assert all(streams)
+    began = time.monotonic()
+    loads = [Load(lab, "open"), Load(lab, "open", stream=True), Load(lab, "bucket"),
+             Load(lab, "few", stream=True, delay_ms=5, tokens=5)]
     try:
         for round_ in range(ROUNDS):
             for online in "01":
@@ -74,13 +76,15 @@ def test_a_cpu_goes_and_comes_under_load(lab):
     finally:
         counts = [load.finish() for load in loads]
     assert counts[0].keys() == counts[1].keys() == {200}
-    assert counts[2][200] == BURST and counts[2].keys() == {200, 429}
+    came_back = int((time.monotonic() - began) / 60)
+    assert counts[2].keys() == {200, 429}
+    assert BURST <= counts[2][200] <= BURST + came_back
     assert counts[3].keys() == {429}, "a third one was let in"
     lab.release(streams)
     for name in ("open", "bucket", "few"):
         lab.gauge(name, "inflight", 0, seconds=30)
         lab.gauge(name, "connections", 0, seconds=30)
-    admitted = counts[0][200] + counts[1][200] + BURST + 2
+    admitted = counts[0][200] + counts[1][200] + counts[2][200] + 2
     verdicts = lab.ctl("status")["verdicts"]
     assert verdicts["admit_request"] == admitted == len(lab.served())
     assert verdicts["requests"] == counts[2][429]

@@ -26,16 +26,19 @@ def syn(mac, server_mac, source, sport, port=PORT):
 
 
 class Flood:
-    """n SYNs from random hosts and ports of a prefix."""
+    """n SYNs from random hosts and ports of each prefix."""
 
-    def __init__(self, wire, prefix, n):
-        wire.reach(prefix)
-        hosts = ipaddress.ip_network(prefix)
+    def __init__(self, wire, n, *prefixes):
         picked = set()
-        while len(picked) < n:
-            picked.add((str(hosts[random.randrange(1, hosts.num_addresses - 1)]),
-                        random.randrange(1024, 65536)))
+        for prefix in prefixes:
+            wire.reach(prefix)
+            hosts = ipaddress.ip_network(prefix)
+            have = len(picked)
+            while len(picked) < have + n:
+                picked.add((str(hosts[random.randrange(1, hosts.num_addresses - 1)]),
+                            random.randrange(1024, 65536)))
         self.frames = [syn(wire.mac, wire.server_mac, *one) for one in picked]
+        random.shuffle(self.frames)
         self._sock = socket_in(wire.lab.client_ns, socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._sock.bind(("eth0", 0x0800))
 

@@ -32,6 +32,8 @@ PORT = 8000
 CLIENT4, SERVER4 = "10.77.0.1", "10.77.0.2"
 CLIENT6, SERVER6 = "fd77::1", "fd77::2"
 CLONE_NEWNET = 0x40000000
+# How much slower than life the machine is: an emulated one needs its time (tests/vm/run).
+PATIENCE = float(os.environ.get("WEIR_PATIENCE", 1))
 
 _serial = itertools.count(1)
 _open_labs = []
@@ -44,6 +46,7 @@ class LabError(Exception):
 
 def wait_for(condition, what, seconds=10.0, every=0.02):
     """The first true value of condition(), polled; LabError after `seconds`."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -238,7 +241,7 @@ class Lab:
         thread.join()
         if sock is None:
             raise LabError(f"no socket in namespace {ns}")
-        sock.settimeout(20)
+        sock.settimeout(20 * PATIENCE)
         if source:
             sock.bind((source, 0))
         return sock
@@ -267,7 +270,7 @@ class Lab:
 
     def admin(self, command="report"):
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(20)
+            sock.settimeout(20 * PATIENCE)
             sock.connect(str(self.admin_path))
             sock.sendall(command.encode() + b"\n")
             with sock.makefile("rb") as f:
@@ -387,7 +390,7 @@ class Lab:
     def stop_agent(self):
         """SIGTERM; returns the exit status."""
         self.agent.terminate()
-        return self.agent.wait(15)
+        return self.agent.wait(15 * PATIENCE)
 
     def detach(self):
         """Stop the agent and take down what outlives it."""
