@@ -27,17 +27,6 @@ static struct duel {
 	uint32_t arrived[4]; /* at the meeting places of each round */
 } duel;
 
-/* Both are here, and leave at once. */
-static void meet(uint32_t *arrived, uint32_t round)
-{
-	uint32_t all = (round + 1) * DUELLISTS;
-
-	__atomic_add_fetch(arrived, 1, __ATOMIC_SEQ_CST);
-	for (int i = 0; __atomic_load_n(arrived, __ATOMIC_ACQUIRE) < all && !race.failed; i++)
-		if (i > 3000)
-			sched_yield(); /* there may be one processor only */
-}
-
 /* Room for one at the top level, of one kind; plenty of the rest. */
 static void make_room_for_one(enum kind kind)
 {
@@ -104,13 +93,13 @@ static void fight(size_t me)
 		c->next += strlen(text);
 		if (!me)
 			make_room_for_one(kind);
-		meet(&duel.arrived[0], n);
+		meet_two(&duel.arrived[0], n);
 		duel.code[me] = shoot(lab.skel->progs.weir_ingress, frame, len);
-		meet(&duel.arrived[1], n);
+		meet_two(&duel.arrived[1], n);
 		if (!me)
 			look_at_it(kind);
 		/* Nobody moves before it was looked at. */
-		meet(&duel.arrived[2], n);
+		meet_two(&duel.arrived[2], n);
 		if (duel.code[me] == OUT_PASS) {
 			racer_send(c, false, TCP_ACK | TCP_PSH,
 				   "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -118,7 +107,7 @@ static void fight(size_t me)
 		} else {
 			racer_reopen(c);
 		}
-		meet(&duel.arrived[3], n);
+		meet_two(&duel.arrived[3], n);
 		if (!me) {
 			const struct weir_record *h;
 			uint32_t size;
