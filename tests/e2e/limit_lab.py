@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -177,6 +178,21 @@ class LimitLab(Lab):
     def hold_all(self, name, n=20, **how):
         """As many of n as are let in."""
         return [h for h in (self.hold(name, **how) for _ in range(n)) if h]
+
+    def at_once(self, names, **how):
+        """One stream for each of these, all asked for in the same moment: those let in."""
+        barrier, held = threading.Barrier(len(names)), []
+
+        def one(name):
+            barrier.wait()
+            if stream := self.hold(name, **how):
+                held.append(stream)
+        threads = [threading.Thread(target=one, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        return held
 
     def release(self, held):
         """These streams, which are all there are, go on to their end."""
