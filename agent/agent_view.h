@@ -19,6 +19,7 @@
 #include "bpf/weir_abi.h"
 #include "config.h"
 #include "drift.h"
+#include "kernel.h"
 #include "ledger.h"
 #include "ledger_switch.h"
 #include "policy.h"
@@ -32,6 +33,7 @@ struct weir_open_request; /* slots.h */
 #define WEIR_STATUS_INTERFACES 16
 #define WEIR_STATUS_NEIGHBOURS 8
 #define WEIR_STATUS_WARNINGS   48
+#define WEIR_STATUS_MAPS       48
 
 struct weir_status_interface {
 	char name[WEIR_INTERFACE_LABEL]; /* "eth0"; in another namespace "eth0@pod1" */
@@ -70,13 +72,25 @@ struct weir_status {
 	struct weir_switch enforce; /* the node's switch; seq 0: never thrown */
 	uint64_t suspended;	    /* tenants */
 	uint64_t half_open;	    /* connections whose handshake is not complete */
-	uint64_t map_bytes;	    /* of all maps, in the kernel */
-	uint64_t inflight_parsers;  /* responses being read now; 0 if not known */
-	uint64_t requests;	    /* rows handed to the ledger since start */
+	size_t n_maps;		    /* of the kernel, and what each takes there */
+	struct weir_map_size maps[WEIR_STATUS_MAPS];
+	uint64_t capped, capped_shadow; /* answers cut for what they cost; would have been */
+	uint64_t inflight_parsers;	/* responses being read now; 0 if not known */
+	uint64_t requests;		/* rows handed to the ledger since start */
 	struct weir_drift_stats drift;
 	size_t n_warnings;
 	char warnings[WEIR_STATUS_WARNINGS][256]; /* one line each; what, on what, what to do */
 };
+
+/* Of all maps. */
+static inline uint64_t weir_status_memory(const struct weir_status *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < s->n_maps && i < WEIR_STATUS_MAPS; i++)
+		sum += s->maps[i].bytes;
+	return sum;
+}
 
 struct weir_agent_view {
 	void *ctx; /* first argument of every function */

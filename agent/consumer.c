@@ -40,6 +40,7 @@ struct weir_consumer {
 	bool drained;	 /* by the thread when it ends: nothing is left in the ring */
 	struct weir_consumer_stats stats; /* written by the thread, read by others */
 	uint64_t ended;			  /* requests; likewise */
+	struct weir_entry_memo memo;
 };
 
 int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,
@@ -119,13 +120,13 @@ static void hold_to_cap(struct weir_consumer *c, const struct weir_open *before,
 	if (!weir_slot_read(c->kernel, slot, &r) || r.started_wall_ns != o->started_wall_ns)
 		return;
 	cap = terms->request_cost_cap_nano;
-	cost = weir_cost_so_far(o, r.flags & WEIR_SLOT_DEGRADED, p->cards, p->n_cards);
+	cost = weir_cost_so_far(o, r.flags & WEIR_SLOT_DEGRADED, p->cards, p->n_cards, &c->memo);
 	if (cost <= cap)
 		return;
 	if (!c->kernel->config->enforce ||
 	    c->kernel->tenants[r.tenant].flags & WEIR_TENANT_SHADOW) {
-		if (weir_cost_so_far(before, r.flags & WEIR_SLOT_DEGRADED, p->cards, p->n_cards) <=
-		    cap)
+		if (weir_cost_so_far(before, r.flags & WEIR_SLOT_DEGRADED, p->cards, p->n_cards,
+				     &c->memo) <= cap)
 			count(&c->stats.capped_shadow);
 		return;
 	}

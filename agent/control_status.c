@@ -77,6 +77,16 @@ static json_t *drift_json(const struct weir_drift_stats *d)
 	return o;
 }
 
+static json_t *memory_json(const struct weir_status *s)
+{
+	json_t *by_map = json_object();
+
+	for (size_t i = 0; i < s->n_maps && i < WEIR_STATUS_MAPS; i++)
+		json_object_set_new(by_map, s->maps[i].name, weir_json_count(s->maps[i].bytes));
+	return json_pack("{s:o,s:o}", "maps", weir_json_count(weir_status_memory(s)), "by_map",
+			 by_map);
+}
+
 json_t *weir_status_json(const struct weir_agent_view *v)
 {
 	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
@@ -93,7 +103,7 @@ json_t *weir_status_json(const struct weir_agent_view *v)
 		json_object_set_new(verdicts, weir_reason_name(i), weir_json_count(s->verdicts[i]));
 	return json_pack(
 		"{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o,s:o},"
-		"s:{s:o,s:o,s:o},s:{s:o},s:o,s:o}",
+		"s:{s:o,s:o,s:o},s:{s:o,s:o},s:o,s:o,s:o}",
 		"instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
 		(int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
 		interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts, "ring",
@@ -107,8 +117,9 @@ json_t *weir_status_json(const struct weir_agent_view *v)
 		weir_json_count(s->flows_max), "half_open", weir_json_count(s->half_open),
 		"tenants", "used", weir_json_count(s->tenants_used), "max",
 		weir_json_count(s->tenants_max), "suspended", weir_json_count(s->suspended),
-		"memory", "maps", weir_json_count(s->map_bytes), "drift", drift_json(&s->drift),
-		"warnings", warnings_json(v, s, &nats));
+		"cost_cap", "cut", weir_json_count(s->capped), "shadow",
+		weir_json_count(s->capped_shadow), "memory", memory_json(s), "drift",
+		drift_json(&s->drift), "warnings", warnings_json(v, s, &nats));
 }
 
 int weir_do_status(struct weir_call *c, struct weir_error *err)

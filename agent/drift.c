@@ -191,35 +191,35 @@ static int reap(struct weir_drift *d, struct weir_sockdiag *sockets, uint64_t *r
 		struct weir_error *err)
 {
 	const struct weir_reap *list;
-	size_t n = weir_compare_reap(d->compare, &list), lines = 0, used = 0;
-	struct weir_reap batch[WEIR_REAP_MAX];
-	uint64_t before = n ? drift_flows(d->kernel) : 0;
-	int r = 0;
+	size_t n = weir_compare_reap(d->compare, &list), gone = 0;
+	weir_autofree struct weir_reap *sure = NULL;
+	uint64_t before;
+	int r;
 
-	for (size_t i = 0; i < n && !r; i++) {
-		int there = weir_sockdiag_has(sockets, &list[i].key);
-
-		if (there < 0)
-			r = weir_fail(err, -there, "sock_diag: cannot look for a socket: %s",
-				      strerror(-there));
-		if (there)
-			continue;
-		if (lines++ < LINES_MAX)
-			log_reaped(&list[i]);
-		batch[used++] = list[i];
-		if (used == WEIR_REAP_MAX) {
-			r = weir_kernel_reap(d->kernel, batch, used);
-			used = 0;
-		}
+	if (!n)
+		return 0;
+	sure = calloc(n, sizeof(*sure));
+	if (!sure)
+		return weir_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		r = weir_sockdiag_has(sockets, &list[i].key);
+		if (r < 0)
+			return weir_fail(err, -r, "sock_diag: cannot look for a socket: %s",
+					 strerror(-r));
+		if (!r)
+			sure[gone++] = list[i];
 	}
-	if (used && !r)
-		r = weir_kernel_reap(d->kernel, batch, used);
-	if (lines > LINES_MAX)
+	before = drift_flows(d->kernel);
+	r = weir_kernel_reap(d->kernel, sure, gone);
+	*reaped += drift_flows(d->kernel) - before;
+	if (r)
+		return weir_fail(err, -r, "weir_reap: %s", strerror(-r));
+	for (size_t i = 0; i < gone && i < LINES_MAX; i++)
+		log_reaped(&sure[i]);
+	if (gone > LINES_MAX)
 		weir_log(WEIR_WARN, "drift: and %zu more connections have no socket",
-			 lines - LINES_MAX);
-	if (n)
-		*reaped += drift_flows(d->kernel) - before;
-	return r;
+			 gone - LINES_MAX);
+	return 0;
 }
 
 static void correct(struct weir_drift *d, struct weir_drift_stats *s)

@@ -5,12 +5,12 @@
  */
 #include "enforce_levels.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "map_sync.h"
 #include "suggest.h"
 
 /* -- numbers */
@@ -98,6 +98,7 @@ static int number(struct weir_plan *plan, const struct weir_config_service *serv
 	const struct weir_policy *p = plan->policy;
 	size_t n = p->n_tenants + plan->n_scopes;
 	const char **names = weir_arena_alloc(&plan->arena, n, sizeof(*names));
+	struct weir_error why;
 	int r;
 
 	plan->numbers = weir_arena_alloc(&plan->arena, n, sizeof(*plan->numbers));
@@ -110,17 +111,16 @@ static int number(struct weir_plan *plan, const struct weir_config_service *serv
 		if (!names[i])
 			return weir_fail(err, ENOMEM, "out of memory");
 	}
-	r = weir_ledger_tenants(l, names, n, plan->numbers, err);
+	r = weir_ledger_tenants(l, names, n, max_tenants, plan->numbers, &why);
+	if (r == -ERANGE)
+		return weir_fail(
+			err, ENOSPC,
+			"%s; raise \"max_tenants\" in agent.json (limits of a tenant for a "
+			"service take a number too), then run weir-agent --detach and start "
+			"again",
+			why.text);
 	if (r)
-		return r;
-	for (size_t i = 0; i < n; i++)
-		if (plan->numbers[i] >= max_tenants)
-			return weir_fail(
-				err, ENOSPC,
-				"tenant \"%s\": its number %u is past \"max_tenants\" %u in "
-				"agent.json (each limit of a tenant for a service takes a number "
-				"too); raise that, then run weir-agent --detach and start again",
-				names[i], plan->numbers[i], max_tenants);
+		return weir_fail(err, -r, "%s", why.text);
 	for (size_t i = 0; i < plan->n_scopes; i++)
 		plan->scopes[i].key.tenant = plan->numbers[plan->scopes[i].tenant - p->tenants];
 	return 0;
@@ -156,24 +156,42 @@ static const struct weir_tenant_policy *parent_of(const struct weir_plan *plan,
 	return t->parent ? weir_policy_tenant(plan->policy, t->parent) : NULL;
 }
 
-static int link_scopes(struct weir_kernel *k, const struct weir_plan *plan, struct weir_error *err)
-{
-	const uint32_t *numbers = plan->numbers + plan->policy->n_tenants;
+struct wanted_scope {
+	struct weir_scope scope;
+	uint32_t number;
+};
+_Static_assert(sizeof(struct wanted_scope) == 12, "the value is right behind the key");
 
-	for (size_t i = 0; i < plan->n_scopes; i++)
-		if (bpf_map_update_elem(k->scopes_fd, &plan->scopes[i].key, &numbers[i], BPF_ANY))
-			return weir_fail(err, errno,
-					 "scope map: no room for %zu limits of tenants for a "
-					 "service (%s); raise \"max_tenants\"",
-					 plan->n_scopes, strerror(errno));
-	return 0;
+static int sync_scopes(struct weir_kernel *k, const struct weir_plan *plan, enum weir_map_sync how,
+		       struct weir_error *err)
+{
+	weir_autofree struct wanted_scope *v = calloc(plan->n_scopes + 1, sizeof(*v));
+	struct weir_map_want want = { .fd = k->scopes_fd,
+				      .key_bytes = sizeof(v->scope),
+				      .value_bytes = sizeof(v->number),
+				      .entries = v,
+				      .n = plan->n_scopes };
+	int r;
+
+	if (!v)
+		return weir_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < want.n; i++)
+		v[i] = (struct wanted_scope){ plan->scopes[i].key,
+					      plan->numbers[plan->policy->n_tenants + i] };
+	weir_map_want_sort(&want);
+	r = weir_map_sync(&want, how);
+	return r ? weir_fail(err, -r,
+			     "scope map: no room for %zu limits of tenants for a service (%s); "
+			     "raise \"max_tenants\"",
+			     want.n, strerror(-r))
+		 : 0;
 }
 
 int weir_levels_link(struct weir_kernel *k, const struct weir_plan *plan, struct weir_error *err)
 {
 	const struct weir_policy *p = plan->policy;
 	const struct weir_plan_scope *s = plan->scopes, *end = s + plan->n_scopes;
-	int r = link_scopes(k, plan, err);
+	int r = sync_scopes(k, plan, WEIR_MAP_ADD, err);
 
 	if (r)
 		return r;
@@ -189,51 +207,20 @@ int weir_levels_link(struct weir_kernel *k, const struct weir_plan *plan, struct
 			s++;
 	}
 	/* Who has nobody above but one first: others find the way on from there. */
-	for (int above = 0; above <= 2; above++)
+	for (int below_child = 0; below_child < 2; below_child++)
 		for (size_t i = 0; i < p->n_tenants; i++) {
 			const struct weir_tenant_policy *parent = parent_of(plan, &p->tenants[i]);
+			bool is_below_child = parent && parent->parent;
 			uint32_t n = parent ? plan->numbers[parent - p->tenants] : WEIR_NO_TENANT;
 
-			if ((parent ? 1 + !!parent->parent : 0) == above)
+			if (is_below_child == below_child)
 				__atomic_store_n(&k->tenants[plan->numbers[i]].parent, n,
 						 __ATOMIC_RELEASE);
 		}
 	return 0;
 }
 
-static int by_key(const void *a, const void *b)
-{
-	const struct weir_scope *x = a, *y = b;
-
-	if (x->tenant != y->tenant)
-		return x->tenant < y->tenant ? -1 : 1;
-	return x->service < y->service ? -1 : x->service > y->service;
-}
-
 int weir_levels_prune(struct weir_kernel *k, const struct weir_plan *plan, struct weir_error *err)
 {
-	weir_autofree struct weir_scope *want = calloc(plan->n_scopes + 1, sizeof(*want));
-	struct weir_scope at, next, stale[256];
-	size_t n_stale;
-	bool first;
-
-	if (!want)
-		return weir_fail(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < plan->n_scopes; i++)
-		want[i] = plan->scopes[i].key;
-	qsort(want, plan->n_scopes, sizeof(*want), by_key);
-	do {
-		first = true;
-		n_stale = 0;
-		while (n_stale < 256 &&
-		       !bpf_map_get_next_key(k->scopes_fd, first ? NULL : &at, &next)) {
-			first = false;
-			at = next;
-			if (!bsearch(&next, want, plan->n_scopes, sizeof(*want), by_key))
-				stale[n_stale++] = next;
-		}
-		for (size_t i = 0; i < n_stale; i++)
-			bpf_map_delete_elem(k->scopes_fd, &stale[i]);
-	} while (n_stale == 256);
-	return 0;
+	return sync_scopes(k, plan, WEIR_MAP_DROP, err);
 }

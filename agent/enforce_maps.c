@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "enforce_maps.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "map_sync.h"
 
 _Static_assert(WEIR_TENANT_NAME_BYTES == WEIR_NAME_BYTES, "a tenant's name is a key of `names`");
 
@@ -12,139 +13,170 @@ struct wanted_key {
 	struct weir_key key;
 	struct weir_key_value value;
 };
+_Static_assert(sizeof(struct wanted_key) == 48, "the value is right behind the key");
+
+struct wanted_source {
+	struct weir_source source;
+	uint32_t tenant;
+};
+_Static_assert(sizeof(struct wanted_source) == 24, "the value is right behind the key");
+
+struct wanted_name {
+	char name[WEIR_TENANT_NAME_BYTES];
+	uint32_t tenant;
+};
+_Static_assert(sizeof(struct wanted_name) == 68, "the value is right behind the key");
+
+/* What a policy and the ledger want of the maps. */
+struct wanted {
+	const struct weir_policy *policy;
+	const uint32_t *numbers;
+	struct weir_stored_key *stored;
+	size_t n_stored;
+};
+
+/* -- keys */
+
+static struct weir_map_want keys_of_policy(const struct wanted *w, struct wanted_key *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->policy->n_tenants; i++) {
+		const struct weir_tenant_policy *t = &w->policy->tenants[i];
+
+		for (size_t j = 0; j < t->n_keys; j++) {
+			memcpy(out[n].key.sha256, t->keys[j], sizeof(out[n].key.sha256));
+			out[n++].value.tenant = w->numbers[i];
+		}
+	}
+	return (struct weir_map_want){ .key_bytes = sizeof(out->key),
+				       .value_bytes = sizeof(out->value),
+				       .entries = out,
+				       .n = n };
+}
 
 static int by_key(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(struct weir_key));
 }
 
-/* Make the map hold exactly these, new ones first, so that nobody who keeps a key
- * is ever without it. */
-static int sync_keys(struct weir_kernel *k, struct wanted_key *want, size_t n,
-		     struct weir_error *err)
+static int sync_keys(struct weir_kernel *k, const struct wanted *w, struct weir_error *err)
 {
-	struct weir_key at, next, *stale = NULL;
-	size_t n_stale = 0, cap = 0;
-	int fd = k->keys_fd, r = 0;
-	bool first = true;
+	weir_autofree struct wanted_key *v = NULL;
+	struct weir_map_want want;
+	size_t n = w->n_stored, in_policy;
+	int r;
 
-	for (size_t i = 0; i < n; i++)
-		if (bpf_map_update_elem(fd, &want[i].key, &want[i].value, BPF_ANY))
-			return weir_fail(
-				err, errno,
-				"key map: no room for %zu keys (%s); raise \"max_tenants\"", n,
-				strerror(errno));
-	qsort(want, n, sizeof(*want), by_key);
-	while (!bpf_map_get_next_key(fd, first ? NULL : &at, &next)) {
-		first = false;
-		at = next;
-		if (bsearch(&next, want, n, sizeof(*want), by_key))
+	for (size_t i = 0; i < w->policy->n_tenants; i++)
+		n += w->policy->tenants[i].n_keys;
+	v = calloc(n + 1, sizeof(*v));
+	if (!v)
+		return weir_fail(err, ENOMEM, "out of memory");
+	want = keys_of_policy(w, v);
+	weir_map_want_sort(&want);
+	in_policy = want.n;
+	for (size_t i = 0; i < w->n_stored; i++) {
+		const struct weir_stored_key *s = &w->stored[i];
+
+		/* What a policy file says of a key holds. */
+		if (s->revoked_ns || bsearch(s->sha256, v, in_policy, sizeof(*v), by_key))
 			continue;
-		if (n_stale == cap) {
-			struct weir_key *more =
-				realloc(stale, (cap = cap * 2 + 64) * sizeof(*more));
-
-			if (!more) {
-				r = weir_fail(err, ENOMEM, "out of memory");
-				break;
-			}
-			stale = more;
-		}
-		stale[n_stale++] = next;
+		memcpy(v[want.n].key.sha256, s->sha256, sizeof(v->key.sha256));
+		v[want.n].value.tenant = s->tenant;
+		v[want.n++].value.expires_wall_ns = s->expires_ns;
 	}
-	for (size_t i = 0; i < n_stale; i++)
-		bpf_map_delete_elem(fd, &stale[i]);
-	free(stale);
-	return r;
+	weir_map_want_sort(&want);
+	want.fd = k->keys_fd;
+	/* New ones first: nobody who keeps a key is ever without it. */
+	r = weir_map_sync(&want, WEIR_MAP_ADD_DROP);
+	return r ? weir_fail(err, -r, "key map: no room for %zu keys (%s); raise \"max_keys\"",
+			     want.n, strerror(-r))
+		 : 0;
 }
 
-struct wanted_source {
-	struct weir_source source;
-	uint32_t tenant;
-};
-
-static int by_source(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct weir_source));
-}
+/* -- sources */
 
 static int longest_first(const void *a, const void *b)
 {
 	return (int)*(const uint8_t *)b - (int)*(const uint8_t *)a;
 }
 
-static int sync_sources(struct weir_kernel *k, struct wanted_source *want, size_t n,
-			struct weir_error *err)
+static void store_lengths(struct weir_config *c, const struct wanted_source *v, size_t n)
 {
-	struct weir_config *c = k->config;
 	uint8_t lens[WEIR_MAX_PREFIX_LENS];
-	struct weir_source at, next, stale[256];
-	size_t n_lens = 0, n_stale;
-	int fd = k->sources_fd;
-	bool first;
+	size_t n_lens = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		if (bpf_map_update_elem(fd, &want[i].source, &want[i].tenant, BPF_ANY))
-			return weir_fail(err, errno,
-					 "source map: no room for %zu prefixes (%s); raise "
-					 "\"max_tenants\"",
-					 n, strerror(errno));
-		if (!memchr(lens, want[i].source.prefix_len, n_lens))
-			lens[n_lens++] = want[i].source.prefix_len;
-	}
+	for (size_t i = 0; i < n; i++)
+		if (!memchr(lens, (int)v[i].source.prefix_len, n_lens))
+			lens[n_lens++] = (uint8_t)v[i].source.prefix_len;
 	qsort(lens, n_lens, 1, longest_first);
 	/* A packet between these stores may miss a prefix or try one twice; it is
 	 * then judged by its key or the default tenant, as before it was listed. */
 	memcpy(c->prefix_lens, lens, n_lens);
 	__atomic_store_n(&c->n_prefix_lens, n_lens, __ATOMIC_RELEASE);
-	qsort(want, n, sizeof(*want), by_source);
-	do {
-		first = true;
-		n_stale = 0;
-		while (n_stale < 256 && !bpf_map_get_next_key(fd, first ? NULL : &at, &next)) {
-			first = false;
-			at = next;
-			if (!bsearch(&next, want, n, sizeof(*want), by_source))
-				stale[n_stale++] = next;
-		}
-		for (size_t i = 0; i < n_stale; i++)
-			bpf_map_delete_elem(fd, &stale[i]);
-	} while (n_stale == 256);
-	return 0;
 }
 
-/* Make the map hold the names of p and no other. A name that stays keeps its number. */
-static int sync_names(struct weir_kernel *k, const struct weir_policy *p, const uint32_t *numbers,
-		      struct weir_error *err)
+static int sync_sources(struct weir_kernel *k, const struct wanted *w, struct weir_error *err)
 {
-	char at[WEIR_TENANT_NAME_BYTES], next[WEIR_TENANT_NAME_BYTES];
-	char stale[64][WEIR_TENANT_NAME_BYTES];
-	size_t n_stale;
-	bool first;
+	struct weir_map_want want = { .fd = k->sources_fd,
+				      .key_bytes = sizeof(struct weir_source),
+				      .value_bytes = sizeof(uint32_t) };
+	weir_autofree struct wanted_source *v = NULL;
+	size_t n = 0;
+	int r;
 
-	/* Who left first: the map has room for every tenant there can be, not for more. */
-	do {
-		first = true;
-		n_stale = 0;
-		while (n_stale < 64 &&
-		       !bpf_map_get_next_key(k->names_fd, first ? NULL : at, next)) {
-			first = false;
-			memcpy(at, next, sizeof(at));
-			if (!weir_policy_tenant(p, next))
-				memcpy(stale[n_stale++], next, sizeof(next));
+	for (size_t i = 0; i < w->policy->n_tenants; i++)
+		n += w->policy->tenants[i].n_sources;
+	want.entries = v = calloc(n + 1, sizeof(*v));
+	if (!v)
+		return weir_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < w->policy->n_tenants; i++) {
+		const struct weir_tenant_policy *t = &w->policy->tenants[i];
+
+		for (size_t j = 0; j < t->n_sources; j++) {
+			memcpy(v[want.n].source.addr, t->sources[j].addr, 16);
+			v[want.n].source.prefix_len = t->sources[j].len;
+			v[want.n++].tenant = w->numbers[i];
 		}
-		for (size_t i = 0; i < n_stale; i++)
-			bpf_map_delete_elem(k->names_fd, stale[i]);
-	} while (n_stale == 64);
-	for (size_t i = 0; i < p->n_tenants; i++) {
-		char name[WEIR_TENANT_NAME_BYTES] = "";
-
-		memcpy(name, p->tenants[i].name, strnlen(p->tenants[i].name, sizeof(name) - 1));
-		if (bpf_map_update_elem(k->names_fd, name, &numbers[i], BPF_ANY))
-			return weir_fail(err, errno, "name map: no room for \"%s\": %s", name,
-					 strerror(errno));
 	}
-	return 0;
+	weir_map_want_sort(&want);
+	r = weir_map_sync(&want, WEIR_MAP_ADD);
+	if (!r) {
+		store_lengths(k->config, v, want.n);
+		r = weir_map_sync(&want, WEIR_MAP_DROP);
+	}
+	return r ? weir_fail(err, -r,
+			     "source map: no room for %zu prefixes (%s); raise \"max_tenants\"",
+			     want.n, strerror(-r))
+		 : 0;
+}
+
+/* -- names */
+
+/* A name that stays keeps its number. */
+static int sync_names(struct weir_kernel *k, const struct wanted *w, struct weir_error *err)
+{
+	weir_autofree struct wanted_name *v = calloc(w->policy->n_tenants + 1, sizeof(*v));
+	struct weir_map_want want = { .fd = k->names_fd,
+				      .key_bytes = sizeof(v->name),
+				      .value_bytes = sizeof(v->tenant),
+				      .entries = v,
+				      .n = w->policy->n_tenants };
+	int r;
+
+	if (!v)
+		return weir_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < want.n; i++) {
+		const char *name = w->policy->tenants[i].name;
+
+		memcpy(v[i].name, name, strnlen(name, sizeof(v[i].name) - 1));
+		v[i].tenant = w->numbers[i];
+	}
+	weir_map_want_sort(&want);
+	/* Who left first: the map has room for every tenant there can be, not for more. */
+	r = weir_map_sync(&want, WEIR_MAP_DROP_ADD);
+	return r ? weir_fail(err, -r, "name map: no room for %zu tenants: %s", want.n, strerror(-r))
+		 : 0;
 }
 
 int weir_check_maps(const struct weir_kernel *k, const struct weir_policy *p, struct weir_ledger *l,
@@ -160,11 +192,15 @@ int weir_check_maps(const struct weir_kernel *k, const struct weir_policy *p, st
 		keys += p->tenants[i].n_keys;
 		sources += p->tenants[i].n_sources;
 	}
-	if (keys > room || sources > room)
+	if (keys > k->max_keys)
 		return weir_fail(err, ENOSPC,
-				 "%zu API keys and %zu source prefixes: \"max_tenants\" %u in "
-				 "agent.json makes room for %zu of each",
-				 keys, sources, k->max_tenants, room);
+				 "%zu API keys: \"max_keys\" in agent.json makes room for %u", keys,
+				 k->max_keys);
+	if (sources > room)
+		return weir_fail(err, ENOSPC,
+				 "%zu source prefixes: \"max_tenants\" %u in agent.json makes room "
+				 "for %zu",
+				 sources, k->max_tenants, room);
 	return 0;
 }
 
@@ -172,44 +208,14 @@ int weir_sync_maps(struct weir_kernel *k, const struct weir_policy *p, const uin
 		   struct weir_ledger *l, struct weir_error *err)
 {
 	weir_autofree struct weir_stored_key *stored = NULL;
-	weir_autofree struct wanted_key *keys = NULL;
-	weir_autofree struct wanted_source *sources = NULL;
-	size_t n_stored = 0, n_keys = 0, n_sources = 0;
-	int r = weir_ledger_keys(l, &stored, &n_stored, err);
+	struct wanted w = { .policy = p, .numbers = numbers };
+	int r = weir_ledger_keys(l, &stored, &w.n_stored, err);
 
 	if (r)
 		return r;
-	for (size_t i = 0; i < p->n_tenants; i++) {
-		n_keys += p->tenants[i].n_keys;
-		n_sources += p->tenants[i].n_sources;
-	}
-	keys = calloc(n_keys + n_stored + 1, sizeof(*keys));
-	sources = calloc(n_sources + 1, sizeof(*sources));
-	if (!keys || !sources)
-		return weir_fail(err, ENOMEM, "out of memory");
-	n_keys = n_sources = 0;
-	for (size_t i = 0; i < n_stored; i++) {
-		if (stored[i].revoked_ns)
-			continue;
-		memcpy(keys[n_keys].key.sha256, stored[i].sha256, 32);
-		keys[n_keys].value.tenant = stored[i].tenant;
-		keys[n_keys++].value.expires_wall_ns = stored[i].expires_ns;
-	}
-	for (size_t i = 0; i < p->n_tenants; i++) {
-		const struct weir_tenant_policy *t = &p->tenants[i];
-
-		for (size_t j = 0; j < t->n_keys; j++) {
-			memcpy(keys[n_keys].key.sha256, t->keys[j], 32);
-			keys[n_keys++].value.tenant = numbers[i];
-		}
-		for (size_t j = 0; j < t->n_sources; j++) {
-			memcpy(sources[n_sources].source.addr, t->sources[j].addr, 16);
-			sources[n_sources].source.prefix_len = t->sources[j].len;
-			sources[n_sources++].tenant = numbers[i];
-		}
-	}
-	r = sync_keys(k, keys, n_keys, err);
+	w.stored = stored;
+	r = sync_keys(k, &w, err);
 	if (!r)
-		r = sync_sources(k, sources, n_sources, err);
-	return r ? r : sync_names(k, p, numbers, err);
+		r = sync_sources(k, &w, err);
+	return r ? r : sync_names(k, &w, err);
 }

@@ -168,8 +168,27 @@ bool weir_counts_moved(const struct weir_open *a, const struct weir_open *b)
 	       memcmp(&a->response.seen.usage, &b->response.seen.usage, sizeof(struct weir_usage));
 }
 
+/* A card that is stored is known by its number for ever; one that is not is looked up. */
+static int entry_of(const struct weir_card *card, const char *model, struct weir_entry_memo *memo)
+{
+	uint32_t hash = 0, at;
+	int entry;
+
+	for (const char *p = model; *p; p++)
+		hash = hash * 31 + (uint8_t)*p;
+	at = hash % WEIR_MEMO_MODELS;
+	if (card->id && memo->of[at].card_id == card->id && !strcmp(memo->of[at].model, model))
+		return memo->of[at].entry;
+	entry = weir_card_entry(card, model);
+	memo->of[at].card_id = card->id;
+	memo->of[at].entry = entry;
+	snprintf(memo->of[at].model, sizeof(memo->of[at].model), "%s", model);
+	return entry;
+}
+
 int64_t weir_cost_so_far(const struct weir_open *open, bool degraded,
-			 struct weir_card *const *cards, size_t n_cards)
+			 struct weir_card *const *cards, size_t n_cards,
+			 struct weir_entry_memo *memo)
 {
 	const struct weir_response_seen *seen = &open->response.seen;
 	const struct weir_card *card = weir_card_at(cards, n_cards, open->started_wall_ns);
@@ -178,7 +197,7 @@ int64_t weir_cost_so_far(const struct weir_open *open, bool degraded,
 	int entry = -1;
 
 	if (card && seen->status >= 200 && seen->status < 400)
-		entry = weir_card_entry(card, model_of(&open->body, seen, degraded));
+		entry = entry_of(card, model_of(&open->body, seen, degraded), memo);
 	estimate(seen, false, open->body_bytes, &u);
 	if (entry < 0 || weir_card_charge(card, entry, &u, &charge))
 		return 0;

@@ -33,10 +33,23 @@ bool weir_finish_leaves_row(const struct weir_row *row);
 /* Did an answer's counts move between two states of its parser? */
 bool weir_counts_moved(const struct weir_open *a, const struct weir_open *b);
 
+/* Which entry of a card a model was found to have: a card may have thousands, and a stream
+ * asks after every event. Starts all zero. */
+#define WEIR_MEMO_MODELS 16
+
+struct weir_entry_memo {
+	struct {
+		uint32_t card_id; /* 0: none */
+		int entry;
+		char model[sizeof(((struct weir_row *)0)->model)];
+	} of[WEIR_MEMO_MODELS];
+};
+
 /* What an answer that is still running has cost: as it would be billed if it were cut now.
  * 0 where no card prices it. degraded: the slot says so. */
 int64_t weir_cost_so_far(const struct weir_open *open, bool degraded,
-			 struct weir_card *const *cards, size_t n_cards);
+			 struct weir_card *const *cards, size_t n_cards,
+			 struct weir_entry_memo *memo);
 
 /* Tokens that count against tokens per minute. */
 uint64_t weir_counted_tokens(const struct weir_usage *u, uint32_t cached_weight_ppm);

@@ -384,7 +384,7 @@ void weir_kernel_close(struct weir_kernel *k)
 
 int weir_kernel_unpin(const char *instance, struct weir_error *err)
 {
-	static const char *const folders[] = { "maps", "maps.new", "links" };
+	static const char *const folders[] = { "maps", "maps_new", "links" };
 	char path[600];
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {

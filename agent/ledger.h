@@ -24,10 +24,11 @@ int weir_ledger_open(const char *path, struct weir_ledger **out, struct weir_err
 void weir_ledger_close(struct weir_ledger *l);
 
 /* Numbers for names, given once and for ever; starts at 1. A name is a tenant's, or a
- * scope's: "tenant@service". Commits on its own; of many, all or none. */
+ * scope's: "tenant@service". Commits on its own; of many, all or none: -ERANGE if one of
+ * the numbers is not below limit. */
 int weir_ledger_tenant(struct weir_ledger *l, const char *name, uint32_t *index,
 		       struct weir_error *err);
-int weir_ledger_tenants(struct weir_ledger *l, const char *const *names, size_t n,
+int weir_ledger_tenants(struct weir_ledger *l, const char *const *names, size_t n, uint32_t limit,
 			uint32_t *indexes, struct weir_error *err);
 /* NULL if there is no such index. The string lives as long as the ledger. */
 const char *weir_ledger_tenant_name(struct weir_ledger *l, uint32_t index);

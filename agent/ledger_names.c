@@ -83,9 +83,17 @@ static int add_name(struct weir_ledger *l, sqlite3_stmt *put, const char *name, 
 	return 0;
 }
 
+static int check_number(const char *name, uint32_t index, uint32_t limit, struct weir_error *err)
+{
+	return index < limit
+		       ? 0
+		       : weir_fail(err, ERANGE, "tenant \"%s\": its number %u is past the last, %u",
+				   name, index, limit - 1);
+}
+
 /* Those that have no number yet, in the order they are named. */
-static int add_names(struct weir_ledger *l, const char *const *names, size_t n, uint32_t *indexes,
-		     struct weir_error *err)
+static int add_names(struct weir_ledger *l, const char *const *names, size_t n, uint32_t limit,
+		     uint32_t *indexes, struct weir_error *err)
 {
 	weir_autostmt sqlite3_stmt *put = NULL;
 	int r = weir_store_prepare(l->db, "INSERT INTO tenant (name) VALUES (?)", &put, err);
@@ -94,6 +102,8 @@ static int add_names(struct weir_ledger *l, const char *const *names, size_t n, 
 		indexes[i] = weir_names_find(&l->names, names[i]);
 		if (!indexes[i])
 			r = add_name(l, put, names[i], &indexes[i], err);
+		if (!r)
+			r = check_number(names[i], indexes[i], limit, err);
 	}
 	return r;
 }
@@ -105,23 +115,24 @@ static void forget_names(struct weir_ledger *l, uint32_t after)
 		weir_names_drop(&l->names, i);
 }
 
-int weir_ledger_tenants(struct weir_ledger *l, const char *const *names, size_t n,
+int weir_ledger_tenants(struct weir_ledger *l, const char *const *names, size_t n, uint32_t limit,
 			uint32_t *indexes, struct weir_error *err)
 {
 	uint32_t before = l->names.n;
 	bool all = true;
-	int r;
+	int r = 0;
 
-	for (size_t i = 0; i < n && all; i++) {
+	for (size_t i = 0; i < n && all && !r; i++) {
 		indexes[i] = weir_names_find(&l->names, names[i]);
 		all = indexes[i];
+		r = check_number(names[i], indexes[i], limit, err);
 	}
-	if (all)
-		return 0;
+	if (r || all)
+		return r;
 	r = weir_store_exec(l->db, "BEGIN IMMEDIATE", err, "adding tenants");
 	if (r)
 		return r;
-	r = add_names(l, names, n, indexes, err);
+	r = add_names(l, names, n, limit, indexes, err);
 	if (!r)
 		r = weir_store_exec(l->db, "COMMIT", err, "adding tenants");
 	if (!r)
@@ -137,7 +148,7 @@ int weir_ledger_tenant(struct weir_ledger *l, const char *name, uint32_t *index,
 		       struct weir_error *err)
 {
 	uint32_t found;
-	int r = weir_ledger_tenants(l, &name, 1, &found, err);
+	int r = weir_ledger_tenants(l, &name, 1, WEIR_ACCOUNT_MAX, &found, err);
 
 	if (!r)
 		*index = found;

@@ -5,6 +5,7 @@
  */
 #include "metrics.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,38 +21,55 @@
 struct tenant_row {
 	const char *name; /* the policy's */
 	const char *tier;
+	uint32_t index;
 	struct weir_tenant live;
 	struct weir_live figures;
-	uint64_t refused[WEIR_REASON_MAX];
-	uint64_t shadow[WEIR_REASON_MAX];
 };
 
-typedef void row_fn(FILE *f, const struct tenant_row *r);
+/* All of them at one time, looked up once: a series each is a walk of its own. */
+struct tenant_rows {
+	const struct weir_agent_view *view;
+	struct weir_policy *policy;
+	struct tenant_row *rows;
+	size_t n;
+};
 
-static void each_tenant(const struct weir_agent_view *v, FILE *f, row_fn *fn)
+static void rows_free(struct tenant_rows *t)
+{
+	free(t->rows);
+	if (t->policy)
+		weir_policy_unref(t->policy);
+}
+
+static int rows_take(const struct weir_agent_view *v, struct tenant_rows *t)
 {
 	struct weir_policy *p = v->policy(v->ctx);
-	struct tenant_row row;
-	size_t shown = 0;
+	size_t max = p->n_tenants < WEIR_METRICS_TENANTS ? p->n_tenants : WEIR_METRICS_TENANTS;
 
-	for (size_t i = 0; i < p->n_tenants && shown < WEIR_METRICS_TENANTS; i++) {
-		uint32_t index;
+	*t = (struct tenant_rows){ .view = v, .policy = p };
+	t->rows = calloc(max + 1, sizeof(*t->rows));
+	if (!t->rows)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->n_tenants && t->n < max; i++) {
+		struct tenant_row *row = &t->rows[t->n];
 
-		memset(&row, 0, sizeof(row));
-		row.name = p->tenants[i].name;
-		row.tier = p->tenants[i].tier;
-		if (v->tenant_index(v->ctx, row.name, &index) ||
-		    v->tenant_live(v->ctx, index, &row.live))
+		row->name = p->tenants[i].name;
+		row->tier = p->tenants[i].tier;
+		if (v->tenant_index(v->ctx, row->name, &row->index) ||
+		    v->tenant_live(v->ctx, row->index, &row->live))
 			continue;
-		weir_live_figures(&row.live, weir_mono_ns(), &row.figures);
-		if (v->denial_counts(v->ctx, index, false, row.refused))
-			memset(row.refused, 0, sizeof(row.refused));
-		if (v->denial_counts(v->ctx, index, true, row.shadow))
-			memset(row.shadow, 0, sizeof(row.shadow));
-		fn(f, &row);
-		shown++;
+		weir_live_figures(&row->live, weir_mono_ns(), &row->figures);
+		t->n++;
 	}
-	weir_policy_unref(p);
+	return 0;
+}
+
+typedef void row_fn(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r);
+
+static void each_tenant(const struct tenant_rows *t, FILE *f, row_fn *fn)
+{
+	for (size_t i = 0; i < t->n; i++)
+		fn(f, t->view, &t->rows[i]);
 }
 
 static void head(FILE *f, const char *name, const char *type, const char *help)
@@ -81,59 +99,64 @@ static void label(FILE *f, const char *text)
 	}
 }
 
-static void row_admitted(FILE *f, const struct tenant_row *r)
+static void row_admitted(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	fprintf(f, "weir_tenant_admitted_total{tenant=\"%s\"} %" PRIu64 "\n", r->name,
 		(uint64_t)r->live.admitted);
 }
 
-static void by_reason(FILE *f, const char *series, const char *tenant, const uint64_t *counts)
+static void by_reason(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r,
+		      const char *series, bool shadow)
 {
+	uint64_t counts[WEIR_REASON_MAX];
+
+	if (v->denial_counts(v->ctx, r->index, shadow, counts))
+		return;
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++) {
 		if (weir_reason_is_denial(i) && counts[i])
-			fprintf(f, "%s{tenant=\"%s\",reason=\"%s\"} %" PRIu64 "\n", series, tenant,
+			fprintf(f, "%s{tenant=\"%s\",reason=\"%s\"} %" PRIu64 "\n", series, r->name,
 				weir_reason_name(i), counts[i]);
 	}
 }
 
-static void row_refused(FILE *f, const struct tenant_row *r)
+static void row_refused(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
-	by_reason(f, "weir_tenant_refused_total", r->name, r->refused);
+	by_reason(f, v, r, "weir_tenant_refused_total", false);
 }
 
-static void row_shadow(FILE *f, const struct tenant_row *r)
+static void row_shadow(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
-	by_reason(f, "weir_tenant_shadow_refused_total", r->name, r->shadow);
+	by_reason(f, v, r, "weir_tenant_shadow_refused_total", true);
 }
 
-static void row_connections(FILE *f, const struct tenant_row *r)
+static void row_connections(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	fprintf(f, "weir_tenant_connections{tenant=\"%s\"} %d\n", r->name, r->live.connections);
 }
 
-static void row_inflight(FILE *f, const struct tenant_row *r)
+static void row_inflight(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	fprintf(f, "weir_tenant_inflight{tenant=\"%s\"} %d\n", r->name, r->live.inflight);
 }
 
-static void row_half_open(FILE *f, const struct tenant_row *r)
+static void row_half_open(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	fprintf(f, "weir_tenant_half_open{tenant=\"%s\"} %d\n", r->name, r->live.half_open);
 }
 
-static void row_suspended(FILE *f, const struct tenant_row *r)
+static void row_suspended(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	fprintf(f, "weir_tenant_suspended{tenant=\"%s\"} %d\n", r->name,
 		!!(r->live.flags & WEIR_TENANT_SUSPENDED));
 }
 
-static void row_tokens(FILE *f, const struct tenant_row *r)
+static void row_tokens(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	fprintf(f, "weir_tenant_reserved_tokens{tenant=\"%s\"} %" PRId64 "\n", r->name,
 		r->figures.reserved_tokens);
 }
 
-static void row_balance(FILE *f, const struct tenant_row *r)
+static void row_balance(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	char text[WEIR_MONEY_TEXT];
 
@@ -141,7 +164,7 @@ static void row_balance(FILE *f, const struct tenant_row *r)
 	fprintf(f, "weir_tenant_balance_credits{tenant=\"%s\"} %s\n", r->name, text);
 }
 
-static void row_reserved(FILE *f, const struct tenant_row *r)
+static void row_reserved(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	char text[WEIR_MONEY_TEXT];
 
@@ -179,7 +202,13 @@ static void write_status(const struct weir_agent_view *v, FILE *f, const struct 
 	    s->enforcing == WEIR_ENFORCING);
 	one(f, "weir_half_open", "gauge", "Connections whose handshake is not complete.",
 	    s->half_open);
-	one(f, "weir_map_bytes", "gauge", "Memory of all maps in the kernel.", s->map_bytes);
+	head(f, "weir_map_bytes", "gauge", "Memory of the maps in the kernel.");
+	for (size_t i = 0; i < s->n_maps && i < WEIR_STATUS_MAPS; i++)
+		fprintf(f, "weir_map_bytes{map=\"%s\"} %" PRIu64 "\n", s->maps[i].name,
+			s->maps[i].bytes);
+	one(f, "weir_capped_total", "counter", "Answers cut for what they cost.", s->capped);
+	one(f, "weir_capped_shadow_total", "counter",
+	    "Answers that would have been, were the tenant not in shadow.", s->capped_shadow);
 	one(f, "weir_warnings", "gauge", "Warnings that status shows.", s->n_warnings);
 	one(f, "weir_denials_dropped_total", "counter", "Refusals missing from deny events.",
 	    weir_denials_dropped(v->denials));
@@ -262,8 +291,9 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 		  row_tokens },
 	};
 	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
+	WEIR_CLEANUP(rows_free) struct tenant_rows t = { .n = 0 };
 	char *text = NULL;
-	FILE *f = s ? open_memstream(&text, len) : NULL;
+	FILE *f = s && !rows_take(v, &t) ? open_memstream(&text, len) : NULL;
 
 	if (!f)
 		return NULL;
@@ -274,7 +304,7 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 	write_nats(v, f);
 	for (size_t i = 0; i < sizeof(per_tenant) / sizeof(*per_tenant); i++) {
 		head(f, per_tenant[i].name, per_tenant[i].type, per_tenant[i].help);
-		each_tenant(v, f, per_tenant[i].fn);
+		each_tenant(&t, f, per_tenant[i].fn);
 	}
 	if (fclose(f)) {
 		free(text);
@@ -299,7 +329,7 @@ static void html(FILE *f, const char *text)
 	}
 }
 
-static void row_html(FILE *f, const struct tenant_row *r)
+static void row_html(FILE *f, const struct weir_agent_view *v, const struct tenant_row *r)
 {
 	char balance[WEIR_MONEY_TEXT];
 
@@ -344,8 +374,9 @@ static void head_html(FILE *f, const struct weir_status *s)
 char *weir_page_html(const struct weir_agent_view *v, size_t *len)
 {
 	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
+	WEIR_CLEANUP(rows_free) struct tenant_rows t = { .n = 0 };
 	char *text = NULL;
-	FILE *f = s ? open_memstream(&text, len) : NULL;
+	FILE *f = s && !rows_take(v, &t) ? open_memstream(&text, len) : NULL;
 
 	if (!f)
 		return NULL;
@@ -354,7 +385,7 @@ char *weir_page_html(const struct weir_agent_view *v, size_t *len)
 	fputs("<table><tr><th>tenant<th>tier<th>connections<th>in flight<th>admitted<th>refused"
 	      "<th>balance\n",
 	      f);
-	each_tenant(v, f, row_html);
+	each_tenant(&t, f, row_html);
 	fputs("</table>\n", f);
 	if (fclose(f)) {
 		free(text);

@@ -127,8 +127,8 @@ static int look_up_template(struct weir_migration *m, struct templates *t, struc
 		return 0;
 	t->old_reasons = replies->copy.from_info.max_entries / WEIR_API_MAX;
 	t->new_reasons = WEIR_REASON_MAX;
-	if (!t->old_reasons || !weir_layout_field(m->ours, bpf_map__btf_value_type_id(p->map),
-						  "template", &t->at, &bytes))
+	if (!t->old_reasons ||
+	    !weir_layout_field(m->ours, p->value_type, "template", &t->at, &bytes))
 		return weir_fail(err, ENOTSUP, "map lingers: not what it was");
 	p->copy.each = move_template;
 	p->copy.ctx = t;
@@ -141,7 +141,7 @@ static int know_in_use(struct weir_migration *m, struct weir_in_use **u, struct 
 	struct weir_map_pair *flows = weir_migration_map(m, "flows");
 	uint32_t readers = weir_migration_map(m, "readers")->copy.to_info.max_entries;
 	uint32_t shared = weir_migration_map(m, "free_readers")->copy.to_info.max_entries;
-	int r = weir_in_use_new(m->ours, bpf_map__btf_value_type_id(flows->map),
+	int r = weir_in_use_new(m->ours, flows->value_type,
 				weir_migration_map(m, "slots")->copy.to_info.max_entries,
 				readers - shared, shared, u, err);
 
@@ -272,8 +272,7 @@ int weir_migration_closed(struct weir_migration *m, const char *dir,
 		return weir_fail(err, errno, "%s: its types cannot be read: %s", path,
 				 strerror(errno));
 	r = weir_layout_new(btf, info.btf_key_type_id, m->ours,
-			    bpf_map__btf_key_type_id(weir_migration_map(m, "flows")->map), &key,
-			    err);
+			    weir_migration_map(m, "flows")->key_type, &key, err);
 	if (!r &&
 	    (!weir_layout_field(btf, info.btf_value_type_id, "opened_ns", &c.opened_at, &bytes) ||
 	     !weir_layout_field(btf, info.btf_value_type_id, "flags", &c.flags_at, &bytes)))

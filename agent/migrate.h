@@ -5,14 +5,14 @@
  *
  * What a crash may leave, and how the next start (of either version) tells:
  *
- *   maps/      maps.new/   settings of maps/, of maps.new/
+ *   maps/      maps_new/   settings of maps/, of maps_new/
  *   in force   -           not frozen, -             nothing was going on
- *   in force   new ones    not frozen, not frozen    before the freeze: maps.new/ goes
- *   old ones   new ones    frozen, any               before the exchange: maps.new/ goes, then
+ *   in force   new ones    not frozen, not frozen    before the freeze: maps_new/ goes
+ *   old ones   new ones    frozen, any               before the exchange: maps_new/ goes, then
  *                                                    again, or unfrozen if their layout is ours
  *   new ones   old ones    not frozen, frozen        after the exchange: links are switched,
  *                                                    what closed meanwhile is reaped, and
- *                                                    maps.new/ goes
+ *                                                    maps_new/ goes
  *
  * The exchange of the two folders is one rename: there is no time with neither or both.
  */
@@ -45,14 +45,17 @@ void weir_settings_close(struct weir_settings *s);
 /* One map of ours, and what is pinned under its name. */
 struct weir_map_pair {
 	struct bpf_map *map;
+	char name[32]; /* libbpf frees its own when it reuses a map */
 	enum { WEIR_MAP_NEW, WEIR_MAP_REUSE, WEIR_MAP_COPY, WEIR_MAP_REBUILD } how;
 	bool early; /* COPY: only the agent writes it, so that it can be copied before the freeze */
 	struct weir_map_copy copy; /* `from` -1: nothing is pinned */
+	uint32_t key_type,
+		value_type; /* in our BTF; the map's own say otherwise once it is reused */
 	struct weir_layout *key, *value;
 };
 
 struct weir_migration {
-	char maps[320], new_maps[328]; /* folders */
+	char maps[320], new_maps[328]; /* folders; bpffs refuses a dot */
 	const struct btf *ours;	       /* of the object that is to be loaded */
 	struct weir_settings old;
 	bool needed;	 /* the maps are to be made anew */

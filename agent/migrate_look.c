@@ -142,7 +142,7 @@ static bool agent_writes(const struct weir_map_pair *p)
 /* Stacks and queues have no types in BTF: their values never change but in size. */
 static bool has_types(const struct weir_map_pair *p)
 {
-	return bpf_map__btf_value_type_id(p->map) && p->copy.from_info.btf_value_type_id;
+	return p->value_type && p->copy.from_info.btf_value_type_id;
 }
 
 static int compare_types(struct weir_map_pair *p, const struct btf *ours, struct weir_error *err)
@@ -155,11 +155,10 @@ static int compare_types(struct weir_map_pair *p, const struct btf *ours, struct
 	if (!theirs)
 		return weir_fail(err, errno, "map %s: its types cannot be read: %s", p->copy.name,
 				 strerror(errno));
-	r = weir_layout_new(theirs, info->btf_key_type_id, ours, bpf_map__btf_key_type_id(p->map),
-			    &p->key, &why);
+	r = weir_layout_new(theirs, info->btf_key_type_id, ours, p->key_type, &p->key, &why);
 	if (!r)
-		r = weir_layout_new(theirs, info->btf_value_type_id, ours,
-				    bpf_map__btf_value_type_id(p->map), &p->value, &why);
+		r = weir_layout_new(theirs, info->btf_value_type_id, ours, p->value_type, &p->value,
+				    &why);
 	btf__free(theirs);
 	p->copy.key = p->key;
 	p->copy.value = p->value;
@@ -233,7 +232,10 @@ static int look_at_all(struct weir_migration *m, struct bpf_object *obj, struct 
 		if (m->n == WEIR_MAPS_MAX)
 			return weir_fail(err, E2BIG, "more maps than are known how to migrate");
 		p->map = map;
-		p->copy.name = bpf_map__name(map);
+		snprintf(p->name, sizeof(p->name), "%s", bpf_map__name(map));
+		p->copy.name = p->name;
+		p->key_type = bpf_map__btf_key_type_id(map);
+		p->value_type = bpf_map__btf_value_type_id(map);
 		m->n++;
 		r = look_at(m, p, bpf_object__btf(obj), &same, err);
 		if (r)
@@ -266,7 +268,7 @@ int weir_migration_look(struct bpf_object *obj, const char *pin_dir, const char 
 	if (!m)
 		return weir_fail(err, ENOMEM, "out of memory");
 	snprintf(m->maps, sizeof(m->maps), "%s/maps", pin_dir);
-	snprintf(m->new_maps, sizeof(m->new_maps), "%s.new", m->maps);
+	snprintf(m->new_maps, sizeof(m->new_maps), "%s_new", m->maps);
 	snprintf(path, sizeof(path), "%s/settings", m->maps);
 	r = weir_settings_open(path, &m->old, err);
 	/* abi_version is stored last: without it whoever made them did not come to the end,
@@ -274,11 +276,12 @@ int weir_migration_look(struct bpf_object *obj, const char *pin_dir, const char 
 	if (r == -ENOENT || (!r && !m->old.abi)) {
 		weir_pins_folder_remove(m->new_maps);
 		weir_pins_folder_remove(m->maps);
+		r = mkdir(m->maps, 0700) ? weir_fail(err, errno, "%s: cannot make it: %s", m->maps,
+						     strerror(errno))
+					 : 0;
 		weir_migration_free(m);
 		*out = NULL;
-		return mkdir(m->maps, 0700) ? weir_fail(err, errno, "%s/maps: cannot make it: %s",
-							pin_dir, strerror(errno))
-					    : 0;
+		return r;
 	}
 	if (!r && (m->old.abi < OLDEST_ABI || !m->old.frozen || !m->old.port_service))
 		r = refuse_abi(m, instance, err);

@@ -60,7 +60,7 @@ enum weir_owner weir_owner_of(uint32_t prog_id, const char *instance)
 	d = opendir(WEIR_PIN_ROOT);
 	while (d && owner == WEIR_OWNER_US && (e = readdir(d))) {
 		/* The second: while it migrates (migrate.h). */
-		static const char *const folders[] = { "maps", "maps.new" };
+		static const char *const folders[] = { "maps", "maps_new" };
 
 		if (e->d_name[0] == '.' || !strcmp(e->d_name, instance))
 			continue;

@@ -143,7 +143,7 @@ uint32_t weir_slots_cut(struct weir_kernel *k, uint32_t tenant)
 	for (uint32_t i = 0; i < k->max_flows; i++) {
 		if (!weir_slot_read(k, i, &r) || !is_below(&r, tenant))
 			continue;
-		n += weir_slot_cut(k, i, r.started_wall_ns) != WEIR_CUT_NOT;
+		n += weir_slot_cut(k, i, r.started_wall_ns) == WEIR_CUT_NOW;
 	}
 	return n;
 }

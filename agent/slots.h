@@ -57,8 +57,9 @@ enum weir_cut_result {
  * Any thread. */
 enum weir_cut_result weir_slot_cut(struct weir_kernel *k, uint32_t slot, uint64_t started_wall_ns);
 
-/* Mark every open request of a tenant and of those below it. Returns how many are marked now.
- * One that was being judged when the tenant was suspended may open behind this: look again. */
+/* Mark every open request of a tenant and of those below it. Returns how many it marked, those
+ * marked before not counted again. One that was being judged when the tenant was suspended may
+ * open behind this: look again. */
 uint32_t weir_slots_cut(struct weir_kernel *k, uint32_t tenant);
 
 #endif

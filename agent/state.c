@@ -164,7 +164,8 @@ int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, stru
 			"them, or remove the file to give them up",
 			path, (unsigned long long)waiting);
 	}
-	if (s->h->maps_id != maps_id || s->h->max_slots != max_slots)
+	/* More slots for the same maps: they were migrated, and numbers mean what they did. */
+	if (s->h->maps_id != maps_id)
 		forget_parsers(s, fd);
 	s->h->version = VERSION;
 	s->h->row_version = WEIR_ROW_VERSION;

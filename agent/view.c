@@ -71,7 +71,9 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->inflight_parsers = c.open;
 	s->requests = c.rows;
 	weir_drift_stats(__atomic_load_n(&a->drift, __ATOMIC_ACQUIRE), &s->drift);
-	s->map_bytes = weir_kernel_memory(a->kernel);
+	s->capped = c.capped;
+	s->capped_shadow = c.capped_shadow;
+	s->n_maps = weir_kernel_maps(a->kernel, s->maps, WEIR_STATUS_MAPS);
 	put_switches(a, s);
 	put_tenants(a, s);
 	for (size_t i = 0; i < WEIR_MAX_SERVICES; i++)

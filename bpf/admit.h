@@ -32,6 +32,16 @@ weir_inline struct weir_tenant *weir_other(const struct weir_scratch *s, weir_u3
 	return index ? weir_tenant(index) : NULL;
 }
 
+/* A token of a rate was taken at level i; time gives it back at until_ns. */
+weir_inline void weir_level_took(struct weir_scratch *s, weir_u32 i, weir_u64 until_ns)
+{
+	weir_u32 until = weir_until(until_ns);
+
+	if (!s->demand.taken || (weir_s32)(until - s->demand.until) < 0)
+		s->demand.until = until;
+	s->demand.taken |= 1U << i;
+}
+
 weir_inline bool weir_level_enforces(const struct weir_scratch *s, const struct weir_tenant *t)
 {
 	return s->demand.enforce && !(t->flags & WEIR_TENANT_SHADOW);
@@ -82,7 +92,7 @@ weir_inline bool weir_gauge_take(weir_s32 *gauge, bool limited, weir_u32 max)
 weir_inline weir_u32 weir_connect_level(struct weir_scratch *s, weir_u32 i, struct weir_tenant *t)
 {
 	weir_u32 flags = t->flags, reason;
-	weir_u64 wait;
+	weir_u64 wait, until = 0;
 
 	if (flags & WEIR_TENANT_SUSPENDED) {
 		reason = weir_level_over(s, i, t, WEIR_DENY_SUSPENDED, 0, t->connections, 1,
@@ -101,10 +111,10 @@ weir_inline weir_u32 weir_connect_level(struct weir_scratch *s, weir_u32 i, stru
 	}
 	if (!(flags & WEIR_TENANT_LIMIT_CONN_RATE) || (s->demand.unchecked & WEIR_UNCHECKED_RATE))
 		return 0;
-	wait = weir_gcra_take(&t->connect_tat_ns, s->demand.now_ns, t->connect_interval_ns,
-			      t->connect_interval_ns * t->connect_burst);
+	wait = weir_gcra_take_until(&t->connect_tat_ns, s->demand.now_ns, t->connect_interval_ns,
+				    t->connect_interval_ns * t->connect_burst, &until);
 	if (!wait) {
-		s->demand.taken |= 1U << i;
+		weir_level_took(s, i, until);
 		return 0;
 	}
 	reason = WEIR_DENY_CONNECT_RATE;
@@ -189,11 +199,21 @@ weir_inline void weir_connection_back(struct weir_scratch *s)
 	}
 }
 
-/* The connection of f had no request that was let in: its tokens of the connect rate go back. */
-weir_inline void weir_connect_give_back(struct weir_flow *f)
+/* What s->demand took of the connect rates is the connection's. */
+weir_inline void weir_connect_charged(const struct weir_scratch *s, struct weir_flow *f)
+{
+	f->charged_until = s->demand.until;
+	__sync_fetch_and_or(&f->flags, s->demand.taken * WEIR_FLOW_CHARGED);
+}
+
+/* The connection of f had no request that was let in: its tokens of the connect rate go back,
+ * as far as time has not given them back. */
+weir_inline void weir_connect_give_back(struct weir_flow *f, weir_u64 now_ns)
 {
 	weir_u32 charged = __sync_fetch_and_and(&f->flags, ~WEIR_FLOW_CHARGED_ALL);
 
+	if (!(charged & WEIR_FLOW_CHARGED_ALL) || !weir_until_open(f->charged_until, now_ns))
+		return;
 #pragma clang loop unroll(full)
 	for (int i = 0; i < WEIR_LEVELS; i++) {
 		weir_u32 index = i ? f->others[i - 1] : f->tenant;
@@ -315,9 +335,12 @@ weir_inline bool weir_take_level(struct weir_scratch *s, weir_u32 i, struct weir
 		over = true;
 	}
 	if (!over && (flags & WEIR_TENANT_LIMIT_REQUESTS)) {
-		if (!weir_gcra_take(&t->request_tat_ns, s->demand.now_ns, t->request_interval_ns,
-				    t->request_interval_ns * t->request_burst))
-			s->demand.taken |= 1U << i;
+		weir_u64 until = 0;
+
+		if (!weir_gcra_take_until(&t->request_tat_ns, s->demand.now_ns,
+					  t->request_interval_ns,
+					  t->request_interval_ns * t->request_burst, &until))
+			weir_level_took(s, i, until);
 		else if (enforces)
 			goto lost;
 	}

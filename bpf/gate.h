@@ -120,6 +120,9 @@ weir_global int weir_gate(weir_u32 service, bool xdp)
 	s->demand.enforce = c->enforce;
 	weir_levels(r->tenant, t, service, s->demand.level);
 	reason = weir_admit_connection(s, t, 0, now);
+	/* A place may be held by a handshake of another's that is past its time. */
+	if (reason == WEIR_DENY_CONNECTIONS && weir_half_open_expire(now))
+		reason = weir_admit_connection(s, t, 0, now);
 	if (reason) {
 		r->reason = reason;
 		weir_count(reason);
@@ -134,7 +137,7 @@ weir_global int weir_gate(weir_u32 service, bool xdp)
 	f = weir_flow_new(&s->key, s->demand.level, WEIR_FLOW_SYN, service, now);
 	if (!f)
 		return weir_gate_full(c, s, t, xdp, now);
-	__sync_fetch_and_or(&f->flags, s->demand.taken * WEIR_FLOW_CHARGED);
+	weir_connect_charged(s, f);
 	weir_half_open_begins(s, f, t, now);
 	weir_count(WEIR_ADMIT_CONNECTION);
 	return WEIR_GATE_PASS;

@@ -52,9 +52,10 @@ weir_inline weir_u64 weir_gcra_full_in(weir_u64 tat_ns, weir_u64 now_ns)
 	return tat_ns > now_ns ? tat_ns - now_ns : 0;
 }
 
-/* Take one by compare-and-swap. 0: taken. Else ns to wait; ~0: lost every race. */
-weir_inline weir_u64 weir_gcra_take(weir_u64 *tat_ns, weir_u64 now_ns, weir_u64 interval_ns,
-				    weir_u64 tau_ns)
+/* Take one by compare-and-swap. 0: taken, and *until is when time alone will have given it back;
+ * else ns to wait; ~0: lost every race. */
+weir_inline weir_u64 weir_gcra_take_until(weir_u64 *tat_ns, weir_u64 now_ns, weir_u64 interval_ns,
+					  weir_u64 tau_ns, weir_u64 *until)
 {
 	for (int i = 0; i < 4; i++) {
 		weir_u64 seen = *(volatile weir_u64 *)tat_ns;
@@ -62,13 +63,39 @@ weir_inline weir_u64 weir_gcra_take(weir_u64 *tat_ns, weir_u64 now_ns, weir_u64 
 
 		if (g.wait_ns)
 			return g.wait_ns;
-		if (__sync_val_compare_and_swap(tat_ns, seen, g.tat_ns) == seen)
+		if (__sync_val_compare_and_swap(tat_ns, seen, g.tat_ns) == seen) {
+			*until = g.tat_ns;
 			return 0;
+		}
 	}
 	return ~0ULL;
 }
 
-/* Give one back: a tat only ever moves by whole intervals, so this is exact. */
+weir_inline weir_u64 weir_gcra_take(weir_u64 *tat_ns, weir_u64 now_ns, weir_u64 interval_ns,
+				    weir_u64 tau_ns)
+{
+	weir_u64 until;
+
+	return weir_gcra_take_until(tat_ns, now_ns, interval_ns, tau_ns, &until);
+}
+
+/* Such a time in 32 bits, for what keeps it with what was taken: about milliseconds, rounded down.
+ */
+#define WEIR_UNTIL_SHIFT 20
+
+weir_inline weir_u32 weir_until(weir_u64 ns)
+{
+	return ns >> WEIR_UNTIL_SHIFT;
+}
+
+/* May what was taken still be given back? Later it would be a second time. */
+weir_inline bool weir_until_open(weir_u32 until, weir_u64 now_ns)
+{
+	return (weir_s32)(weir_until(now_ns) - until) < 0;
+}
+
+/* Give one back, before its time (weir_until_open): until then the bucket was never full, so a
+ * tat moved by whole intervals, and this is exact. */
 weir_inline void weir_gcra_give_back(weir_u64 *tat_ns, weir_u64 interval_ns)
 {
 	/* A limit that is younger than what was taken under it has nothing to give back: below

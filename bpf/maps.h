@@ -104,8 +104,11 @@ struct weir_flow {
 	weir_u32 lost;
 	weir_u64 resp_offset;	 /* bytes of this answer so far */
 	struct weir_chunk chunk; /* `left` also serves RESP_LENGTH */
+
+	weir_u32 charged_until; /* WEIR_FLOW_CHARGED may be given back, see gcra.h */
+	weir_u32 pad;
 };
-_Static_assert(sizeof(struct weir_flow) == 112, "weir_flow");
+_Static_assert(sizeof(struct weir_flow) == 120, "weir_flow");
 _Static_assert(__builtin_offsetof(struct weir_flow, ordinal) ==
 		       __builtin_offsetof(struct weir_flow_view, ordinal),
 	       "weir_flow_view");
@@ -202,9 +205,9 @@ struct weir_reader {
 	weir_u32 dialect;
 	weir_u32 n_edits;
 	struct weir_edit edits[WEIR_EDITS];
-	weir_u64 max_tokens; /* the largest asked for; ~0: none */
-	weir_u32 told;	     /* enum weir_body_flags, for the BODY record */
-	weir_u32 pad;
+	weir_u64 max_tokens;  /* the largest asked for; ~0: none */
+	weir_u32 told;	      /* enum weir_body_flags, for the BODY record */
+	weir_u32 taken_until; /* WEIR_SLOT_TAKEN may be given back, see gcra.h */
 	struct weir_body body;
 	struct weir_head head;
 };
@@ -320,6 +323,7 @@ struct weir_demand {
 	weir_u32 level[WEIR_LEVELS]; /* indices into `tenants`; 0 behind the first: none */
 	weir_u32 over;		     /* bit per level: in shadow, and would have refused */
 	weir_u32 taken;		     /* bit per level: a rate's token was taken */
+	weir_u32 until;		     /* the first of those is given back by time then (gcra.h) */
 	weir_u32 unchecked;	     /* enum weir_unchecked */
 	weir_u32 tokens;	     /* reserved at each level; 0: none of them limits tokens */
 	weir_s64 nano;		     /* reserved of the wallet's credit */

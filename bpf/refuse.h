@@ -76,7 +76,7 @@ weir_global int weir_refuse(struct __sk_buff *skb, struct weir_flow *f)
 	if (!t)
 		return TC_ACT_SHOT;
 	if (!(f->flags & WEIR_FLOW_USED))
-		weir_connect_give_back(f);
+		weir_connect_give_back(f, s->request.now_ns);
 	if (r->level) {
 		struct weir_tenant *level = weir_tenant(r->level);
 

@@ -259,14 +259,14 @@ weir_global int weir_move_connection(struct weir_flow *f, weir_u64 now)
 	weir_levels_add(f->tenant, f->others, weir_gauge(connections), -1);
 	/* Its first request: whose it was by source had no use of it. */
 	if (!(f->flags & WEIR_FLOW_USED))
-		weir_connect_give_back(f);
+		weir_connect_give_back(f, now);
 	__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_CHARGED_ALL);
 	f->tenant = s->demand.level[0];
 	f->others[0] = s->demand.level[1];
 	f->others[1] = s->demand.level[2];
 	f->others[2] = s->demand.level[3];
-	held = __sync_fetch_and_or(&f->flags,
-				   WEIR_FLOW_COUNTED | s->demand.taken * WEIR_FLOW_CHARGED);
+	weir_connect_charged(s, f);
+	held = __sync_fetch_and_or(&f->flags, WEIR_FLOW_COUNTED);
 	/* Closed since: who did that found it not counted. */
 	if (held & WEIR_FLOW_RELEASED)
 		weir_flow_uncount(f);

@@ -352,6 +352,7 @@ weir_global int weir_take_back(struct weir_flow *f)
 	struct weir_reader *r;
 	struct weir_slot *slot;
 	struct weir_tenant *t;
+	bool in_time;
 
 	if (!f || !s)
 		return 0;
@@ -366,6 +367,7 @@ weir_global int weir_take_back(struct weir_flow *f)
 	if (s->request.dialect >= WEIR_API_MAX)
 		s->request.dialect = WEIR_API_OPENAI;
 	s->request.now_ns = bpf_ktime_get_ns();
+	in_time = weir_until_open(r->taken_until, s->request.now_ns);
 	if (slot->flags & WEIR_SLOT_FIRST)
 		__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_USED);
 	if (slot->state == WEIR_SLOT_OPEN) {
@@ -373,7 +375,7 @@ weir_global int weir_take_back(struct weir_flow *f)
 		for (int i = 0; i < WEIR_LEVELS; i++) {
 			weir_u32 index = i ? slot->others[i - 1] : slot->tenant;
 
-			if (!(slot->flags & WEIR_SLOT_TAKEN << i))
+			if (!(slot->flags & WEIR_SLOT_TAKEN << i) || !in_time)
 				continue;
 			t = weir_tenant(index);
 			if (t)

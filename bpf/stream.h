@@ -114,6 +114,7 @@ weir_global int weir_body_begins(struct weir_flow *f)
 		r->rule = rq->rules_hold && t ? t->rules : 0;
 		r->max_tokens = ~0ULL;
 		r->told = 0;
+		r->taken_until = s->demand.until;
 	}
 	if (rq->body_bytes == WEIR_NO_LENGTH) {
 		if (!r)

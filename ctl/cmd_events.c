@@ -18,6 +18,8 @@ static void print_notes(const json_t *d)
 		printf(", max_tokens cut from %s", ctl_text(d, "max_tokens_requested", text));
 	if (json_is_true(json_object_get(d, "unjudged")))
 		printf(", unjudged");
+	if (json_is_true(json_object_get(d, "cut")))
+		printf(", cut");
 	if (json_is_true(json_object_get(d, "unpriced")))
 		printf(", unpriced");
 }

@@ -44,6 +44,36 @@ static void show_verdicts(const json_t *verdicts)
 	ctl_table_print(t, "no verdict yet");
 }
 
+/* All of it, and the three maps that take most. */
+static void show_memory(const json_t *memory)
+{
+	const json_t *by_map = json_object_get(memory, "by_map");
+	json_int_t under = INT64_MAX;
+	char text[CTL_CELL];
+
+	ctl_bytes((uint64_t)ctl_int(memory, "maps"), text);
+	printf("memory       %s of maps in the kernel", text);
+	for (int i = 0; i < 3; i++) {
+		const char *name, *most = NULL;
+		json_int_t bytes = 0;
+		json_t *v;
+
+		json_object_foreach((json_t *)by_map, name, v)
+		{
+			if (json_integer_value(v) <= bytes || json_integer_value(v) >= under)
+				continue;
+			bytes = json_integer_value(v);
+			most = name;
+		}
+		if (!most)
+			break;
+		under = bytes;
+		ctl_bytes((uint64_t)bytes, text);
+		printf(", %s %s", most, text);
+	}
+	putchar('\n');
+}
+
 static int show(struct ctl *c, const json_t *s)
 {
 	const json_t *ring = json_object_get(s, "ring"), *nats = json_object_get(s, "nats");
@@ -71,8 +101,7 @@ static int show(struct ctl *c, const json_t *s)
 	       (long long)ctl_int(tenants, "max"), (long long)ctl_int(tenants, "suspended"));
 	printf("ring         %s of %s, %lld records lost\n", a, b,
 	       (long long)ctl_int(ring, "lost"));
-	ctl_bytes((uint64_t)ctl_int(json_object_get(s, "memory"), "maps"), a);
-	printf("memory       %s of maps in the kernel\n", a);
+	show_memory(json_object_get(s, "memory"));
 	if (json_is_object(nats))
 		printf("nats         %s, backlog %lld, acknowledged %lld\n",
 		       json_is_true(json_object_get(nats, "connected")) ? "connected"

@@ -128,12 +128,17 @@ static void table(const json_t *now, const json_t *before, uint64_t ns, size_t l
 static void heading(const json_t *now)
 {
 	const json_t *s = json_object_get(now, "status"), *nats = json_object_get(s, "nats");
+	const json_t *flows = json_object_get(s, "flows");
 	char node[CTL_CELL], up[CTL_CELL];
 
 	ctl_duration((uint64_t)ctl_int(s, "uptime_s"), up);
-	printf("weir on %s, up %s, %lld connections, ring lost %lld", ctl_text(s, "node", node), up,
-	       (long long)ctl_int(json_object_get(s, "flows"), "used"),
+	printf("weir on %s, up %s, %lld connections, %lld half-open, ring lost %lld",
+	       ctl_text(s, "node", node), up, (long long)ctl_int(flows, "used"),
+	       (long long)ctl_int(flows, "half_open"),
 	       (long long)ctl_int(json_object_get(s, "ring"), "lost"));
+	if (ctl_int(json_object_get(s, "tenants"), "suspended"))
+		printf(", %lld tenants suspended",
+		       (long long)ctl_int(json_object_get(s, "tenants"), "suspended"));
 	if (!json_is_true(json_object_get(json_object_get(s, "enforce"), "enforcing")))
 		printf(", limits NOT enforced");
 	if (json_is_object(nats))

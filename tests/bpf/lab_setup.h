@@ -22,6 +22,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <openssl/sha.h>
 #include <poll.h>
 #include <sched.h>
@@ -75,6 +76,7 @@ static struct lab {
 	struct weir_slot *slots;
 	struct ring_buffer *ring;
 	int wire;	    /* packet socket on lo */
+	int listeners[3];   /* at the guarded ports, or -1 */
 	cpu_set_t all_cpus; /* that the process was allowed */
 	int cpus;
 	uint64_t before[WEIR_REASON_MAX];
@@ -153,6 +155,32 @@ static UNUSED void own_namespace(void)
 		die("packet socket");
 }
 
+/* A server's connections are told from forwarded ones by its sockets: there is a listener at
+ * each guarded port, at any address. */
+static UNUSED void listen_here(void)
+{
+	for (int i = 0; i < 3; i++) {
+		struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(PORT + i) };
+		int fd = socket(AF_INET6, SOCK_STREAM, 0), no = 0, yes = 1;
+
+		if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no)) ||
+		    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) ||
+		    bind(fd, (struct sockaddr *)&any, sizeof(any)) || listen(fd, 1))
+			die("a listener");
+		lab.listeners[i] = fd;
+	}
+}
+
+/* What comes is forwarded, until the next test. */
+static UNUSED void nobody_listens(void)
+{
+	for (int i = 0; i < 3; i++) {
+		if (lab.listeners[i] >= 0)
+			close(lab.listeners[i]);
+		lab.listeners[i] = -1;
+	}
+}
+
 static UNUSED void lab_open(void)
 {
 	static struct weir_reply replies[WEIR_REPLIES];
@@ -190,6 +218,7 @@ static UNUSED void lab_open(void)
 	for (uint32_t i = 0; i < WEIR_REPLIES; i++)
 		if (bpf_map_update_elem(bpf_map__fd(skel->maps.replies), &i, &replies[i], BPF_ANY))
 			die("replies");
+	lab.listeners[0] = -1;
 	lab.next_tenant = 1;
 	lab.next_port = 20000;
 }
@@ -252,6 +281,8 @@ static UNUSED int lab_reset(void **state)
 		c->port_service[PORT + i] = 1 + i;
 		c->services[1 + i] = (struct weir_service){ .port = PORT + i, .dialect = i };
 	}
+	if (lab.listeners[0] < 0)
+		listen_here();
 	memset(&lab.tenants[0], 0, sizeof(lab.tenants[0]));
 	ring_buffer__consume(lab.ring);
 	lab.n_records = 0;

@@ -94,7 +94,8 @@ static UNUSED bool m_lenient(uint32_t tenant)
 	return !model.enforce || (model.tenants[tenant].t.flags & WEIR_TENANT_SHADOW);
 }
 
-/* Level i objects. Returns the reason, or 0 where it is in shadow. */
+/* Level i objects. Returns the reason, or 0 where it is in shadow, which does not go for what
+ * is suspended. */
 static UNUSED uint32_t m_no(struct m_demand *d, int i, struct m_refusal *r, uint32_t reason,
 			    int64_t limit, int64_t value)
 {
@@ -104,7 +105,7 @@ static UNUSED uint32_t m_no(struct m_demand *d, int i, struct m_refusal *r, uint
 	r->value = value;
 	r->asked = 1;
 	r->retry_ns = SECOND;
-	if (!m_lenient(d->level[i]))
+	if (!m_lenient(d->level[i]) || (reason == WEIR_DENY_SUSPENDED && model.enforce))
 		return reason;
 	d->over |= 1 << i;
 	return 0;

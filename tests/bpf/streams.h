@@ -237,6 +237,34 @@ static UNUSED void closes(const struct conn *c, const struct verdict *v, uint32_
 	server_is_reset(c, reset_seq);
 }
 
+/* Both ends are closed on a segment from the server of len bytes, which goes on as the client's
+ * RST; the server's is on the wire. */
+static UNUSED void closes_from_server(const struct conn *c, const struct verdict *v, size_t len)
+{
+	struct segment rst;
+	const char *wrong;
+
+	passes(*v);
+	wrong = read_frame(v->frame, v->frame_len, &rst);
+	if (wrong)
+		fail_msg("RST to the client: %s", wrong);
+	assert_int_equal(rst.flags, TCP_RST | TCP_ACK);
+	assert_int_equal(rst.seq, c->sent);
+	assert_int_equal(rst.ack, c->next);
+	assert_int_equal(rst.sport, c->server_port);
+	assert_int_equal(rst.dport, c->client_port);
+	assert_memory_equal(rst.to_mac, "\2\0\0\0\0\2", 6);
+	assert_int_equal(rst.len, 0);
+	assert_true(on_the_wire(&rst));
+	assert_int_equal(rst.flags, TCP_RST | TCP_ACK);
+	assert_int_equal(rst.seq, c->next);
+	assert_int_equal(rst.ack, c->sent + len);
+	assert_int_equal(rst.sport, c->client_port);
+	assert_int_equal(rst.dport, c->server_port);
+	assert_int_equal(rst.len, 0);
+	assert_false(on_the_wire(&rst));
+}
+
 /* The segment that begins at c->next is what closes both ends. */
 static UNUSED void next_closes(struct conn *c, const char *text, uint32_t reason)
 {

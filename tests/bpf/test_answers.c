@@ -10,34 +10,6 @@ static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 static const char too_large[] = "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\n\r\n";
 static const char timed_out[] = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
 
-/* Both ends are closed on a segment from the server of len bytes, which goes on as the client's
- * RST; the server's is on the wire. */
-static void closes_from_server(const struct conn *c, const struct verdict *v, size_t len)
-{
-	struct segment rst;
-	const char *wrong;
-
-	passes(*v);
-	wrong = read_frame(v->frame, v->frame_len, &rst);
-	if (wrong)
-		fail_msg("RST to the client: %s", wrong);
-	assert_int_equal(rst.flags, TCP_RST | TCP_ACK);
-	assert_int_equal(rst.seq, c->sent);
-	assert_int_equal(rst.ack, c->next);
-	assert_int_equal(rst.sport, c->server_port);
-	assert_int_equal(rst.dport, c->client_port);
-	assert_memory_equal(rst.to_mac, "\2\0\0\0\0\2", 6);
-	assert_int_equal(rst.len, 0);
-	assert_true(on_the_wire(&rst));
-	assert_int_equal(rst.flags, TCP_RST | TCP_ACK);
-	assert_int_equal(rst.seq, c->next);
-	assert_int_equal(rst.ack, c->sent + len);
-	assert_int_equal(rst.sport, c->client_port);
-	assert_int_equal(rst.dport, c->server_port);
-	assert_int_equal(rst.len, 0);
-	assert_false(on_the_wire(&rst));
-}
-
 static struct verdict server_says(const struct conn *c, const char *text)
 {
 	return from_server(c, TCP_PSH | TCP_ACK, c->sent, c->next, text, strlen(text));

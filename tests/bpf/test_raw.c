@@ -99,6 +99,7 @@ static void an_adopted_connection_is_read_from_its_next_head_on(void **state)
 	struct weir_tenant *t = tenant_with("sk-adopt");
 	struct conn c = new_conn(nobody, host);
 
+	nobody_listens();
 	passes(send_text(&c, "the end of some body"));
 	is_counted(WEIR_FLOW_ADOPTED, 1);
 	is_counted(WEIR_PASS_BODY, 1);
@@ -131,6 +132,7 @@ static void only_a_plain_head_ends_adoption(void **state)
 	};
 	size_t bodies = 0;
 
+	nobody_listens();
 	lab.config->free_options = 1;
 	default_tenant();
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -150,6 +152,7 @@ static void one_answer_to_what_nobody_saw_is_let_through(void **state)
 	struct conn c = new_conn(nobody, host);
 	struct verdict v;
 
+	nobody_listens();
 	default_tenant();
 	passes(send_text(&c, "the end of some body"));
 	passes(answer_text(&c, ok));
@@ -169,6 +172,7 @@ static void a_refused_head_on_an_adopted_connection(void **state)
 	struct verdict v;
 	uint32_t seq;
 
+	nobody_listens();
 	t->flags |= WEIR_TENANT_LIMIT_INFLIGHT;
 	passes(send_text(&c, "the end of some body"));
 	server_acks(&c);
@@ -184,6 +188,7 @@ static void a_head_in_parts_on_an_adopted_connection(void **state)
 	struct conn c = new_conn(nobody, host);
 	const char *text = chat("sk-adparts");
 
+	nobody_listens();
 	passes(send_bytes(&c, text, 40));
 	passes(send_text(&c, text + 40));
 	assert_int_equal(t->admitted, 1);

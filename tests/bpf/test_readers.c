@@ -65,6 +65,7 @@ static struct conn forwarded_with_a_part(void)
 {
 	struct conn c = new_conn(nobody, host);
 
+	nobody_listens();
 	passes(send_text(&c, "POST /v1/x HTTP/1.1\r\nHost: a"));
 	assert_int_equal(free_readers(), readers_before - 1);
 	server_acks(&c);

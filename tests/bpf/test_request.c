@@ -365,6 +365,7 @@ static void a_connection_nobody_knows_is_judged(void **state)
 	struct weir_tenant *t = tenant_with("sk-far");
 	struct conn c = new_conn(nobody, host);
 
+	nobody_listens();
 	assert_int_equal(send_text(&c, chat("sk-far")).code, OUT_PASS);
 	is_counted(WEIR_FLOW_ADOPTED, 1);
 	assert_int_equal(t->admitted, 1);

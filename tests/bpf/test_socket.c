@@ -37,6 +37,7 @@ static struct pair connect_pair(int family, const char *at)
 	struct sockaddr *to = family == AF_INET ? (void *)&to4 : (void *)&to6;
 	socklen_t len = family == AF_INET ? sizeof(to4) : sizeof(to6);
 
+	nobody_listens(); /* but this one */
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	inet_pton(AF_INET, at, &to4.sin_addr);
 	inet_pton(AF_INET6, at, &to6.sin6_addr);

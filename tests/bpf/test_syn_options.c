@@ -52,6 +52,7 @@ static int listener(int protocol, uint16_t port)
 
 	if (fd < 0)
 		return -1;
+	nobody_listens(); /* but this one */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (protocol == IPPROTO_TCP)
 		assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof(queue)),

@@ -12,7 +12,8 @@ from weirlab.lab import BUILD, run
 from weirlab.raw_http import chat_body, send
 
 POLICY = policy.document(
-    {"paid": {"credit": "hard", "requests": {"per_minute": 60, "burst": 3}}, "open": {}},
+    {"paid": {"credit": "hard", "requests": {"per_minute": 60, "burst": 3}},
+     "open": {"tokens": {"per_minute": 1000000}}},
     {"acme": ("paid", "sk-acme"), "other": ("open", "sk-other")})
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 AMOUNT = re.compile(r"-?\d+(\.\d*[1-9])?")

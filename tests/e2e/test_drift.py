@@ -101,7 +101,7 @@ def released(lab, seconds=20):
 
 
 @BOTH_FAMILIES
-@pytest.mark.parametrize("kept", (True,), ids=("queued",))
+@pytest.mark.parametrize("kept", (True, False), ids=("queued", "SYN cookie"))
 def test_a_connection_whose_socket_never_came_to_be_is_given_back(swept, family, kept):
     """With the request that was sent on it."""
     counted, before = Counted(swept), drift(swept)
@@ -265,16 +265,57 @@ def test_a_gauge_that_is_off_under_load_is_corrected(swept):
 
 # ------------------------------------------------------------------- elsewhere
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_forwarded_connection_is_never_given_back(lab, way):
-    pod = Pod(lab, way)
+class Redirected(Pod):
+    """A server on this very host, behind a redirect: its socket has another port than the wire."""
+
+    def __init__(self, lab):
+        self.lab, self.ns, self._listeners = lab, lab.server_ns, {}
+        self.way, self.port_of = "redirected", lambda port: port + 10000
+        path = lab.dir / "redirect.nft"
+        path.write_text("".join(
+            f"table {ip} nat {{ chain prerouting {{ type nat hook prerouting priority -100; "
+            f"tcp dport 18001 redirect to :8001; }}; }}\n" for ip in ("ip", "ip6")))
+        lab.in_server("nft", "-f", path)
+
+
+class Bridged(Pod):
+    """A server that the guarded device is only a bridge to; no IP of this host is between."""
+
+    def __init__(self, lab):
+        self.lab, self.ns, self._listeners = lab, f"{lab.name}p", {}
+        self.way, self.port_of = "bridged", lambda port: port
+        run("ip", "netns", "add", self.ns)
+        lab._undo.callback(run, "ip", "netns", "del", self.ns, check=False)
+        run("ip", "link", "add", "pod0", "netns", lab.server_ns, "type", "veth",
+            "peer", "name", "eth0", "netns", self.ns)
+        lab.ip(lab.server_ns, "link", "add", "br0", "type", "bridge")
+        for dev in ("eth0", "pod0"):
+            lab.ip(lab.server_ns, "link", "set", dev, "master", "br0")
+        for dev in ("br0", "pod0"):
+            lab.ip(lab.server_ns, "link", "set", dev, "up")
+        lab.ip(self.ns, "addr", "add", "10.77.0.30/16", "dev", "eth0")
+        lab.ip(self.ns, "addr", "add", "fd77::30/64", "dev", "eth0", "nodad")
+        lab.ip(self.ns, "link", "set", "eth0", "up")
+
+    def address(self, family):
+        return "10.77.0.30" if family == 4 else "fd77::30"
+
+
+ELSEWHERE = {**{way: lambda lab, way=way: Pod(lab, way) for way in WAYS},
+             "redirected": Redirected, "bridged": Bridged}
+
+
+@pytest.mark.parametrize("way", ELSEWHERE)
+def test_a_connection_to_a_server_elsewhere_is_never_given_back(lab, way):
+    """And neither is it held when it is over."""
+    pod = ELSEWHERE[way](lab)
     pod.start_agent(sweep_interval_s=1)
     untouched = Untouched(lab)
     pairs = [pod.pair(family) for family in (4, 6)]
     for client, server in pairs:
         request(client, server)
     rounds(lab, 4)
-    assert pod.in_use() == (2, 2) and drift(lab)["flows"] == 2 and drift(lab)["sockets"] == 0
+    assert pod.in_use() == (2, 2) and drift(lab)["flows"] == 2
     for client, server in pairs:
         answer(client, server)
         client.close()

@@ -90,5 +90,6 @@ def test_refusals_are_told_by_tenant_reason_and_second(lab_nats):
     for message in subscriber.messages:
         assert message["subject"] == "deny.v1.acme.lab"
         assert message["event"]["type"] == "weir.denied.v1"
-        assert message["event"]["data"]["reason"] == "requests"
+        data = message["event"]["data"]
+        assert (data["reason"], data["limit_of"], data["shadow"]) == ("requests", "acme", False)
     subscriber.close()

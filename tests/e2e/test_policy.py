@@ -49,6 +49,16 @@ BAD = {
     "degrade without credit": (changed("tiers/slow", {
         "on_exhausted": "degrade", "fallback_model": "small"}), "credit"),
     "model that breaks JSON": (changed("tiers/slow/fallback_model", 'a"b'), "fallback_model"),
+    "burst past 32 bits": (changed("tiers/slow/requests", {"per_second": 9, "burst": 2**32}),
+                           "4294967296"),
+    "half-open past 16 bits": (changed("tiers/slow/half_open", 65536), "65536"),
+    "cap of nothing": (changed("tiers/slow/request_cost_cap", "0"), "request_cost_cap"),
+    "credit of a service": (changed("tiers/slow/services", {"chat": {"credit": "hard"}}),
+                            "services.chat.credit"),
+    "unknown parent": (changed("tenants/acme/parent", "zetta"), 'did you mean "zeta"'),
+    "circle of parents": (changed("tenants", {
+        "a": {"tier": "open", "parent": "b"}, "b": {"tier": "open", "parent": "a"}}),
+        "a -> b -> a"),
     "not a hash": (changed("tenants/acme/keys", ["sk-plain"]), "keys"),
     "duplicate key": (json.dumps(GOOD).replace('"open": {}', '"open": {}, "open": {}'), "open"),
     "not JSON": (json.dumps(GOOD)[:-1], FILE),
@@ -60,6 +70,10 @@ BAD = {
 FORMS = {"max_input_tokens": 32768, "max_output_tokens": 4096, "on_max_output": "refuse",
          "credit": "hard", "on_exhausted": "degrade", "fallback_model": "small",
          "other_protocols": "pass"}
+
+LEVELS = {"half_open": 16, "request_cost_cap": "0.5",
+          "services": {"chat": {"concurrency": 2, "requests": {"per_second": 9}, "shadow": True},
+                       "embed": None}}
 
 
 @pytest.fixture(scope="module")
@@ -205,11 +219,14 @@ def test_default_policies_fit_their_schema_and_are_taken(lab):
     for path in files:
         validator.validate(json.loads(path.read_text()))
     for name in ("unknown field", "wrong type", "not a hash", "no tokens at all",
-                 "unknown protocol rule", "degrade to nothing", "degrade without credit",
+                 "unknown protocol rule", "burst past 32 bits", "half-open past 16 bits",
+                 "cap of nothing", "credit of a service", "degrade to nothing", "degrade without credit",
                  "model that breaks JSON"):
         assert not validator.is_valid(json.loads(BAD[name][0])), name
     assert validator.is_valid(GOOD)
     assert validator.is_valid(json.loads(changed("tiers/slow", FORMS)))
+    assert validator.is_valid(json.loads(changed("tiers/slow", LEVELS)))
+    assert validator.is_valid(json.loads(changed("tenants/acme/parent", "zeta")))
     whole = {}
     for path in files:
         for name, value in json.loads(path.read_text()).items():

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Switches: a tenant that is suspended, a node that enforces nothing; both outlive the
 agent, and neither stops metering."""
+import contextlib
 import json
+import sqlite3
+import threading
 import time
 
 import pytest
@@ -90,6 +93,20 @@ def test_the_next_request_is_refused_of_the_tenant_and_of_all_below_it(lab):
     assert lab.ctl("tenant", "show", "team")["suspension"] is None
 
 
+def test_a_suspension_holds_in_shadow_too_but_not_with_enforcement_off(lab):
+    lab.start_agent(policy.document({"watched": {"shadow": True, "concurrency": 1}},
+                                    {"acme": ("watched", "sk-acme")}))
+    lab.ctl("tenant", "suspend", "acme")
+    assert status_of(lab, "sk-acme") == 403
+    lab.ctl("enforce", "off")
+    assert status_of(lab, "sk-acme") == 200
+    refusals = wait_for(lambda: (w := lab.ctl("why", "acme")) and len(w) == 2 and w, "both")
+    assert [(w["reason"], w["shadow"]) for w in refusals] == [("suspended", True),
+                                                              ("suspended", False)]
+    lab.ctl("enforce", "on")
+    assert status_of(lab, "sk-acme") == 403
+
+
 def test_connections_of_a_suspended_source_are_reset(lab):
     lab.start_agent(policy.document({"open": {}}, {
         "acme": {"tier": "open", "sources": ["10.77.0.0/24"]}}))
@@ -146,6 +163,48 @@ def test_now_cuts_a_stream_that_flows_and_one_that_is_silent(lab, suspended):
     assert status_of(lab, "sk-acme") == 200
 
 
+def test_now_leaves_nothing_in_flight_under_load(lab):
+    """Requests that are being judged in the very moment are cut like the rest."""
+    lab.start_agent(TREE)
+    over, begun, ends, late = threading.Event(), [], [], []
+
+    def client():
+        while not over.is_set():
+            suspended = done.is_set()
+            with lab.connect() as sock:
+                try:
+                    answer = send(sock, "POST", CHAT, "sk-acme",
+                                  chat_body(100000, stream=True, delay_ms=5))
+                    begun.append(answer.status)
+                    if answer.status == 200 and suspended:
+                        late.append(answer.status)
+                    for n, _ in enumerate(answer.chunks()):
+                        if n == 20 and not suspended:
+                            break  # the client itself goes: others come all the time
+                    ends.append("closed")
+                except ConnectionError:
+                    ends.append("reset")
+
+    done = threading.Event()
+    clients = [threading.Thread(target=client) for _ in range(8)]
+    for thread in clients:
+        thread.start()
+    wait_for(lambda: begun.count(200) > 30, "traffic")
+    lab.ctl("tenant", "suspend", "acme", "--now")
+    done.set()
+    refused = begun.count(403)
+    wait_for(lambda: begun.count(403) > refused + 20, "refusals of every client")
+    wait_for(lambda: lab.ctl("tenant", "show", "acme")["live"]["inflight"] == 0, "the end of all")
+    over.set()
+    for thread in clients:
+        thread.join(20)
+        assert not thread.is_alive()  # no stream hangs on
+    assert late == [] and "reset" in ends
+    live = wait_for(lambda: (t := lab.ctl("tenant", "show", "acme")["live"]) and
+                    not t["connections"] and t, "the connections to go")
+    assert (live["inflight"], live["half_open"], live["reserved_tokens"]) == (0, 0, 0)
+
+
 def test_a_suspension_outlives_kill_9_and_holds_meanwhile(lab):
     lab.start_agent(TREE)
     lab.ctl("tenant", "suspend", "team", "--reason", "unpaid")
@@ -166,6 +225,28 @@ def test_a_suspension_outlives_kill_9_and_holds_meanwhile(lab):
     assert status_of(lab, "sk-acme") == 403
     lab.ctl("tenant", "resume", "team")
     assert status_of(lab, "sk-acme") == 200
+
+
+def throw(lab, tenant, on, seen):
+    """What an agent that died right after its commit leaves behind."""
+    with contextlib.closing(sqlite3.connect(lab.dir / "state" / "weir.db")) as db, db:
+        db.execute("INSERT INTO switches (id, name, tenant, is_on, now, time, actor, reason)"
+                   " SELECT ?, 'suspended', idx, ?, 0, 1, 'root', '' FROM tenant WHERE name = ?",
+                   (seen, on, tenant))
+
+
+def test_a_throw_that_was_committed_but_not_in_force_is_made_good_at_start(lab):
+    lab.start_agent(TREE)
+    lab.ctl("tenant", "suspend", "other", "--id", "first")
+    assert [status_of(lab, key) for key in ("sk-acme", "sk-other")] == [200, 403]
+    lab.kill_agent()
+    throw(lab, "acme", True, "second")
+    throw(lab, "other", False, "third")
+    assert [status_of(lab, key) for key in ("sk-acme", "sk-other")] == [200, 403]  # the kernel's
+    lab.start_agent()
+    assert [status_of(lab, key) for key in ("sk-acme", "sk-other")] == [403, 200]
+    again = lab.ctl("tenant", "suspend", "acme", "--id", "second")
+    assert again["repeated"] and again["suspended"]
 
 
 def warnings_of(lab):

@@ -95,7 +95,11 @@ static inline void fake_status(void *ctx, struct weir_status *out)
 	out->flows_max = 8192;
 	out->tenants_used = 2;
 	out->tenants_max = 1024;
-	out->map_bytes = 3 << 20;
+	out->n_maps = 3;
+	out->maps[0] = (struct weir_map_size){ "flows", 8192, 2 << 20 };
+	out->maps[1] = (struct weir_map_size){ "keys", 4096, 1 << 20 };
+	out->maps[2] = (struct weir_map_size){ "seen", 32, 0 };
+	out->capped = 11;
 	out->half_open = 4;
 	out->suspended = 1;
 	out->drift.reaped = 8;

@@ -2,6 +2,9 @@
 /* Claims about what is said of tenants on the control socket, and about switches. */
 #include "control_fixture.h"
 
+#include "agent/control_call.h"
+#include "bpf/gcra.h"
+
 static void a_tenant_shows_limits_and_what_is_left(void **state)
 {
 	uint64_t now = weir_mono_ns();
@@ -50,6 +53,46 @@ static void a_tenant_shows_limits_and_what_is_left(void **state)
 	assert_string_equal(text(live, "balance"), "-2.5");
 	assert_string_equal(text(live, "reserved"), "1.5");
 	json_decref(t);
+}
+
+/* What the programs put into a refusal and what is shown is the same figure. */
+static void what_is_left_is_what_the_kernel_reckons(void **state)
+{
+	srand(7);
+	for (int i = 0; i < 200000; i++) {
+		uint64_t now = UINT64_C(1000000000000) + (uint64_t)rand() * 1000;
+		struct weir_tenant t = {
+			.flags = WEIR_TENANT_LIMIT_REQUESTS | WEIR_TENANT_LIMIT_TOKENS,
+			.request_interval_ns = 1 + (uint64_t)rand() % 1000000000,
+			.request_burst = 1 + (uint32_t)rand() % 100,
+			.tokens_burst = 1 + (uint64_t)rand() % 1000000,
+			.tokens_interval_ns = 1 + (uint64_t)rand() % 1000000,
+			.reserved_tokens = (uint32_t)rand(),
+		};
+		int copy = rand() % 2;
+		uint32_t flying = rand() % 2 ? (uint32_t)rand() % 2000 : 0;
+		uint64_t tat, tokens = t.tokens_burst * t.tokens_interval_ns;
+		struct weir_live live;
+
+		t.tokens_tau_ns = tokens;
+		t.request_tat_ns = now - 1000000 +
+				   (uint64_t)rand() % (2 * t.request_interval_ns * t.request_burst);
+		t.settled[copy] =
+			(struct weir_settled){ 2, 0, now - 1000 + (uint64_t)rand() % tokens };
+		t.settled[!copy] = (struct weir_settled){ 1, 99, ~UINT64_C(0) };
+		t.released_tokens[copy] = t.reserved_tokens - flying;
+		tat = t.settled[copy].tokens_tat_ns;
+		if (flying)
+			tat = (tat > now ? tat : now) + flying * t.tokens_interval_ns;
+		weir_live_figures(&t, now, &live);
+		assert_int_equal(live.requests_remaining,
+				 weir_gcra_left(t.request_tat_ns, now,
+						t.request_interval_ns * t.request_burst,
+						t.request_burst));
+		assert_int_equal(live.tokens_remaining,
+				 weir_gcra_left(tat, now, t.tokens_tau_ns, t.tokens_burst));
+		assert_int_equal(live.reserved_tokens, flying);
+	}
 }
 
 static size_t listed(void)
@@ -308,6 +351,7 @@ static void why_tells_limits_in_their_units(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_left_is_what_the_kernel_reckons),
 		CLAIM(a_tenant_shows_limits_and_what_is_left),
 		CLAIM(a_tenant_shows_every_level_it_is_held_to),
 		CLAIM(a_tenant_shows_what_reserves),

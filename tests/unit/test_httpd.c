@@ -70,7 +70,8 @@ static void metrics_are_prometheus_text(void **state)
 		"\nweir_tenants_suspended 1\n",
 		"\nweir_enforcing 1\n",
 		"\nweir_half_open 4\n",
-		"\nweir_map_bytes 3145728\n",
+		"\nweir_map_bytes{map=\"flows\"} 2097152\n",
+		"\nweir_capped_total 11\n",
 		"\nweir_drift_reaped_total 8\n",
 		"\nweir_drift_corrected_total{gauge=\"inflight\"} 9\n",
 	};

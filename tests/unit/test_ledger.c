@@ -164,6 +164,33 @@ static void tenants_keep_their_numbers(void **state)
 	weir_reader_close(rd);
 }
 
+static void many_tenants_get_numbers_or_none_does(void **state)
+{
+	static const char *const bad[] = { "gamma", "gamma@embed", "gamma@", "delta" };
+	static const char *const good[] = { "delta", "beta", "delta@embed", "gamma", "delta" };
+	struct fixture *f = *state;
+	uint32_t i[5];
+
+	assert_int_equal(weir_ledger_tenants(f->l, bad, 4, 100, i, &f->err), -EINVAL);
+	assert_null(weir_ledger_tenant_name(f->l, 3));
+	/* as many as there is room for, and one more */
+	assert_int_equal(weir_ledger_tenants(f->l, good, 4, 5, i, &f->err), -ERANGE);
+	assert_string_equal(f->err.text, "tenant \"gamma\": its number 5 is past the last, 4");
+	assert_null(weir_ledger_tenant_name(f->l, 3));
+	reopen(f);
+	assert_null(weir_ledger_tenant_name(f->l, 3));
+	ok(f, weir_ledger_tenants(f->l, good, 5, 6, i, &f->err));
+	assert_int_equal(i[0], 3);
+	assert_int_equal(i[1], 2);
+	assert_int_equal(i[2], 4);
+	assert_int_equal(i[3], 5);
+	assert_int_equal(i[4], 3); /* named twice */
+	reopen(f);
+	assert_string_equal(weir_ledger_tenant_name(f->l, 4), "delta@embed");
+	/* known ones are held to the limit too */
+	assert_int_equal(weir_ledger_tenants(f->l, good, 4, 5, i, &f->err), -ERANGE);
+}
+
 static void keys_are_kept_by_hash_and_revoked_once(void **state)
 {
 	struct fixture *f = *state;
@@ -221,6 +248,7 @@ int main(void)
 		TEST(a_long_walk_crosses_pages),
 		TEST(a_walk_ends_when_told),
 		TEST(tenants_keep_their_numbers),
+		TEST(many_tenants_get_numbers_or_none_does),
 		TEST(keys_are_kept_by_hash_and_revoked_once),
 		TEST(a_cursor_is_remembered),
 	};

@@ -41,14 +41,19 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct weir_state *open_it(struct file *f, uint64_t maps_id)
+static struct weir_state *open_for(struct file *f, uint64_t maps_id, uint32_t slots)
 {
 	struct weir_state *s = NULL;
 	struct weir_error err;
 
-	if (weir_state_open(f->path, maps_id, 64, &s, &err))
+	if (weir_state_open(f->path, maps_id, slots, &s, &err))
 		fail_msg("%s", err.text);
 	return s;
+}
+
+static struct weir_state *open_it(struct file *f, uint64_t maps_id)
+{
+	return open_for(f, maps_id, 64);
 }
 
 static struct weir_row row(int n)
@@ -106,6 +111,24 @@ static void new_maps_forget_parsers_and_keep_rows(void **state)
 	s = open_it(*state, 2);
 	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 0);
 	assert_int_equal(weir_state_rows(s), 1);
+	weir_state_close(s);
+}
+
+static void more_slots_for_the_same_maps_keep_the_parsers(void **state)
+{
+	struct weir_state *s = open_it(*state, 1);
+
+	weir_state_spare(s, 7)->next_pos = 100;
+	weir_state_flip(s, 7);
+	weir_state_close(s);
+	s = open_for(*state, 1, 6400);
+	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 100);
+	assert_int_equal(weir_state_open_of(s, 6399)->next_pos, 0);
+	weir_state_spare(s, 6399)->next_pos = 5;
+	weir_state_flip(s, 6399);
+	weir_state_close(s);
+	s = open_for(*state, 1, 6400);
+	assert_int_equal(weir_state_open_of(s, 6399)->next_pos, 5);
 	weir_state_close(s);
 }
 
@@ -241,6 +264,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_copy_counts_once_it_is_flipped_and_not_before,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(parsers_and_rows_outlive_the_process, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(more_slots_for_the_same_maps_keep_the_parsers, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(new_maps_forget_parsers_and_keep_rows, setup,
 						teardown),

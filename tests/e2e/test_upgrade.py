@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Another version of the agent takes over under load, newer or older: nothing passes unjudged,
+no count is lost, connections and streams live on. The other version is the same agent of an ABI
+made up (tests/next): fields moved, wider, new, maps of other sizes."""
+import re
+import signal
+import threading
+
+import pytest
+from checks import assert_metered, events_of, wait_events
+from test_restart import Load
+from weirlab import policy, wait_for
+from weirlab.lab import BUILD
+from weirlab.raw_http import chat_body, send
+
+CHAT = "/v1/chat/completions"
+NOW, NEXT = BUILD / "weir-agent", BUILD / "tests" / "weir-agent-next"
+POLICY = policy.document(
+    {"paid": {"credit": "hard", "reserve_output_tokens": 16},
+     "ten": {"requests": {"per_minute": 1, "burst": 10}},  # no test takes a minute
+     "two": {"concurrency": 2}},
+    {"acme": ("paid", "sk-acme"), "ten": ("ten", "sk-ten"), "two": ("two", "sk-two"),
+     "broke": ("paid", "sk-broke")})
+MIGRATED = re.compile(r"of ABI (\d) are migrated to ABI (\d).* held for (\d+) ms")
+
+
+class Agent:
+    """Which version runs, and how it is put in the place of the other."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        lab.spawn_agent = self._spawn
+        self.binary = NOW
+
+    def _spawn(self, options=()):
+        self.lab.made_agent = True
+        self.lab.agent = self.lab.spawn([self.binary, "--config", self.lab.config_path,
+                                         "--keep", *options], "server", "agent")
+
+    def start(self, binary, document=None, **fields):
+        self.binary = binary
+        self.lab.start_agent(document, **fields)
+
+    def migrations(self):
+        """(from, to, ms) of each, as logged."""
+        return [tuple(map(int, m)) for m in MIGRATED.findall(self.lab.log("agent").read_text())]
+
+
+class Prober:
+    """Asks without pause for what must never be let through; what it got is kept."""
+
+    def __init__(self, lab, key):
+        self.lab, self.key = lab, key
+        self.stop, self.statuses = threading.Event(), []
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self):
+        while not self.stop.is_set():
+            try:
+                with self.lab.connect() as sock:
+                    for _ in range(4):
+                        answer = send(sock, "POST", CHAT, self.key, chat_body(1))
+                        answer.body()
+                        self.statuses.append(answer.status)
+            except OSError:
+                pass  # refused connections are closed behind the answer
+
+    def more(self, n=5):
+        seen = len(self.statuses)
+        wait_for(lambda: len(self.statuses) >= seen + n, "probes", 20)
+
+    def finish(self):
+        self.stop.set()
+        self.thread.join(30)
+        return set(self.statuses)
+
+
+def ask(lab, key):
+    with lab.connect() as sock:
+        answer = send(sock, "POST", CHAT, key, chat_body(1))
+        answer.body()
+        return answer.status
+
+
+def stop(lab, how):
+    if how == "kill":
+        lab.kill_agent()
+    else:
+        assert lab.stop_agent() == 0
+
+
+@pytest.mark.parametrize("how", ("kill", "keep"))
+def test_upgrade_and_downgrade_under_load_lose_and_let_through_nothing(lab, how):
+    agent = Agent(lab)
+    agent.start(NOW, POLICY)
+    lab.ctl("credit", "grant", "acme", "1000")
+    assert [ask(lab, "sk-ten") for _ in range(7)] == [200] * 7
+    streams = []
+    for _ in range(2):
+        sock = lab.connect()
+        streams.append((sock, send(sock, "POST", CHAT, "sk-two",
+                                   chat_body(3, stream=True, include_usage=True, hold=1))))
+    assert [s[1].status for s in streams] == [200, 200] and ask(lab, "sk-two") == 429
+
+    load, broke, third = Load(lab, "sk-acme"), Prober(lab, "sk-broke"), Prober(lab, "sk-two")
+    for binary in (NEXT, NOW, NEXT, NOW):
+        load.more()
+        stop(lab, how)
+        load.more()
+        agent.start(binary)
+        broke.more()
+        third.more()
+    load.more()
+    assert agent.migrations() and [m[:2] for m in agent.migrations()] == [(3, 4), (4, 3)] * 2
+    print("held for ms:", [m[2] for m in agent.migrations()])
+
+    assert [ask(lab, "sk-ten") for _ in range(4)] == [200] * 3 + [429]
+    assert broke.finish() == {429} and third.finish() == {429}
+    lab.admin("release")
+    for sock, answer in streams:
+        with sock:
+            assert answer.body().endswith(b"[DONE]\n\n")
+    load.finish()
+    assert set(load.statuses) == {200}
+    assert not lab.served("sk-broke") and len(lab.served("sk-ten")) == 10
+
+    served = lab.served()
+    assert len(served) == len(load.statuses) + 12
+    assert_metered(wait_events(lab, len(served)), served)
+    wait_for(lambda: lab.ctl("credit", "balance", "acme")["reserved"] == "0", "settlement")
+    for tenant in ("acme", "ten", "two", "broke"):
+        wait_for(lambda t=tenant: all(lab.ctl("tenant", "show", t)["live"][gauge] == 0
+                                      for gauge in ("connections", "inflight")), f"{tenant}: gauges")
+    assert lab.weirctl("ledger", "verify").returncode == 0
+
+
+def test_an_upgrade_carries_open_requests_and_connections_that_close_meanwhile(lab):
+    """Kept-alive connections are used again, those that go while nobody runs are given back."""
+    agent = Agent(lab)
+    agent.start(NOW, POLICY)
+    lab.ctl("credit", "grant", "acme", "10")
+    kept = [lab.connect() for _ in range(8)]
+    for sock in kept:
+        assert send(sock, "POST", CHAT, "sk-acme", chat_body(1)).json()
+    assert lab.ctl("tenant", "show", "acme")["live"]["connections"] == 8
+    lab.kill_agent()
+    for sock in kept[:3]:
+        sock.close()
+    agent.start(NEXT)
+    assert lab.ctl("tenant", "show", "acme")["live"]["connections"] == 5
+    for sock in kept[3:]:
+        assert send(sock, "POST", CHAT, "sk-acme", chat_body(2)).json()
+        sock.close()
+    assert_metered(wait_events(lab, 13), lab.served("sk-acme"))
+    wait_for(lambda: lab.ctl("tenant", "show", "acme")["live"]["connections"] == 0, "the gauge")
+
+
+def test_bigger_maps_at_a_restart_keep_what_is_in_them(lab):
+    agent = Agent(lab)
+    agent.start(NOW, POLICY, max_tenants=64, max_flows=256)
+    assert [ask(lab, "sk-ten") for _ in range(7)] == [200] * 7
+    with lab.connect() as sock:
+        running = send(sock, "POST", CHAT, "sk-two",
+                       chat_body(3, stream=True, include_usage=True, hold=1))
+        assert running.status == 200
+        lab.kill_agent()
+        lab.write_config(nats=False, max_tenants=4096, max_flows=16384)
+        agent.start(NOW)
+        assert lab.ctl("tenant", "show", "two")["live"]["inflight"] == 1
+        lab.admin("release")
+        assert running.body().endswith(b"[DONE]\n\n")
+    assert [ask(lab, "sk-ten") for _ in range(4)] == [200] * 3 + [429]
+    assert_metered(wait_events(lab, 11), lab.served())
+    assert [m[:2] for m in agent.migrations()] == [(3, 3)]
+    # Smaller ones are refused, and nothing is changed by that.
+    lab.kill_agent()
+    lab.write_config(nats=False, max_tenants=64, max_flows=16384)
+    with pytest.raises(Exception, match="max_tenants: map tenants .* has 4096 entries"):
+        agent.start(NOW)
+    assert ask(lab, "sk-ten") == 429
+    lab.write_config(nats=False, max_tenants=4096, max_flows=16384)
+    agent.start(NOW)
+    assert len(events_of(lab)) == 11
+    assert lab.agent.send_signal(signal.SIGTERM) is None and lab.agent.wait(15) == 0
