@@ -13,7 +13,9 @@ from weirlab.rawtcp import RAW4, Wire
 HALF_OPEN_S = 5
 LIMIT = 4
 # Hand-made connections come from RAW4.
-POLICY = document(tenant("raw", sources=[f"{RAW4}/32"], connections=LIMIT),
+POLICY = document(tenant("house", connections=LIMIT),
+                  tenant("raw", "open", "house", [f"{RAW4}/32"], connections=LIMIT),
+                  tenant("neighbour", "open", "house", ["10.80.2.0/24"]),
                   tenant("tier", "narrow", sources=["10.80.1.0/24"]),
                   tenant("plain"),
                   tiers={"narrow": {"half_open": 2}})
@@ -78,25 +80,30 @@ def test_slots_come_back_after_five_seconds(lab, wire):
 
 
 def test_slots_come_back_with_the_agent_dead(lab, wire):
-    """Each new SYN looks at the two oldest handshakes."""
+    """A SYN that comes has the oldest handshakes looked at; also one of a tenant that has none
+    itself, and finds its parent's places taken."""
+    wire.reach("10.80.2.0/24")
     with lab.agent_down("SIGKILL"):
         for _ in range(LIMIT):
             half(wire)
         last = time.monotonic()
-        with pytest.raises(ConnectionRefusedError):
-            half(wire)
+        for source in (RAW4, "10.80.2.1"):
+            with pytest.raises(ConnectionRefusedError):
+                wire.connect(source=source)
 
-        def let_in():
+        def let_in(**how):
             with contextlib.suppress(ConnectionRefusedError):
-                return wire.connect()
-        first = wait_for(let_in, "a slot", 2 * HALF_OPEN_S, every=0.25)
-        # Its own SYN freed it: nobody else was there to.
+                return wire.connect(**how)
+        # Its own SYN frees the place: nobody else is there to.
+        first = wait_for(lambda: let_in(source="10.80.2.1"), "a slot", 2 * HALF_OPEN_S, every=0.25)
         assert time.monotonic() - last >= HALF_OPEN_S - 1
         more = [first] + [wait_for(let_in, "a slot", 2, every=0.25) for _ in range(LIMIT - 1)]
         with pytest.raises(ConnectionRefusedError):
             half(wire)
         for conn in more:
             conn.close()
+    for name in ("house", "neighbour"):
+        lab.gauge(name, "connections", 0)
 
 
 def test_one_that_completes_is_no_half_open_any_more(lab, wire):
