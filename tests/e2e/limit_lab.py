@@ -156,11 +156,12 @@ class LimitLab(Lab):
 
     # ---------------------------------------------------------------- requests
 
-    def ask(self, name, tokens=1, port=PORT, source=None, prompt="one two three", key=None, **how):
+    def ask(self, name, tokens=1, port=PORT, source=None, prompt="one two three", key=None,
+            path=CHAT, **how):
         """One request on a connection of its own, with the key of `name`, or another."""
         asked = time.monotonic() * 1000
         with self.connect(4, source, port) as sock:
-            answer = send(sock, "POST", CHAT, key or f"sk-{name}",
+            answer = send(sock, "POST", path, key or f"sk-{name}",
                           chat_body(tokens, prompt, **how))
             body = answer.body()
         return Asked(answer.status, answer.headers, body, asked, time.monotonic() * 1000)
