@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 
-from soak import End, Soak, at  # noqa: F401  (puts weirlab in reach)
+from soak import End, Soak  # puts weirlab in reach
 from weirlab import Lab, LabError  # noqa: E402
 from weirlab.lab import BUILD, PORT, SERVER4, interrupt_on_signals
 from weirlab.raw_http import head
@@ -30,7 +30,7 @@ FLOODS = ("quiet", "syns", "refused")
 class Neighbours:
     def __init__(self, lab, seconds, syns, asks):
         self.lab, self.seconds = lab, seconds
-        self.soak = Soak(lab, 100, 2000, 200, flat=bool(os.environ.get("FLAT")), unknown=0, syns=0, aborts=5, closes=20, asks=100)
+        self.soak = Soak(lab, 100, 2000, 200, unknown=0, syns=0, aborts=5, closes=20, asks=100)
         self.soak.start()
         self.soak.watch.finish()
         self.request = lab.dir / "request"
