@@ -6,16 +6,9 @@
 #define WEIR_ADOPT_H
 
 #include "flow.h"
+#include "socket.h"
 #include "tenant.h"
 #include "wire.h"
-
-enum weir_tcp_state { /* include/net/tcp_states.h */
-		      WEIR_TCP_ESTABLISHED = 1,
-		      WEIR_TCP_SYN_RECV = 3,
-		      WEIR_TCP_CLOSE_WAIT = 8,
-		      WEIR_TCP_LISTEN = 10,
-		      WEIR_TCP_NEW_SYN_RECV = 12,
-};
 
 /* Is the packet the last of a handshake by SYN cookie? Anybody could send a listener bytes
  * from anybody's address; only who got the SYN-ACK knows the cookie. */

@@ -12,6 +12,7 @@
 #include "linger.h"
 #include "reader.h"
 #include "refuse.h"
+#include "socket.h"
 #include "request.h"
 #include "send.h"
 #include "wire.h"
@@ -294,33 +295,9 @@ weir_inline int weir_reset_server(struct __sk_buff *skb, struct weir_scratch *s,
  * behind a redirect has another port; a packet that came in somewhere is forwarded, whoever
  * else listens on its port here (docker-proxy). None of those tells when it closes. The skb's
  * own socket is not asked: a SYN cookie has none, a bridged container's is elsewhere. */
-weir_global int weir_socket_here(struct __sk_buff *skb)
+weir_inline bool weir_socket_here(struct __sk_buff *skb)
 {
-	struct weir_scratch *s = weir_scratch();
-	struct bpf_sock_tuple tuple = {};
-	const struct weir_packet *p;
-	struct bpf_sock *sk;
-
-	if (!s || skb->ingress_ifindex)
-		return 0;
-	p = &s->packet;
-	if (p->v6) {
-		weir_copy16(tuple.ipv6.saddr, p->dst);
-		weir_copy16(tuple.ipv6.daddr, p->src);
-		tuple.ipv6.sport = p->dport_be;
-		tuple.ipv6.dport = p->sport_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		tuple.ipv4.saddr = weir_load32(p->dst + 12);
-		tuple.ipv4.daddr = weir_load32(p->src + 12);
-		tuple.ipv4.sport = p->dport_be;
-		tuple.ipv4.dport = p->sport_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
-	if (!sk)
-		return 0;
-	bpf_sk_release(sk);
-	return 1;
+	return !skb->ingress_ifindex && weir_server_socket(skb);
 }
 
 /* The server accepted a SYN: now, and not before, a flow that looked live is

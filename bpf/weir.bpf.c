@@ -23,6 +23,7 @@
 #include "mac_header.h"
 #include "stream.h"
 #include "send.h"
+#include "socket.h"
 #include "syn_options.h"
 #include "tap.h"
 #include "adopt.h"
@@ -203,6 +204,8 @@ int weir_client(struct __sk_buff *skb)
 		verdict = weir_segment_in(skb, s, f);
 	if (verdict == TC_ACT_UNSPEC && (f->flags & WEIR_FLOW_FORWARDED))
 		weir_wire_in(s, f, p);
+	else if (p->flags & WEIR_RST)
+		weir_client_reset(skb, s, f);
 	return verdict;
 }
 
