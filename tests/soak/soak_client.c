@@ -167,7 +167,7 @@ static void answered(struct client *c)
 	answers[status]++;
 	if (status != 200) { /* and that ended the connection */
 		part(c, CLOSE);
-		c->rest_ns = c->due_ns + RETRY_NS + draw(3 * RETRY_NS);
+		c->rest_ns = c->due_ns + draw(set.rest * UINT64_C(2000000) + 1);
 		return;
 	}
 	c->state = IDLE;

@@ -24,6 +24,7 @@ void soak_read_setting(struct soak_settings *set, const char *text)
 		{ "closes", &set->closes },
 		{ "syns", &set->syns },
 		{ "opens", &set->opens },
+		{ "rest", &set->rest },
 		{ "seed", &set->seed },
 	};
 

@@ -12,6 +12,7 @@
  *   closes=N            idle connections closed: reset, closed, or vanished
  *   syns=N              handshakes that never complete
  *   opens=N             connections opened a second at most
+ *   rest=MS             after a request was refused, on average
  *   seed=N
  */
 #ifndef WEIR_SOAK_SETTINGS_H
@@ -19,12 +20,13 @@
 
 struct soak_settings {
 	unsigned tenants, first, connections, streams, pieces, gap, asks, unknown, aborts, closes,
-		syns, opens, seed;
+		syns, opens, rest, seed;
 };
 
 #define SOAK_SETTINGS                                                                              \
 	{                                                                                          \
-		.tenants = 1, .first = 1, .pieces = 20, .gap = 100, .opens = 2000, .seed = 1       \
+		.tenants = 1, .first = 1, .pieces = 20, .gap = 100, .opens = 2000, .rest = 2500,   \
+		.seed = 1                                                                          \
 	}
 
 /* One of the command line's words; ends the program if it is none. */
