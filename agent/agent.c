@@ -2,7 +2,7 @@
 /*
  * Start, tick, stop. The order of starting is what makes it safe:
  *
- *   lock → maps → ledger → state → policy → what a dead agent left (queued rows,
+ *   lock → maps → ledger → state → switches → policy → what a dead agent left (queued rows,
  *   then the ring) → ceilings from the ledger → consumer → outer layers → links
  *
  * so that no packet meets a program before its limits are there, and no request
@@ -279,6 +279,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 	a->cfg = *cfg;
 	a->lock_fd = -1;
 	pthread_mutex_init(&a->switch_lock, NULL);
+	weir_room_init(&a->room);
 	a->started_wall_ns = weir_wall_ns();
 	a->started_ns = weir_mono_ns();
 	if (geteuid() != 0) {
@@ -333,6 +334,15 @@ static int call_refresh(struct weir_ledger *l, void *arg)
 	return 0;
 }
 
+static void look_for_room(struct weir_agent *a, uint64_t now_ns)
+{
+	uint64_t n[WEIR_REASON_MAX];
+
+	weir_kernel_counters(a->kernel, n);
+	weir_room_look(&a->room, n, n[WEIR_FLOW_NEW] - n[WEIR_FLOW_GONE], a->kernel->max_flows,
+		       now_ns);
+}
+
 void weir_agent_tick(struct weir_agent *a)
 {
 	uint64_t now = weir_mono_ns();
@@ -342,6 +352,7 @@ void weir_agent_tick(struct weir_agent *a)
 	a->ticked_ns = now;
 	store_clock(a);
 	weir_kernel_sweep(a->kernel);
+	look_for_room(a, now);
 	weir_writer_call(a->writer, call_passage, a);
 	if (!a->refreshed_ns)
 		a->refreshed_ns = now;
@@ -391,6 +402,8 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	weir_kernel_close(a->kernel);
 	if (a->lock_fd >= 0)
 		close(a->lock_fd);
+	weir_room_destroy(&a->room);
+	pthread_mutex_destroy(&a->switch_lock);
 	free(a);
 }
 

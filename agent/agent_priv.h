@@ -17,6 +17,7 @@
 #include "kernel.h"
 #include "links.h"
 #include "publisher.h"
+#include "room.h"
 #include "state.h"
 #include "writer.h"
 
@@ -44,6 +45,8 @@ struct weir_agent {
 
 	pthread_mutex_t switch_lock;
 	struct weir_switch enforce_switch; /* the node's, as it holds */
+
+	struct weir_room room;
 
 	uint64_t passage_wall_ns; /* grants are reckoned up to here; writer's thread */
 	uint64_t ticked_ns, refreshed_ns;

@@ -67,6 +67,7 @@ struct weir_status {
 	uint64_t verdicts[WEIR_REASON_MAX]; /* packets or requests since the maps were made */
 	uint64_t ring_bytes, ring_used, ring_lost; /* lost: records that did not fit */
 	uint64_t flows_used, flows_max;
+	uint64_t no_room_passed, no_room_reset; /* while it lasts (room.h) */
 	uint64_t tenants_used, tenants_max;
 	enum weir_enforcing enforcing;
 	struct weir_switch enforce; /* the node's switch; seq 0: never thrown */

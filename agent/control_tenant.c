@@ -106,6 +106,13 @@ static json_t *limits_json(const struct weir_tenant_policy *tp)
 
 /* -- levels */
 
+static uint32_t parent_of(const struct weir_agent_view *v, uint32_t entry)
+{
+	struct weir_tenant t;
+
+	return !entry || v->tenant_live(v->ctx, entry, &t) ? WEIR_NO_TENANT : t.parent;
+}
+
 static void add_level(json_t *list, const struct weir_agent_view *v, const char *level,
 		      uint32_t entry, const char *service)
 {
@@ -127,13 +134,6 @@ static void add_level(json_t *list, const struct weir_agent_view *v, const char 
 		json_decref(gauges);
 	}
 	json_array_append_new(list, o);
-}
-
-static uint32_t parent_of(const struct weir_agent_view *v, uint32_t entry)
-{
-	struct weir_tenant t;
-
-	return !entry || v->tenant_live(v->ctx, entry, &t) ? WEIR_NO_TENANT : t.parent;
 }
 
 /* Where a request of the tenant's is charged: one of the scopes, all of the others. */
@@ -191,6 +191,19 @@ static void add_requests(json_t *o, const struct weir_agent_view *v, uint32_t te
 
 /* -- a tenant */
 
+/* The first level that is suspended, from the tenant up; 0: it is let in. */
+static uint32_t suspended_by(const struct weir_agent_view *v, uint32_t entry)
+{
+	struct weir_tenant t;
+
+	for (int i = 0; entry && i < 3 && !v->tenant_live(v->ctx, entry, &t); i++) {
+		if (t.flags & WEIR_TENANT_SUSPENDED)
+			return entry;
+		entry = t.parent;
+	}
+	return WEIR_NO_TENANT;
+}
+
 /* tp NULL: the tenant left the policy, its history did not. */
 static json_t *tenant_json(const struct weir_agent_view *v, const char *name, uint32_t index,
 			   const struct weir_tenant_policy *tp)
@@ -198,11 +211,12 @@ static json_t *tenant_json(const struct weir_agent_view *v, const char *name, ui
 	struct weir_tenant t = { .flags = 0 };
 
 	v->tenant_live(v->ctx, index, &t);
-	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:b}", "tenant", name, "tier",
+	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:b,s:o}", "tenant", name, "tier",
 			 weir_json_text(tp ? tp->tier : NULL), "parent",
 			 weir_json_text(tp ? tp->parent : NULL), "limits",
 			 tp ? limits_json(tp) : json_null(), "live", weir_live_json(v, index),
-			 "suspended", !!(t.flags & WEIR_TENANT_SUSPENDED));
+			 "suspended", !!(t.flags & WEIR_TENANT_SUSPENDED), "suspended_by",
+			 weir_entry_name_json(v, suspended_by(v, index)));
 }
 
 /* Since when, by whom and why; null if it is not. */

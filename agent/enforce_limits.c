@@ -42,6 +42,14 @@ static uint64_t per(const struct weir_rate *r, uint64_t period_ns)
 	return r->period_ns ? (unsigned __int128)r->count * period_ns / r->period_ns : 0;
 }
 
+/* The same for people: what is less than one a period is not told as none. */
+static uint64_t per_shown(const struct weir_rate *r, uint64_t period_ns)
+{
+	unsigned __int128 n = (unsigned __int128)r->count * period_ns;
+
+	return r->period_ns ? (n + r->period_ns - 1) / r->period_ns : 0;
+}
+
 /* -- buckets that requests and connections take from */
 
 static void rescale(uint64_t *tat_ns, uint64_t now_ns, uint64_t num, uint64_t den)
@@ -190,8 +198,8 @@ void weir_limits_store(struct weir_tenant *t, uint32_t wallet, const struct weir
 	store_bucket(&connects, last & WEIR_TENANT_LIMIT_CONN_RATE, &l->connect_rate, now_ns);
 	store_bucket(&requests, last & WEIR_TENANT_LIMIT_REQUESTS, &l->requests, now_ns);
 	store_tokens(t, last & WEIR_TENANT_LIMIT_TOKENS, &l->tokens, now_ns);
-	t->requests_per_minute = per(&l->requests, MINUTE_NS);
-	t->connects_per_second = per(&l->connect_rate, WEIR_SECOND);
+	t->requests_per_minute = per_shown(&l->requests, MINUTE_NS);
+	t->connects_per_second = per_shown(&l->connect_rate, WEIR_SECOND);
 	store_reservation(t, l, card);
 	__atomic_store_n(&t->flags, next, __ATOMIC_RELEASE);
 }

@@ -66,6 +66,7 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->ring_lost = s->verdicts[WEIR_TAP_LOST] + s->verdicts[WEIR_END_LOST];
 	s->flows_used = s->verdicts[WEIR_FLOW_NEW] - s->verdicts[WEIR_FLOW_GONE];
 	s->flows_max = a->kernel->max_flows;
+	weir_room_now(&a->room, weir_mono_ns(), &s->no_room_passed, &s->no_room_reset);
 	s->tenants_used = weir_enforce_count(a->enforce);
 	s->tenants_max = a->kernel->max_tenants;
 	s->inflight_parsers = c.open;

@@ -53,6 +53,12 @@ static void of_counters(struct weir_status *s)
 		     "connections: %" PRIu64 " of %" PRIu64
 		     " that can be followed; more would pass unjudged; raise \"max_flows\"",
 		     s->flows_used, s->flows_max);
+	if (s->no_room_passed || s->no_room_reset)
+		warn(s,
+		     "connections: there is no room to follow more: %" PRIu64
+		     " packets passed unjudged, %" PRIu64 " connections were reset; raise "
+		     "\"max_flows\"",
+		     s->no_room_passed, s->no_room_reset);
 	if (n[WEIR_DENY_MAP_FULL])
 		warn(s,
 		     "kernel maps: %" PRIu64 " connections or refusals found one full; raise "

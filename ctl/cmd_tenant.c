@@ -11,6 +11,17 @@ static int collect(json_t *item, void *ctx)
 	return json_array_append(ctx, item) ? ctl_fail(CTL_REFUSED, "out of memory") : CTL_DONE;
 }
 
+/* "suspended" itself, or by whom above. */
+static void state(const json_t *t, char out[static CTL_CELL])
+{
+	const char *by = json_string_value(json_object_get(t, "suspended_by"));
+
+	if (json_is_true(json_object_get(t, "suspended")) || !by)
+		snprintf(out, CTL_CELL, "%s", by ? "suspended" : "active");
+	else
+		snprintf(out, CTL_CELL, "suspended by %.70s", by);
+}
+
 int ctl_tenant_list(struct ctl *c)
 {
 	static const char *const names[] = { "TENANT",	  "TIER",	"PARENT",	">CONN",
@@ -18,6 +29,7 @@ int ctl_tenant_list(struct ctl *c)
 					     ">RESERVED", "STATE" };
 	json_t *all = json_array(), *t;
 	struct ctl_table *out;
+	char text[CTL_CELL];
 	size_t i;
 	int r = ctl_request(c, ctl_op(c, "tenant.list"), collect, all, NULL);
 
@@ -38,9 +50,8 @@ int ctl_tenant_list(struct ctl *c)
 			ctl_table_field(out, live, "tokens_remaining");
 			ctl_table_field(out, live, "balance");
 			ctl_table_field(out, live, "reserved");
-			ctl_table_cell(out, json_is_true(json_object_get(t, "suspended"))
-						    ? "suspended"
-						    : "active");
+			state(t, text);
+			ctl_table_cell(out, text);
 		}
 		ctl_table_print(out, "no tenants in the policy");
 	}
@@ -192,7 +203,8 @@ static int show(struct ctl *c, const json_t *t)
 		printf(" by %s", ctl_text(s, "actor", text));
 		if (json_is_string(json_object_get(s, "reason")))
 			printf(": %s", ctl_text(s, "reason", text));
-	}
+	} else if (json_is_string(json_object_get(t, "suspended_by")))
+		printf(", suspended by %s", ctl_text(t, "suspended_by", text));
 	putchar('\n');
 	section(json_object_get(t, "limits"), "limits");
 	section(json_object_get(t, "live"), "live");

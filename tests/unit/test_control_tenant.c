@@ -132,6 +132,8 @@ static void a_tenant_shows_every_level_it_is_held_to(void **state)
 	f->kernel[top].inflight = 4;
 	t = result_of(ask("{\"op\":\"tenant.show\",\"tenant\":\"acme\"}"));
 	assert_string_equal(text(t, "parent"), "team");
+	assert_false(truth(t, "suspended"));
+	assert_string_equal(text(t, "suspended_by"), "team");
 	levels = json_object_get(json_object_get(t, "limits"), "services");
 	assert_int_equal(integer(json_object_get(levels, "embed"), "concurrency"), 3);
 	levels = json_object_get(t, "levels");

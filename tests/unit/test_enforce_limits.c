@@ -288,6 +288,23 @@ static void figures_fit_what_the_kernel_computes_with_them(void **state)
 	}
 }
 
+/* 30 a minute is not "0 a second". */
+static void a_slow_rate_is_not_told_as_none(void **state)
+{
+	struct weir_limits l = none;
+
+	l.connect_rate = rate(30, 60 * WEIR_SECOND, 5);
+	l.requests = rate(10, 86400 * WEIR_SECOND, 10);
+	store(&l, 1000 * WEIR_SECOND);
+	assert_int_equal(t.connects_per_second, 1);
+	assert_int_equal(t.requests_per_minute, 1);
+	l.connect_rate = rate(300, 60 * WEIR_SECOND, 5);
+	l.requests = rate(60, 60 * WEIR_SECOND, 10);
+	store(&l, 1000 * WEIR_SECOND);
+	assert_int_equal(t.connects_per_second, 5);
+	assert_int_equal(t.requests_per_minute, 60);
+}
+
 static void flags_say_which_limits_there_are(void **state)
 {
 	static const struct {
@@ -364,6 +381,7 @@ int main(void)
 		CLAIM(a_debt_of_tokens_is_kept_in_tokens),
 		CLAIM(a_token_limit_that_appears_starts_full),
 		CLAIM(figures_fit_what_the_kernel_computes_with_them),
+		CLAIM(a_slow_rate_is_not_told_as_none),
 		CLAIM(flags_say_which_limits_there_are),
 		CLAIM(what_is_no_limit_stays),
 	};

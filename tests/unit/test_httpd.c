@@ -103,6 +103,16 @@ static void metrics_are_prometheus_text(void **state)
 	regfree(&good);
 }
 
+static void a_scope_is_no_tenant_of_the_metrics(void **state)
+{
+	fake_levels(f);
+	assert_int_equal(request("GET", "/metrics"), 200);
+	assert_non_null(strstr(answer, "\nweir_tenant_inflight{tenant=\"team\"} "));
+	assert_null(strchr(answer, '@'));
+	assert_int_equal(request("GET", "/"), 200);
+	assert_null(strstr(answer, "acme@embed"));
+}
+
 static void health_and_page_answer(void **state)
 {
 	assert_int_equal(request("GET", "/healthz"), 200);
@@ -136,9 +146,8 @@ int main(void)
 {
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CLAIM(metrics_are_prometheus_text),
-		CLAIM(health_and_page_answer),
-		CLAIM(nothing_else_is_there),
+		CLAIM(metrics_are_prometheus_text), CLAIM(a_scope_is_no_tenant_of_the_metrics),
+		CLAIM(health_and_page_answer),	    CLAIM(nothing_else_is_there),
 		CLAIM(a_port_in_use_is_told),
 	};
 

@@ -120,6 +120,17 @@ static void enforcement_that_is_off_is_said_first(void **state)
 	assert_non_null(strstr(status.warnings[0], "ends it (by root)"));
 }
 
+static void a_full_map_is_said_while_it_lasts(void **state)
+{
+	status.no_room_passed = 7;
+	status.no_room_reset = 2;
+	add(0);
+	assert_int_equal(status.n_warnings, 1);
+	assert_string_equal(status.warnings[0],
+			    "connections: there is no room to follow more: 7 packets passed "
+			    "unjudged, 2 connections were reset; raise \"max_flows\"");
+}
+
 static void drift_that_was_found_is_said(void **state)
 {
 	status.drift.sweeps = 100;
@@ -175,6 +186,7 @@ int main(void)
 		CLAIM(what_a_service_saw_is_said_of_it),
 		CLAIM(what_does_not_fit_names_the_setting),
 		CLAIM(enforcement_that_is_off_is_said_first),
+		CLAIM(a_full_map_is_said_while_it_lasts),
 		CLAIM(drift_that_was_found_is_said),
 		CLAIM(what_does_not_fit_into_the_list_is_left_out),
 	};
