@@ -335,6 +335,10 @@ class Soak:
                      "pass_untracked", "pass_internal", "tap_unjudged", "drop_unjudged",
                      "pass_malformed", "malformed", "drop_changed", "drop_pipelined"):
             assert not status["verdicts"].get(name), (name, status["verdicts"][name])
+        drift = status["drift"]
+        assert not any(drift[k] for k in ("failed", "reaped", "reservations_off")), drift
+        assert not any(n for k, n in drift.items() if k.startswith("corrected_")), drift
+        self.sweeps = drift["sweeps"]
         assert not self.served["bad"] and not self.served["stalled"], self.served
         assert not self.asked["torn"] and not self.asked["failed"], self.asked
         self.refused = sum(n for code, n in self.asked["answers"].items() if code != "200")
@@ -389,7 +393,8 @@ class Soak:
                         + ", ".join(f"{k} {v}" for k, v in self.watch.most.items())),
             ("quiet points", f"{self.quiet_points}, every gauge exact; "
                              f"slowest {self.slowest * 1000:.0f} ms after the last packet"),
-            ("at the end", "connections, in flight, half-open, reserved, flows: all 0; ring lost 0"),
+            ("at the end", "connections, in flight, half-open, reserved, flows: all 0; ring lost 0; "
+                           f"{self.sweeps} sweeps found no drift"),
             ("ledger", f"{sum(self.rows.values())} rows, each as served "
                        f"({self.rows['done']} whole, {self.rows['aborted']} cut short), "
                        f"{policy.credits(self.revenue)} credits"),
