@@ -90,8 +90,12 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 	t = weir_tenant(tenant);
 	if (!t)
 		return WEIR_ADOPT_NOT;
-	if (!open && t->max_half_open && t->half_open >= t->max_half_open)
-		return WEIR_ADOPT_NOT;
+	/* Nobody's are taken in whatever their number: else their requests passed unjudged. */
+	if (!open && tenant && t->max_half_open && t->half_open >= t->max_half_open && c->enforce &&
+	    !(t->flags & WEIR_TENANT_SHADOW)) {
+		weir_count(WEIR_DENY_HALF_OPEN);
+		return WEIR_ADOPT_REFUSED;
+	}
 	weir_levels(tenant, t, service, s->demand.level);
 	s->demand.taken = 0;
 	if (open || !sk) {
