@@ -132,9 +132,8 @@ def test_connections_by_source_in_shadow(lab, name, address, reason):
 
 def test_a_parent_in_shadow_does_not_shadow_its_child(lab):
     assert [lab.ask("hard-child").status for _ in range(5)] == [200] * 4 + [429]
-    lines = lab.ctl("why", "hard-child")
-    assert {(r["limit_of"], r["shadow"]) for r in lines} == {("shadow-parent", True),
-                                                            ("hard-child", False)}
+    wait_for(lambda: {(r["limit_of"], r["shadow"]) for r in lab.ctl("why", "hard-child")} == {
+        ("shadow-parent", True), ("hard-child", False)}, "both levels in why")
     assert lab.ctl("usage", "hard-child")[0]["refused"] == 1
 
 
