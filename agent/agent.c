@@ -239,8 +239,6 @@ static void tell_lost(struct weir_agent *a)
 	uint64_t n[WEIR_REASON_MAX];
 
 	weir_kernel_counters(a->kernel, n);
-	a->told_passed = n[WEIR_PASS_UNTRACKED];
-	a->told_reset = n[WEIR_DENY_MAP_FULL];
 	if (n[WEIR_END_LOST] || n[WEIR_TAP_LOST])
 		weir_log(
 			WEIR_WARN,

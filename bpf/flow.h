@@ -161,6 +161,8 @@ weir_inline void weir_flow_gone(const struct weir_flow_key *key, struct weir_flo
 weir_inline void weir_flow_close(const struct weir_flow_key *key, struct weir_flow *f,
 				 weir_u64 now_ns)
 {
+	/* First, for a request that is being admitted on another CPU (weir_judge). */
+	__sync_fetch_and_or(&f->flags, WEIR_FLOW_RELEASED);
 	weir_request_end(f, WEIR_END_CLOSE, now_ns);
 	weir_flow_uncount(f);
 	if (f->state < WEIR_FLOW_REFUSED)
