@@ -13,6 +13,7 @@ import argparse
 import collections
 import ipaddress
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -160,9 +161,10 @@ class Soak:
                       "net.ipv4.tcp_max_syn_backlog=65535")
         lab.in_client("sysctl", "-qw", "net.ipv4.ip_forward=0")
         if self.interrupts:
+            cpus = (1 << min(os.cpu_count(), 32)) - 1
             for ns in (lab.client_ns, lab.server_ns):
                 run("ip", "netns", "exec", ns, "sh", "-c",
-                    "echo ffff > /sys/class/net/eth0/queues/rx-0/rps_cpus")
+                    f"echo {cpus:x} > /sys/class/net/eth0/queues/rx-0/rps_cpus")
         self.book = lab.dir / "served"
         self.server = End(lab, "server", "soak_server",
                           [BUILD / "tests/soak/soak_server", PORT, self.book])
