@@ -187,6 +187,7 @@ def test_a_stream_is_cut_when_it_costs_too_much(lab):
     (record,) = lab.served("sk-endless", "aborted")
     (event,) = lab.settled("endless", 1)
     assert event["usage_source"] == "partial" and event["billable"] is True
+    assert event["cut"] is True and event["finish_reason"] == "cut"
     assert got <= event["output_tokens"] <= record["completion"] < 2000
     assert policy.nano(event["price"]) == policy.price(MODEL, event["input_tokens"],
                                                        event["output_tokens"])
@@ -203,6 +204,7 @@ def test_below_the_cap_nothing_is_cut(lab):
     assert stream(lab, "plain", 300, delay_ms=1) == (300, "done")
     (event,) = lab.settled("brief", 1)
     assert (event["output_tokens"], event["usage_source"]) == (n, "reported")
+    assert not event.get("cut") and event["finish_reason"] == "length"
 
 
 def test_cuts_are_paid_for_and_hold_no_credit(lab):
