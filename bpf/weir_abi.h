@@ -5,8 +5,10 @@
  * include, so it uses fixed-width types only, pads explicitly, and asserts
  * every size. Each struct says who writes it.
  *
- * Change a layout and WEIR_ABI_VERSION goes up: a new agent then migrates the
- * pinned maps instead of misreading them.
+ * Change a layout and WEIR_ABI_VERSION goes up: an agent of another version then
+ * copies the pinned maps instead of misreading them, field by field of the same
+ * name. So a new field must mean with 0 what was before it, a name is never used
+ * for something else, and programs keep their names.
  *
  * Byte order is the host's unless a name ends in _be. Times ending in _ns are
  * CLOCK_MONOTONIC nanoseconds (bpf_ktime_get_ns) unless they say wall.
