@@ -5,8 +5,8 @@
  *   weir_xdp      a SYN to a guarded port        gate.h
  *   weir_ingress  the same where XDP is not, then request heads    stream.h, linger.h
  *   weir_egress   answers                        tap.h
- *   weir_state    sockets that close             flow.h
- *   weir_sweep    what never closed (run by the agent)
+ *   weir_state, weir_sockops   sockets that close    flow.h
+ *   weir_sweep, weir_reap      what never closed (run by the agent)
  *
  * TC programs pass with TC_ACT_UNSPEC, so that a neighbour's filter still runs.
  */
