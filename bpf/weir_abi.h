@@ -220,12 +220,14 @@ struct weir_config {
 	weir_u32 n_netns;
 	weir_u32 netns[WEIR_MAX_NETNS];
 	weir_u32 frozen; /* maps are being copied to a new layout: guarded ports drop */
+	weir_u32 max_heads_per_source; /* in parts at a time, of one address */
+	weir_u32 pad_heads;
 	weir_u8 port_service[65536];
 };
 _Static_assert(sizeof(struct weir_service) == 8, "weir_service");
 _Static_assert(sizeof(struct weir_free_path) == 72, "weir_free_path");
 _Static_assert(sizeof(struct weir_trusted) == 32, "weir_trusted");
-_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 72 + 65536, "weir_config");
+_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 80 + 65536, "weir_config");
 
 /* ------------------------------------------------------------------ tenants */
 

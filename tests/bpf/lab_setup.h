@@ -273,6 +273,7 @@ static UNUSED int lab_reset(void **state)
 	c->idle_timeout_ns = 3600 * SECOND;
 	c->free_options = 1;
 	c->first_reader = lab.cpus;
+	c->max_heads_per_source = READERS;
 	free_path("/health*");
 	free_path("/metrics");
 	free_path("/v1/models*");
