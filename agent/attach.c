@@ -157,14 +157,17 @@ static int cgroup_root(void)
 /* The sockets' second witness (weir_sockops). Without it the sweep finds what the first missed. */
 static void attach_sockops(struct weir_kernel *k, const char *instance)
 {
-	weir_autoclose int root = cgroup_root();
+	int prog_fd = bpf_program__fd(k->skel->progs.weir_sockops), fd;
+	weir_autoclose int root = -1, pinned = -1;
 	char path[WEIR_PIN_PATH];
 	struct weir_error err;
-	int fd = root < 0 ? root
-			  : bpf_link_create(bpf_program__fd(k->skel->progs.weir_sockops), root,
-					    BPF_CGROUP_SOCK_OPS, NULL);
 
 	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/links/sockops", instance);
+	pinned = bpf_obj_get(path);
+	if (pinned >= 0 && !bpf_link_update(pinned, prog_fd, NULL))
+		return;
+	root = cgroup_root();
+	fd = root < 0 ? root : bpf_link_create(prog_fd, root, BPF_CGROUP_SOCK_OPS, NULL);
 	if (fd < 0)
 		weir_log(WEIR_WARN,
 			 "cgroup2: cannot attach to its root: %s; under load the end of a "

@@ -134,9 +134,9 @@ def test_a_connection_whose_socket_never_came_to_be_is_given_back(swept, family,
 
 @contextlib.contextmanager
 def deaf_to_closes(lab):
-    """The tracepoint is off: no socket's end is seen, as if the kernel had skipped it."""
-    for pin in (lab.pins / "links").glob("state*"):
-        pin.unlink()
+    """Both witnesses are off: no socket's end is seen, as if the kernel had told nobody."""
+    for name in ("state", "sockops"):
+        (lab.pins / "links" / name).unlink()
 
     def hears():
         """A connection that closes, before a round could have found it."""
@@ -145,7 +145,7 @@ def deaf_to_closes(lab):
         wait_for(lambda: counted["flow_gone"], "its end")
         return not counted["drift_flow"]
     first = drift(lab)["reaped"]
-    wait_for(lambda: not hears(), "the tracepoint to be off")  # a worker of the kernel takes it
+    wait_for(lambda: not hears(), "the witnesses to be off")  # a worker of the kernel takes them
     wait_for(lambda: drift(lab)["reaped"] == first + 1, "status to tell of that one")
     yield
     lab.stop_agent()
