@@ -80,6 +80,27 @@ uint64_t weir_tokens_tat(const struct weir_tenant *t)
 	return __atomic_load_n(&t->settled[valid(t)].tokens_tat_ns, __ATOMIC_ACQUIRE);
 }
 
+#define TIGHT 4 /* times what is reserved */
+
+bool weir_is_tight(const struct weir_tenant *t, uint64_t now_ns)
+{
+	uint32_t flags = __atomic_load_n(&t->flags, __ATOMIC_RELAXED);
+	uint64_t tat = weir_tokens_tat(t);
+	int64_t tokens = weir_reserved_tokens_now(t), nano = weir_reserved_now(t);
+	int64_t credit = (int64_t)((uint64_t)__atomic_load_n(&t->ceiling_nano, __ATOMIC_RELAXED) -
+				   __atomic_load_n(&t->reserved_nano, __ATOMIC_RELAXED));
+
+	if (flags & WEIR_TENANT_LIMIT_TOKENS && tokens > 0) {
+		unsigned __int128 used = (unsigned __int128)tokens * (TIGHT + 1);
+
+		used *= t->tokens_interval_ns;
+		used += tat > now_ns ? tat - now_ns : 0;
+		if (used > t->tokens_tau_ns)
+			return true;
+	}
+	return flags & WEIR_TENANT_CREDIT && nano > 0 && credit / TIGHT < nano;
+}
+
 void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overage_nano,
 		      uint64_t lost_nano)
 {

@@ -38,6 +38,11 @@ int32_t weir_reserved_tokens_now(const struct weir_tenant *t);
 /* The bucket of tokens, as the kernel reads it: how far ahead of now it is, is its debt. */
 uint64_t weir_tokens_tat(const struct weir_tenant *t);
 
+/* Might somebody be refused for what is in flight, and be let in once that is settled? True
+ * where less is left of the bucket of tokens or of the credit than a few times what is
+ * reserved. Of the wallet's own flags and credit. */
+bool weir_is_tight(const struct weir_tenant *t, uint64_t now_ns);
+
 /* ceiling := balance + overage + settled + lost. Only while nothing settles. */
 void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overage_nano,
 		      uint64_t lost_nano);

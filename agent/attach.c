@@ -8,10 +8,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_arp.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "clsact.h"
@@ -136,28 +138,58 @@ int weir_attach(struct weir_kernel *k, const char *instance, enum weir_xdp want,
 
 /* Such links cannot be updated in place: the new one first, then the old one's
  * pin. For a moment both run; closing a flow twice is closing it once. */
+/* The root of cgroup v2, wherever it is mounted, or not: an fd, or -errno. */
+static int cgroup_root(void)
+{
+	weir_autoclose int fs = fsopen("cgroup2", FSOPEN_CLOEXEC);
+	weir_autoclose int mount = -1;
+	int fd;
+
+	if (fs < 0 || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		return -errno;
+	mount = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	if (mount < 0)
+		return -errno;
+	fd = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The sockets' second witness (weir_sockops). Without it the sweep finds what the first missed. */
+static void attach_sockops(struct weir_kernel *k, const char *instance)
+{
+	int prog_fd = bpf_program__fd(k->skel->progs.weir_sockops), fd;
+	weir_autoclose int root = -1, pinned = -1;
+	char path[WEIR_PIN_PATH];
+	struct weir_error err;
+
+	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/links/sockops", instance);
+	pinned = bpf_obj_get(path);
+	if (pinned >= 0 && !bpf_link_update(pinned, prog_fd, NULL))
+		return;
+	root = cgroup_root();
+	fd = root < 0 ? root : bpf_link_create(prog_fd, root, BPF_CGROUP_SOCK_OPS, NULL);
+	if (fd < 0)
+		weir_log(WEIR_WARN,
+			 "cgroup2: cannot attach to its root: %s; under load the end of a "
+			 "connection may be seen only by the sweep, some seconds late",
+			 strerror(-fd));
+	else if (weir_pin_link(fd, path, &err))
+		weir_log(WEIR_WARN, "%s", err.text);
+}
+
 int weir_attach_state(struct weir_kernel *k, const char *instance, struct weir_error *err)
 {
-	const struct {
-		struct bpf_program *program;
-		const char *pin;
-	} both[] = {
-		{ k->skel->progs.weir_state, "state" },
-		{ k->skel->progs.weir_state_too, "state-too" },
-	};
 	char path[WEIR_PIN_PATH];
-	int r = 0;
+	int fd = bpf_raw_tracepoint_open(NULL, bpf_program__fd(k->skel->progs.weir_state));
+	int r;
 
-	for (size_t i = 0; i < sizeof(both) / sizeof(*both) && !r; i++) {
-		int fd = bpf_raw_tracepoint_open(NULL, bpf_program__fd(both[i].program));
-
-		if (fd < 0)
-			return weir_fail(err, errno,
-					 "tracepoint inet_sock_set_state: cannot attach: %s",
-					 strerror(errno));
-		snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/links/%s", instance, both[i].pin);
-		r = weir_pin_link(fd, path, err);
-	}
+	if (fd < 0)
+		return weir_fail(err, errno, "tracepoint inet_sock_set_state: cannot attach: %s",
+				 strerror(errno));
+	snprintf(path, sizeof(path), WEIR_PIN_ROOT "/%s/links/state", instance);
+	r = weir_pin_link(fd, path, err);
+	if (!r)
+		attach_sockops(k, instance);
 	return r;
 }
 

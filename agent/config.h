@@ -62,9 +62,9 @@ struct weir_agent_config {
 	uint64_t agent_timeout_ns;	  /* agent_timeout_ms; default 3 s */
 	bool enforce;			  /* default true; false: meter only */
 	uint64_t head_timeout_ns;	  /* head_timeout_ms; default 30 s */
-	uint64_t idle_timeout_ns; /* idle_timeout_s, of forwarded connections; default 1 h */
+	uint64_t idle_timeout_ns;   /* idle_timeout_s, of forwarded connections; default 1 h */
 	uint64_t sweep_interval_ns; /* sweep_interval_s, of drift.h; default 10 s */
-	uint32_t max_split_heads; /* heads in parts at a time; default 1024, 16 to 65536 */
+	uint32_t max_split_heads;   /* heads in parts at a time; default 1024, 16 to 65536 */
 	struct weir_free_path free_paths[WEIR_FREE_PATHS]; /* compiled; defaults: config_forms.c */
 	size_t n_free_paths;
 	bool free_options;			       /* default true */

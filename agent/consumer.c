@@ -17,14 +17,20 @@
 #include <unistd.h>
 
 #include "account.h"
+#include "cost_cap.h"
 #include "finish.h"
 #include "ring.h"
-#include "slots.h"
 
 #define BATCH	     512 /* records between two moves of the ring's position */
 #define STOP_WAIT    (5 * WEIR_SECOND)
 #define PRESSED_NICE (-10)
-#define POLL_NS	     1000000 /* the kernel does not wake us: a wake-up costs it more than a record */
+/*
+ * The kernel does not wake us: a wake-up costs it more than a record. A nap costs us more than
+ * ten records, so while nobody waits for what we settle it is a long one.
+ */
+#define POLL_NS	 1000000
+#define CALM_NS	 4000000
+#define HURRY_NS (100 * UINT64_C(1000000)) /* a tenant near a limit has requests for so long */
 
 struct weir_consumer {
 	struct weir_kernel *kernel;
@@ -40,7 +46,8 @@ struct weir_consumer {
 	bool drained;	 /* by the thread when it ends: nothing is left in the ring */
 	struct weir_consumer_stats stats; /* written by the thread, read by others */
 	uint64_t ended;			  /* requests; likewise */
-	struct weir_entry_memo memo;
+	struct weir_cost_cap cap;
+	uint64_t hurry_until_ns; /* monotonic: naps are short */
 };
 
 int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,
@@ -53,6 +60,7 @@ int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir
 		return weir_fail(err, ENOMEM, "out of memory");
 	c->kernel = k;
 	c->enforce = e;
+	c->cap = (struct weir_cost_cap){ .kernel = k, .enforce = e };
 	c->state = s;
 	c->denials = d;
 	r = weir_ring_map(k->ring_fd, k->ring_bytes, &c->ring, err);
@@ -67,6 +75,24 @@ int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir
 static void count(uint64_t *n)
 {
 	__atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
+}
+
+/* A tenant may be refused because of what we have not settled yet: do not keep it waiting. */
+static void look_at_limits(struct weir_consumer *c, const struct weir_rec_request *rec)
+{
+	const struct weir_slot *s = &c->kernel->slots[rec->h.slot];
+	const uint32_t levels[WEIR_LEVELS] = { rec->tenant, s->others[0], s->others[1],
+					       s->others[2] };
+
+	if (rec->h.time_ns + HURRY_NS / 2 < c->hurry_until_ns)
+		return; /* hurrying already */
+	for (size_t i = 0; i < WEIR_LEVELS; i++) {
+		if (!levels[i] || levels[i] >= c->kernel->max_tenants ||
+		    !weir_is_tight(&c->kernel->tenants[levels[i]], rec->h.time_ns))
+			continue;
+		c->hurry_until_ns = rec->h.time_ns + HURRY_NS;
+		return;
+	}
 }
 
 static void fold_request(struct weir_consumer *c, const struct weir_rec_request *rec, uint64_t end)
@@ -89,52 +115,13 @@ static void fold_request(struct weir_consumer *c, const struct weir_rec_request 
 	weir_body_init(&o->body);
 	weir_response_init(&o->response, rec->flags & WEIR_SLOT_HEAD_METHOD);
 	weir_state_flip(c->state, rec->h.slot);
+	look_at_limits(c, rec);
 	count(&c->stats.open);
 }
 
 static bool is_of(const struct weir_open *o, const struct weir_record *h, uint64_t started_wall_ns)
 {
 	return o->started_wall_ns == started_wall_ns && o->ordinal == h->ordinal;
-}
-
-/*
- * Has the answer just become dearer than its tenant's requests may cost? Then its slot is
- * marked, and the kernel ends it. Looked at only where the tenant has a cap and the counts
- * moved. Before the flip: killed in between, the record is folded again and the mark is
- * stored again, which names the same request and so changes nothing.
- */
-static void hold_to_cap(struct weir_consumer *c, const struct weir_open *before,
-			const struct weir_open *o, uint32_t slot)
-{
-	const struct weir_policy *p = weir_enforce_policy_locked(c->enforce);
-	const struct weir_terms *terms;
-	struct weir_open_request r;
-	int64_t cap, cost;
-
-	/* As the slot has it now: if that is another's, the copy below says so. */
-	terms = weir_enforce_terms(c->enforce, c->kernel->slots[slot].tenant);
-	if (!terms || !terms->request_cost_cap_nano)
-		return;
-	if (o->response.seen.done || !weir_counts_moved(before, o))
-		return;
-	if (!weir_slot_read(c->kernel, slot, &r) || r.started_wall_ns != o->started_wall_ns)
-		return;
-	cap = terms->request_cost_cap_nano;
-	cost = weir_cost_so_far(o, r.flags & WEIR_SLOT_DEGRADED, p->cards, p->n_cards, &c->memo);
-	if (cost <= cap)
-		return;
-	if (!c->kernel->config->enforce ||
-	    c->kernel->tenants[r.tenant].flags & WEIR_TENANT_SHADOW) {
-		if (weir_cost_so_far(before, r.flags & WEIR_SLOT_DEGRADED, p->cards, p->n_cards,
-				     &c->memo) <= cap)
-			count(&c->stats.capped_shadow);
-		return;
-	}
-	if (weir_slot_cut(c->kernel, slot, r.started_wall_ns) == WEIR_CUT_NOW) {
-		count(&c->stats.capped);
-		weir_log(WEIR_DEBUG, "tenant %s: an answer is cut: it has cost %lld nano-credits",
-			 terms->name, (long long)cost);
-	}
 }
 
 static void fold_data(struct weir_consumer *c, const struct weir_rec_data *rec, uint32_t len,
@@ -158,7 +145,9 @@ static void fold_data(struct weir_consumer *c, const struct weir_rec_data *rec, 
 	o->offset = rec->offset + rec->h.len;
 	if (!o->ttft_us && o->response.seen.body_started)
 		o->ttft_us = (rec->h.time_ns - o->started_ns) / 1000;
-	hold_to_cap(c, now, o, rec->h.slot);
+	/* Before the flip: killed in between, the record is folded again and the mark is stored
+	 * again, which names the same request and so changes nothing. */
+	weir_cost_cap_check(&c->cap, now, o, rec->h.slot);
 	weir_state_flip(c->state, rec->h.slot);
 }
 
@@ -352,14 +341,17 @@ static size_t run_batch(struct weir_consumer *c, bool *full)
 	return n;
 }
 
-static void beat(struct weir_consumer *c)
+static uint64_t beat(struct weir_consumer *c)
 {
-	__atomic_store_n(&c->kernel->config->heartbeat_ns, weir_mono_ns(), __ATOMIC_RELAXED);
+	uint64_t now_ns = weir_mono_ns();
+
+	__atomic_store_n(&c->kernel->config->heartbeat_ns, now_ns, __ATOMIC_RELAXED);
+	return now_ns;
 }
 
-static void nap(void)
+static void nap(long ns)
 {
-	nanosleep(&(struct timespec){ .tv_nsec = POLL_NS }, NULL);
+	nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL);
 }
 
 int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w)
@@ -375,7 +367,7 @@ int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w)
 		if (!run_batch(c, &full)) {
 			if (weir_mono_ns() > deadline)
 				return -ETIMEDOUT;
-			nap();
+			nap(POLL_NS);
 		}
 		if (full)
 			weir_writer_kick(w);
@@ -407,9 +399,10 @@ static void *run(void *arg)
 	for (;;) {
 		/* Read before the batch: what came until then is folded before we end. */
 		bool stop = __atomic_load_n(&c->stop, __ATOMIC_ACQUIRE);
+		uint64_t now_ns = beat(c);
+		bool filling = weir_ring_used(&c->ring) > c->ring.bytes / 64;
 		size_t n;
 
-		beat(c);
 		n = run_batch(c, &full);
 		if (weir_state_rows(c->state))
 			weir_writer_kick(c->writer);
@@ -424,7 +417,7 @@ static void *run(void *arg)
 			give_up = weir_mono_ns() + STOP_WAIT;
 		if (stop && weir_mono_ns() > give_up)
 			return NULL;
-		nap();
+		nap(filling || stop || now_ns < c->hurry_until_ns ? POLL_NS : CALM_NS);
 	}
 }
 
@@ -449,8 +442,8 @@ void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *ou
 	out->records = __atomic_load_n(&c->stats.records, __ATOMIC_RELAXED);
 	out->rows = __atomic_load_n(&c->stats.rows, __ATOMIC_RELAXED);
 	out->orphans = __atomic_load_n(&c->stats.orphans, __ATOMIC_RELAXED);
-	out->capped = __atomic_load_n(&c->stats.capped, __ATOMIC_RELAXED);
-	out->capped_shadow = __atomic_load_n(&c->stats.capped_shadow, __ATOMIC_RELAXED);
+	out->capped = __atomic_load_n(&c->cap.cut, __ATOMIC_RELAXED);
+	out->capped_shadow = __atomic_load_n(&c->cap.cut_in_shadow, __ATOMIC_RELAXED);
 	out->ring_used = weir_ring_used(&c->ring);
 	out->open = __atomic_load_n(&c->stats.open, __ATOMIC_RELAXED);
 	ended = __atomic_load_n(&c->ended, __ATOMIC_RELAXED);

@@ -275,6 +275,7 @@ void weir_kernel_store_forms(struct weir_kernel *k, const struct weir_agent_conf
 	c->idle_timeout_ns = cfg->idle_timeout_ns;
 	c->free_options = cfg->free_options;
 	c->first_reader = (uint32_t)k->cpus;
+	c->max_heads_per_source = cfg->max_split_heads / 16 > 4 ? cfg->max_split_heads / 16 : 4;
 	if (c->n_free_paths != cfg->n_free_paths ||
 	    memcmp(c->free_paths, cfg->free_paths, sizeof(c->free_paths))) {
 		__atomic_store_n(&c->n_free_paths, 0, __ATOMIC_SEQ_CST);

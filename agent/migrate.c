@@ -62,12 +62,33 @@ static int copy_some(struct weir_migration *m, bool early, struct weir_error *er
 	return r;
 }
 
+/* Numbers that there were not before: nothing holds one. A list's other numbers go on top. */
+static int add_numbers(struct weir_map_pair *p, uint32_t first, struct weir_error *err)
+{
+	uint32_t had = p->copy.from_info.max_entries, has = p->copy.to_info.max_entries;
+
+	if (p->how != WEIR_MAP_REBUILD || had >= has)
+		return 0;
+	return weir_stack_fill(p->copy.to, p->copy.name, first + had, has - had, NULL, err);
+}
+
+/* Readers below are the CPUs' own. */
+static uint32_t first_reader(struct weir_migration *m)
+{
+	return weir_migration_map(m, "readers")->copy.to_info.max_entries -
+	       weir_migration_map(m, "free_readers")->copy.to_info.max_entries;
+}
+
 int weir_migration_copy_early(struct weir_migration *m, struct weir_error *err)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < m->n && !r; i++)
 		r = know_new(&m->pairs[i], err);
+	if (!r)
+		r = add_numbers(weir_migration_map(m, "free_slots"), 0, err);
+	if (!r)
+		r = add_numbers(weir_migration_map(m, "free_readers"), first_reader(m), err);
 	return r ? r : copy_some(m, true, err);
 }
 
@@ -139,11 +160,10 @@ static int look_up_template(struct weir_migration *m, struct templates *t, struc
 static int know_in_use(struct weir_migration *m, struct weir_in_use **u, struct weir_error *err)
 {
 	struct weir_map_pair *flows = weir_migration_map(m, "flows");
-	uint32_t readers = weir_migration_map(m, "readers")->copy.to_info.max_entries;
-	uint32_t shared = weir_migration_map(m, "free_readers")->copy.to_info.max_entries;
-	int r = weir_in_use_new(m->ours, flows->value_type,
-				weir_migration_map(m, "slots")->copy.to_info.max_entries,
-				readers - shared, shared, u, err);
+	int r = weir_in_use_new(
+		m->ours, flows->value_type,
+		weir_migration_map(m, "free_slots")->copy.from_info.max_entries, first_reader(m),
+		weir_migration_map(m, "free_readers")->copy.from_info.max_entries, u, err);
 
 	flows->copy.each = weir_in_use_add;
 	flows->copy.ctx = *u;

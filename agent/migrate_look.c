@@ -33,21 +33,39 @@ static void *field_of(const struct weir_settings *s, const struct btf *btf, cons
 	return (char *)s->memory + at;
 }
 
+/* Of maps that are not memory, as before ABI 2, only that is asked. It is first in every ABI. */
+static int read_abi(int fd, struct weir_settings *s, const char *path, struct weir_settings *out,
+		    struct weir_error *err)
+{
+	weir_autofree void *value = calloc(1, s->info.value_size + sizeof(s->abi));
+	uint32_t zero = 0;
+
+	if (!value)
+		return weir_fail(err, ENOMEM, "out of memory");
+	if (bpf_map_lookup_elem(fd, &zero, value))
+		return weir_fail(err, errno, "%s: cannot be read: %s", path, strerror(errno));
+	memcpy(&s->abi, value, sizeof(s->abi));
+	*out = *s;
+	return 0;
+}
+
 int weir_settings_open(const char *path, struct weir_settings *out, struct weir_error *err)
 {
 	struct weir_settings s = {};
 	weir_autoclose int fd = weir_map_open(path, &s.info);
 	struct btf *btf;
-	size_t bytes;
+	size_t bytes = 0;
 
 	if (fd == -ENOENT)
 		return fd;
 	if (fd < 0)
 		return weir_fail(err, -fd, "%s: cannot be read: %s", path, strerror(-fd));
+	if (!(s.info.map_flags & BPF_F_MMAPABLE))
+		return read_abi(fd, &s, path, out, err);
 	s.memory = weir_map_memory(fd, &s.info);
 	if (s.memory == MAP_FAILED)
 		return weir_fail(err, errno, "%s: cannot be read: %s", path, strerror(errno));
-	memcpy(&s.abi, s.memory, sizeof(s.abi)); /* first in every ABI */
+	memcpy(&s.abi, s.memory, sizeof(s.abi));
 	btf = btf__load_from_kernel_by_id(s.info.btf_id);
 	if (btf) {
 		s.frozen = field_of(&s, btf, "frozen", &bytes);

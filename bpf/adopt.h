@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Takes in a connection that is older than the agent, or that the full map forgot.
+ * Takes in a connection that is older than the agent, or that was given up.
  */
 #ifndef WEIR_ADOPT_H
 #define WEIR_ADOPT_H
 
+#include "admit.h"
 #include "flow.h"
 #include "socket.h"
 #include "tenant.h"
@@ -25,8 +26,15 @@ weir_inline bool weir_cookie_fits(struct __sk_buff *skb, struct weir_scratch *s,
 					WEIR_TCP_LEN);
 }
 
-/* A connection that is older than the agent, or that the full map forgot: taken
- * in from its next request on, if the server really has it open. */
+enum weir_adopted {
+	WEIR_ADOPT_NOT,
+	WEIR_ADOPT_TAKEN, /* there is a flow now */
+	WEIR_ADOPT_REFUSED,
+};
+
+/* A connection that is older than the agent, that the full map forgot, or whose handshake took too
+ * long: taken in from here on, if the server really has it open. Where this very segment
+ * opens it, it is judged like a SYN, or a slow handshake would be a way past the limits. */
 weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 {
 	const struct weir_config *c = weir_config();
@@ -37,13 +45,13 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 	struct weir_tenant *t;
 	struct weir_flow *f;
 	weir_u64 now = bpf_ktime_get_ns();
-	weir_u32 tenant, state, acked = 0, sent = 0;
+	weir_u32 reason, tenant, state, acked = 0, sent = 0;
 	struct bpf_tcp_sock *tcp;
 	struct bpf_sock *full;
 	bool open = false, cookie;
 
 	if (!c || !s)
-		return 0;
+		return WEIR_ADOPT_NOT;
 	p = &s->packet;
 	if (p->v6) {
 		weir_copy16(tuple.ipv6.saddr, p->src);
@@ -75,19 +83,44 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 		else if (state != WEIR_TCP_SYN_RECV && state != WEIR_TCP_NEW_SYN_RECV && !cookie)
 			return 0;
 	}
+	/* Anybody can send an ACK to nobody. */
+	if (!sk && !p->pay_len)
+		return WEIR_ADOPT_NOT;
 	tenant = weir_tenant_of_source(c, p->src);
 	t = weir_tenant(tenant);
 	if (!t)
-		return 0;
+		return WEIR_ADOPT_NOT;
+	/* Nobody's are taken in whatever their number: else their requests passed unjudged. */
+	if (!open && tenant && t->max_half_open && t->half_open >= t->max_half_open && c->enforce &&
+	    !(t->flags & WEIR_TENANT_SHADOW)) {
+		weir_count(WEIR_DENY_HALF_OPEN);
+		return WEIR_ADOPT_REFUSED;
+	}
 	weir_levels(tenant, t, service, s->demand.level);
-	weir_levels_add(tenant, s->demand.level + 1, weir_gauge(connections), 1);
+	s->demand.taken = 0;
+	if (open || !sk) {
+		weir_levels_add(tenant, s->demand.level + 1, weir_gauge(connections), 1);
+	} else {
+		__builtin_memset(&s->refusal, 0, sizeof(s->refusal));
+		s->refusal.tenant = tenant;
+		s->demand.enforce = c->enforce;
+		reason = weir_admit_connection(s, t, WEIR_UNCHECKED_RATE, now);
+		if (reason) {
+			s->refusal.reason = reason;
+			weir_count(reason);
+			weir_note_denial(c, &s->refusal, p->src, now);
+			return WEIR_ADOPT_REFUSED;
+		}
+	}
 	/* No socket: the server is elsewhere, if it is; its next packet will show. */
 	f = weir_flow_new(&s->key, s->demand.level, open ? WEIR_FLOW_OPEN : WEIR_FLOW_SYN, service,
 			  now);
 	if (!f) {
 		weir_levels_add(tenant, s->demand.level + 1, weir_gauge(connections), -1);
-		return 0;
+		return WEIR_ADOPT_NOT;
 	}
+	if (!open)
+		weir_half_open_begins(s, f, t, now);
 	if (!sk)
 		__sync_fetch_and_or(&f->flags, WEIR_FLOW_FORWARDED);
 	f->client_seq = p->seq;
@@ -108,7 +141,7 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 		__sync_fetch_and_or(&f->flags, WEIR_FLOW_GRACE);
 	}
 	weir_count(WEIR_FLOW_ADOPTED);
-	return 1;
+	return WEIR_ADOPT_TAKEN;
 }
 
 #endif

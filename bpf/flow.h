@@ -130,7 +130,30 @@ weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 n
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
 }
 
-/* The flow's reader, if any, is free again. */
+/* The head in a reader is whole, or given up: one less of its address. */
+weir_inline void weir_head_place_back(struct weir_reader *r)
+{
+	weir_u32 place, *n;
+
+	if (!r->place)
+		return;
+	place = __sync_lock_test_and_set(&r->place, 0) - 1;
+	n = bpf_map_lookup_elem(&heads_waiting, &place); /* not there: another was faster */
+	if (n)
+		__sync_fetch_and_add(n, -1);
+}
+
+/* A reader is free again. */
+weir_inline void weir_reader_back(weir_u32 index)
+{
+	struct weir_reader *r = bpf_map_lookup_elem(&readers, &index);
+
+	if (r)
+		weir_head_place_back(r);
+	bpf_map_push_elem(&free_readers, &index, BPF_ANY);
+}
+
+/* So is the flow's, if it has one. */
 weir_inline void weir_reader_drop(struct weir_flow *f)
 {
 	weir_u32 index = f->reader;
@@ -138,7 +161,7 @@ weir_inline void weir_reader_drop(struct weir_flow *f)
 	if (!index)
 		return;
 	f->reader = 0;
-	bpf_map_push_elem(&free_readers, &index, BPF_ANY);
+	weir_reader_back(index);
 }
 
 /* Forget a connection. Only the caller whose delete succeeds returns what it held. */
@@ -150,7 +173,7 @@ weir_inline void weir_flow_gone(const struct weir_flow_key *key, struct weir_flo
 		return;
 	bpf_map_push_elem(&free_slots, &slot, BPF_ANY);
 	if (reader)
-		bpf_map_push_elem(&free_readers, &reader, BPF_ANY);
+		weir_reader_back(reader);
 	if (resp_reader)
 		bpf_map_push_elem(&free_readers, &resp_reader, BPF_ANY);
 	weir_count_in_task(WEIR_FLOW_GONE);
@@ -161,6 +184,8 @@ weir_inline void weir_flow_gone(const struct weir_flow_key *key, struct weir_flo
 weir_inline void weir_flow_close(const struct weir_flow_key *key, struct weir_flow *f,
 				 weir_u64 now_ns)
 {
+	/* First, for a request that is being admitted on another CPU (weir_judge). */
+	__sync_fetch_and_or(&f->flags, WEIR_FLOW_RELEASED);
 	weir_request_end(f, WEIR_END_CLOSE, now_ns);
 	weir_flow_uncount(f);
 	if (f->state < WEIR_FLOW_REFUSED)

@@ -208,6 +208,8 @@ struct weir_reader {
 	weir_u64 max_tokens;  /* the largest asked for; ~0: none */
 	weir_u32 told;	      /* enum weir_body_flags, for the BODY record */
 	weir_u32 taken_until; /* WEIR_SLOT_TAKEN may be given back, see gcra.h */
+	weir_u32 place;	      /* of its head in heads_waiting, plus one; 0: none */
+	weir_u32 pad;
 	struct weir_body body;
 	struct weir_head head;
 };
@@ -225,6 +227,20 @@ struct {
 	__uint(key_size, 0);
 	__uint(value_size, sizeof(weir_u32));
 } free_readers SEC(".maps");
+
+/*
+ * Heads that are not whole, by a keyed hash of the client's address (of IPv6 the first half):
+ * before a head is whole nobody is known, and one address must not hold all readers. Two
+ * addresses may share a place; they then share the bound.
+ */
+#define WEIR_HEAD_PLACES 4096
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WEIR_HEAD_PLACES);
+	__type(key, weir_u32);
+	__type(value, weir_u32);
+} heads_waiting SEC(".maps");
 
 /* A refused flow's answer, so that it can be sent again word for word. */
 struct weir_linger {

@@ -29,6 +29,30 @@ weir_inline weir_u32 weir_reader_own(void)
 	return bpf_get_smp_processor_id();
 }
 
+/* One more head in parts of this client's address. false: it has as many as it may. */
+weir_inline bool weir_head_place_take(const struct weir_scratch *s, struct weir_reader *r)
+{
+	const struct weir_config *c = weir_config();
+	const weir_u8 *client = s->key.client;
+	weir_u64 hash = s->packet.v6 ? weir_load32(client) | (weir_u64)weir_load32(client + 4) << 32
+				     : weir_load32(client + 12);
+	weir_u32 place, *n;
+
+	if (!c)
+		return true;
+	hash = (hash ^ c->hash_key) * 0x9e3779b97f4a7c15ULL;
+	place = hash >> 52;
+	n = bpf_map_lookup_elem(&heads_waiting, &place);
+	if (!n)
+		return true;
+	if (__sync_fetch_and_add(n, 1) >= c->max_heads_per_source) {
+		__sync_fetch_and_add(n, -1);
+		return false;
+	}
+	r->place = place + 1;
+	return true;
+}
+
 /* Take a free one. 0: there is none. */
 weir_inline weir_u32 weir_reader_take(weir_u64 now_ns)
 {
@@ -41,6 +65,7 @@ weir_inline weir_u32 weir_reader_take(weir_u64 now_ns)
 	if (!r)
 		return 0;
 	r->n_parts = 0;
+	r->place = 0;
 	r->began_ns = now_ns;
 	r->until = 0;
 	r->data_seq = 0;

@@ -239,6 +239,7 @@ weir_inline int weir_head_more(struct __sk_buff *skb, struct weir_scratch *s, st
 	f->next_seq = seq + part;
 	if (result == WEIR_HEAD_MORE)
 		return weir_pass(WEIR_PASS_HEAD_PART);
+	weir_head_place_back(r);
 	s->request.reader = f->reader;
 	s->request.result = result;
 	return WEIR_ACT_REQUEST;
@@ -290,6 +291,10 @@ weir_inline int weir_head_begins(struct __sk_buff *skb, struct weir_scratch *s, 
 		r = weir_reader(index);
 		if (!index || !r)
 			return weir_drop(WEIR_DROP_HEAD_ROOM);
+		if (!weir_head_place_take(s, r)) {
+			weir_reader_back(index);
+			return weir_drop(WEIR_DROP_HEAD_ROOM);
+		}
 		weir_head_start(&r->head, true);
 		f->reader = index;
 		f->request_phase = WEIR_REQ_PARTS;

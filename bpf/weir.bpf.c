@@ -5,8 +5,8 @@
  *   weir_xdp      a SYN to a guarded port        gate.h
  *   weir_ingress  the same where XDP is not, then request heads    stream.h, linger.h
  *   weir_egress   answers                        tap.h
- *   weir_state    sockets that close             flow.h
- *   weir_sweep    what never closed (run by the agent)
+ *   weir_state, weir_sockops   sockets that close    flow.h
+ *   weir_sweep, weir_reap      what never closed (run by the agent)
  *
  * TC programs pass with TC_ACT_UNSPEC, so that a neighbour's filter still runs.
  */
@@ -158,14 +158,18 @@ int weir_client(struct __sk_buff *skb)
 	}
 	f = bpf_map_lookup_elem(&flows, &s->key);
 	if (!f) {
-		if (!p->pay_len || (p->flags & WEIR_RST)) {
-			weir_count(WEIR_PASS_NO_PAYLOAD);
-			return TC_ACT_UNSPEC;
-		}
-		weir_adopt(skb, service);
+		int adopted = WEIR_ADOPT_NOT;
+
+		/* A bare ACK may be the last of a handshake that was given up. */
+		if (!(p->flags & WEIR_RST) &&
+		    (p->pay_len || (p->flags & (WEIR_ACK | WEIR_FIN)) == WEIR_ACK))
+			adopted = weir_adopt(skb, service);
+		if (adopted == WEIR_ADOPT_REFUSED)
+			return TC_ACT_SHOT;
 		f = bpf_map_lookup_elem(&flows, &s->key);
 		if (!f) {
-			weir_count(WEIR_PASS_UNTRACKED);
+			weir_count(p->pay_len && !(p->flags & WEIR_RST) ? WEIR_PASS_UNTRACKED
+									: WEIR_PASS_NO_PAYLOAD);
 			return TC_ACT_UNSPEC;
 		}
 	}
@@ -305,20 +309,41 @@ weir_inline int weir_socket_state(struct sock *sk, int newstate)
 	return 0;
 }
 
-/* Two of the same: the kernel does not run a tracing program inside itself, so a socket that an
- * interrupt closes while the first runs, in whatever task and for whatever socket, would never
- * be told. The second is then not running, and the other way round. Who comes later finds
- * nothing to do. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 {
 	return weir_socket_state(sk, newstate);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(weir_state_too, struct sock *sk, int oldstate, int newstate)
+/* The same once more, for connections that begin under it: the kernel does not run a tracing
+ * program inside itself, so a socket that an interrupt closes while that one runs, for whatever
+ * socket of whatever task, is not told. Programs of cgroups have no such guard. Who comes
+ * second finds nothing to do. */
+SEC("sockops")
+int weir_sockops(struct bpf_sock_ops *ops)
 {
-	return weir_socket_state(sk, newstate);
+	const struct weir_config *c = weir_config();
+	struct bpf_sock *sk;
+	struct tcp_sock *tcp;
+
+	if (!c)
+		return 1;
+	switch (ops->op) {
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		if (weir_service(c, weir_swap16(ops->local_port)))
+			bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags |
+							       BPF_SOCK_OPS_STATE_CB_FLAG);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ops->args[1] != TCP_CLOSE)
+			break;
+		sk = ops->sk;
+		tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+		if (tcp)
+			weir_socket_state((struct sock *)tcp, TCP_CLOSE);
+		break;
+	}
+	return 1;
 }
 
 /* -- sweep */

@@ -5,8 +5,10 @@
  * include, so it uses fixed-width types only, pads explicitly, and asserts
  * every size. Each struct says who writes it.
  *
- * Change a layout and WEIR_ABI_VERSION goes up: a new agent then migrates the
- * pinned maps instead of misreading them.
+ * Change a layout and WEIR_ABI_VERSION goes up: an agent of another version then
+ * copies the pinned maps instead of misreading them, field by field of the same
+ * name. So a new field must mean with 0 what was before it, a name is never used
+ * for something else, and programs keep their names.
  *
  * Byte order is the host's unless a name ends in _be. Times ending in _ns are
  * CLOCK_MONOTONIC nanoseconds (bpf_ktime_get_ns) unless they say wall.
@@ -218,12 +220,14 @@ struct weir_config {
 	weir_u32 n_netns;
 	weir_u32 netns[WEIR_MAX_NETNS];
 	weir_u32 frozen; /* maps are being copied to a new layout: guarded ports drop */
+	weir_u32 max_heads_per_source; /* in parts at a time, of one address */
+	weir_u32 pad_heads;
 	weir_u8 port_service[65536];
 };
 _Static_assert(sizeof(struct weir_service) == 8, "weir_service");
 _Static_assert(sizeof(struct weir_free_path) == 72, "weir_free_path");
 _Static_assert(sizeof(struct weir_trusted) == 32, "weir_trusted");
-_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 72 + 65536, "weir_config");
+_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 80 + 65536, "weir_config");
 
 /* ------------------------------------------------------------------ tenants */
 

@@ -5,4 +5,4 @@
 .PHONY: test-vm
 test-vm: deps
 	$(Q)$(MAKE) --no-print-directory -j2 all packet-build
-	$(Q)scripts/vm --seconds 2400 env WEIR_BUILD='$(abspath $(B))' tests/vm/run $(PACKET_BIN)
+	$(Q)scripts/vm --seconds 3600 env WEIR_BUILD='$(abspath $(B))' tests/vm/run $(PACKET_BIN)

@@ -63,7 +63,7 @@ differential: $(B)/tests/bpf/test_differential
 
 # The same agent of the next ABI, made up (tests/next): what upgrade and downgrade are tested with.
 NEXT := $(B)/next
-NEXT_SRC := Makefile $(wildcard agent/* bpf/* ctl/* scripts/*.mk scripts/deps tests/tests.mk)
+NEXT_SRC := Makefile $(wildcard agent/* bpf/* ctl/* scripts/*.mk scripts/deps tests/*.mk tests/*/*.mk)
 
 $(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
 	$(call say,NEXT,$@)

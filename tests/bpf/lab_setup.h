@@ -77,6 +77,7 @@ static struct lab {
 	struct ring_buffer *ring;
 	int wire;	    /* packet socket on lo */
 	int listeners[3];   /* at the guarded ports, or -1 */
+	bool own_sockets;   /* the test has its own there */
 	cpu_set_t all_cpus; /* that the process was allowed */
 	int cpus;
 	uint64_t before[WEIR_REASON_MAX];
@@ -277,6 +278,7 @@ static UNUSED int lab_reset(void **state)
 	c->idle_timeout_ns = 3600 * SECOND;
 	c->free_options = 1;
 	c->first_reader = lab.cpus;
+	c->max_heads_per_source = READERS;
 	free_path("/health*");
 	free_path("/metrics");
 	free_path("/v1/models*");
@@ -286,7 +288,7 @@ static UNUSED int lab_reset(void **state)
 		c->port_service[PORT + i] = 1 + i;
 		c->services[1 + i] = (struct weir_service){ .port = PORT + i, .dialect = i };
 	}
-	if (lab.listeners[0] < 0)
+	if (lab.listeners[0] < 0 && !lab.own_sockets)
 		listen_here();
 	memset(&lab.tenants[0], 0, sizeof(lab.tenants[0]));
 	ring_buffer__consume(lab.ring);

@@ -120,6 +120,17 @@ static UNUSED void run_racers(size_t n, void (*run)(size_t racer))
 		fail_msg("%s", race.wrong);
 }
 
+/* Two racers are here, and leave at once. */
+static UNUSED void meet_two(uint32_t *arrived, uint32_t round)
+{
+	uint32_t all = (round + 1) * 2;
+
+	__atomic_add_fetch(arrived, 1, __ATOMIC_SEQ_CST);
+	for (int i = 0; __atomic_load_n(arrived, __ATOMIC_ACQUIRE) < all && !race.failed; i++)
+		if (i > 3000)
+			sched_yield(); /* there may be one processor only */
+}
+
 static UNUSED void fire_each(size_t racer)
 {
 	for (size_t i = racer; i < SHOTS; i += RACERS)

@@ -216,6 +216,26 @@ static void each_syn_gives_up_the_oldest_without_an_agent(void **state)
 	assert_int_equal(t->connections, 0);
 }
 
+/* Who may have two connections is not shut out by two that were never completed. */
+static void a_limit_of_connections_is_not_held_by_what_is_stale(void **state)
+{
+	struct weir_tenant *t = bounded(flooder, 0);
+	struct conn c[3];
+
+	t->flags |= WEIR_TENANT_LIMIT_CONNS;
+	t->max_connections = 2;
+	for (int i = 0; i < 3; i++)
+		c[i] = from_net(flooder);
+	passes(send_syn(&c[0], false));
+	passes(send_syn(&c[1], false));
+	assert_int_equal(send_syn(&c[2], false).code, OUT_REDIRECT);
+	lab.config->half_open_ns = 1000000;
+	wait_ms(4);
+	passes(send_syn(&c[2], false));
+	assert_true(t->connections >= 1 && t->connections <= 2);
+	assert_int_equal(t->half_open, t->connections);
+}
+
 static void before_its_time_nothing_is_given_up(void **state)
 {
 	struct weir_tenant *t = bounded(flooder, 0);
@@ -362,6 +382,7 @@ int main(void)
 		CLAIM(in_shadow_it_passes_unfollowed_and_is_noted),
 		CLAIM(nobodys_pass_unfollowed_and_are_taken_in_later),
 		CLAIM(each_syn_gives_up_the_oldest_without_an_agent),
+		CLAIM(a_limit_of_connections_is_not_held_by_what_is_stale),
 		CLAIM(before_its_time_nothing_is_given_up),
 		CLAIM(a_later_connection_of_the_same_ports_is_not_given_up_for_it),
 		CLAIM(a_full_queue_loses_nothing),

@@ -290,6 +290,42 @@ static void a_free_request_first_does_not_make_the_connection_free(void **state)
 	hang_up(&d);
 }
 
+/* An idle connection's token has come back by itself when its first request is refused. */
+static void a_token_that_time_gave_back_is_not_given_back_again(void **state)
+{
+	struct conn idle, later;
+	struct chain chain = chain_at("10.81.0.0", "10.81.0.9", &idle);
+	struct verdict v;
+	uint64_t tat;
+
+	for (int k = 0; k < WEIR_LEVELS; k++) {
+		chain.at[k]->connect_tat_ns = 0;
+		chain.at[k]->connect_interval_ns = 20000000;
+	}
+	idle = open_conn("10.81.0.9", host);
+	while (now_ns() <= chain.at[0]->connect_tat_ns + 2000000)
+		usleep(500);
+	later = open_conn("10.81.0.9", host);
+	tat = chain.at[0]->connect_tat_ns;
+	v = send_text(&idle, chat("sk-nobody-has-this"));
+	is_refused(&idle, &v, 401);
+	for (int k = 0; k < WEIR_LEVELS; k++)
+		assert_int_equal(chain.at[k]->connect_tat_ns, tat);
+	/* In time it is. */
+	for (int k = 0; k < WEIR_LEVELS; k++)
+		chain.at[k]->connect_interval_ns = 3600 * SECOND;
+	hang_up(&later);
+	later = open_conn("10.81.0.9", host);
+	assert_true(chain.at[0]->connect_tat_ns > tat);
+	v = send_text(&later, chat("sk-nobody-has-this"));
+	is_refused(&later, &v, 401);
+	for (int k = 0; k < WEIR_LEVELS; k++)
+		assert_true(chain.at[k]->connect_tat_ns < now_ns() + SECOND);
+	hang_up(&idle);
+	hang_up(&later);
+	chain_holds(&chain, 0, 0);
+}
+
 static void a_connection_is_given_back_where_it_was_counted(void **state)
 {
 	struct chain chain = chain_by_key("sk-conn-up"), elsewhere = new_chain(NULL);
@@ -354,6 +390,7 @@ int main(void)
 		STREAM_CLAIM(a_connection_that_changes_hands_later_is_charged_once),
 		STREAM_CLAIM(a_later_hop_needs_room_among_the_connections),
 		STREAM_CLAIM(a_free_request_first_does_not_make_the_connection_free),
+		STREAM_CLAIM(a_token_that_time_gave_back_is_not_given_back_again),
 		STREAM_CLAIM(a_connection_is_given_back_where_it_was_counted),
 		STREAM_CLAIM(a_limit_that_is_lowered_holds_at_once_and_loses_no_count),
 	};

@@ -29,6 +29,36 @@ static void without_a_free_reader_parts_wait(void **state)
 	give_readers(all + 1, n - 1);
 }
 
+/* One address has at most so many heads in parts; what it gives back it may take again. */
+static void one_address_does_not_hold_all_readers(void **state)
+{
+	struct weir_tenant *t = tenant_with("sk-share");
+	const char *text = chat("sk-share");
+	struct conn c[3], other;
+
+	lab.config->max_heads_per_source = 2;
+	for (int i = 0; i < 3; i++)
+		c[i] = open_conn(nobody, host);
+	other = open_conn("198.51.100.41", host);
+	for (int i = 0; i < 2; i++)
+		passes(send_bytes(&c[i], text, 30));
+	drops(send_at(&c[2], c[2].next, text, 30));
+	is_counted(WEIR_DROP_HEAD_ROOM, 1);
+	assert_int_equal(free_readers(), READERS - 2);
+	passes(send_bytes(&other, text, 30));
+	/* Whole: it counts no more, though its connection is there. */
+	passes(send_text(&c[0], text + 30));
+	answer_ok(&c[0]);
+	passes(send_bytes(&c[2], text, 30));
+	drops(send_at(&c[0], c[0].next, text, 30));
+	/* Given up. */
+	passes(from_client(&c[1], TCP_RST, c[1].next, 0, NULL, 0));
+	lab.config->max_heads_per_source = READERS;
+	passes(send_text(&c[2], text + 30));
+	passes(send_text(&other, text + 30));
+	assert_int_equal(t->admitted, 3);
+}
+
 /* A chunked body's framing needs a reader too: nothing is admitted that cannot be followed. */
 static void without_a_free_reader_a_chunked_request_waits(void **state)
 {
@@ -175,6 +205,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STREAM_CLAIM(without_a_free_reader_parts_wait),
+		STREAM_CLAIM(one_address_does_not_hold_all_readers),
 		STREAM_CLAIM(without_a_free_reader_a_chunked_request_waits),
 		STREAM_CLAIM(a_reset_gives_the_reader_back),
 		STREAM_CLAIM(a_close_gives_the_reader_back),

@@ -374,6 +374,47 @@ static void more_tokens_than_the_limit_has_do_not_refuse_the_body(void **state)
 	holds_tokens(&chain, 0);
 }
 
+/* -- what time has given back */
+
+static void wait_until(uint64_t time_ns)
+{
+	while (now_ns() <= time_ns)
+		usleep(500);
+}
+
+/* A slow body is refused when its token of the rate has long come back by itself: others have
+ * used it since. A millisecond is what the programs round to. */
+static void a_token_that_time_gave_back_is_not_given_back_again(void **state)
+{
+	struct chain chain = new_ruled("sk-slow", 1000000);
+	struct conn slow = open_conn(nobody, host), other = open_conn(nobody, host);
+	struct weir_tenant *top = chain.at[WEIR_LEVEL_TOP];
+	uint64_t tat, begun;
+	struct verdict v;
+
+	for (int k = 0; k < WEIR_LEVELS; k++) {
+		chain.at[k]->request_tat_ns = 0;
+		chain.at[k]->request_interval_ns = 20000000;
+	}
+	passes(send_text(&slow, "POST / HTTP/1.1\r\nx-api-key: sk-slow\r\n"
+				"Content-Length: 1000\r\n\r\n{\"a\":"));
+	server_acks(&slow);
+	begun = top->request_tat_ns;
+	wait_until(begun + 2000000);
+	passes(ask(&other, "sk-slow", "", "{}"));
+	tat = top->request_tat_ns;
+	assert_true(tat > begun + 20000000);
+	v = send_text(&slow, "'b',");
+	is_refused(&slow, &v, 400);
+	for (int k = 0; k < WEIR_LEVELS; k++)
+		assert_int_equal(chain.at[k]->request_tat_ns, tat);
+	hang_up(&slow);
+	hang_up(&other);
+	settle_end(0, 0);
+	settle_end(1, 0);
+	holds_tokens(&chain, 0);
+}
+
 /* -- an END record that is lost */
 
 static void what_a_lost_end_record_held_is_not_held_for_ever(void **state)
@@ -418,6 +459,7 @@ int main(void)
 		STREAM_CLAIM(a_body_that_is_sent_again_asks_once),
 		STREAM_CLAIM(a_difference_that_is_not_there_refuses_and_takes_all_back),
 		STREAM_CLAIM(more_tokens_than_the_limit_has_do_not_refuse_the_body),
+		STREAM_CLAIM(a_token_that_time_gave_back_is_not_given_back_again),
 		STREAM_CLAIM(what_a_lost_end_record_held_is_not_held_for_ever),
 	};
 

@@ -37,7 +37,6 @@ static struct pair connect_pair(int family, const char *at)
 	struct sockaddr *to = family == AF_INET ? (void *)&to4 : (void *)&to6;
 	socklen_t len = family == AF_INET ? sizeof(to4) : sizeof(to6);
 
-	nobody_listens(); /* but this one */
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	inet_pton(AF_INET, at, &to4.sin_addr);
 	inet_pton(AF_INET6, at, &to6.sin6_addr);
@@ -173,6 +172,7 @@ int main(void)
 	int failed;
 
 	lab_open();
+	lab.own_sockets = true;
 	link = bpf_program__attach(lab.skel->progs.weir_state);
 	if (!link)
 		die("tracepoint");

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -155,11 +156,12 @@ class LimitLab(Lab):
 
     # ---------------------------------------------------------------- requests
 
-    def ask(self, name, tokens=1, port=PORT, source=None, prompt="one two three", key=None, **how):
+    def ask(self, name, tokens=1, port=PORT, source=None, prompt="one two three", key=None,
+            path=CHAT, **how):
         """One request on a connection of its own, with the key of `name`, or another."""
         asked = time.monotonic() * 1000
         with self.connect(4, source, port) as sock:
-            answer = send(sock, "POST", CHAT, key or f"sk-{name}",
+            answer = send(sock, "POST", path, key or f"sk-{name}",
                           chat_body(tokens, prompt, **how))
             body = answer.body()
         return Asked(answer.status, answer.headers, body, asked, time.monotonic() * 1000)
@@ -177,6 +179,21 @@ class LimitLab(Lab):
     def hold_all(self, name, n=20, **how):
         """As many of n as are let in."""
         return [h for h in (self.hold(name, **how) for _ in range(n)) if h]
+
+    def at_once(self, names, **how):
+        """One stream for each of these, all asked for in the same moment: those let in."""
+        barrier, held = threading.Barrier(len(names)), []
+
+        def one(name):
+            barrier.wait()
+            if stream := self.hold(name, **how):
+                held.append(stream)
+        threads = [threading.Thread(target=one, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        return held
 
     def release(self, held):
         """These streams, which are all there are, go on to their end."""

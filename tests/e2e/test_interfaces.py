@@ -163,7 +163,7 @@ def test_links_are_kept_where_nothing_changed(lab):
         lab.start_agent()
     load.finish()
     assert before == {p.name: link_id(p) for p in (lab.pins / "links").iterdir()
-                      if p.name != "state"} and len(before) == 3
+                      if p.name != "state"} and len(before) == 4
 
 
 def link_id(pin):

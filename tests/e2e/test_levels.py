@@ -2,6 +2,9 @@
 """Every limit at every level (bpf/limits.md, 1 to 5): a tenant's own, its parent's,
 its parent's parent's, its scope's for a service. A refusal tells the figures of the
 level that refused, and uses up nothing at any."""
+import datetime
+import time
+
 import pytest
 from limit_lab import EMBED, MINUTE_MS, LimitLab, document, duration_ms, slow, tenant
 from weirlab import policy, wait_for
@@ -45,6 +48,12 @@ POLICY = document(
     tenant("mixed-mid", "open", "mixed-top", requests={"per_minute": 2, "burst": 3}),
     tenant("mixed", "open", "mixed-mid", requests={"per_minute": 7, "burst": 9},
            concurrency=1),
+    # The parent has five places, and later seven requests.
+    tenant("race-mid", concurrency=5), tenant("race-mid2", requests=slow(7)),
+    *(tenant(f"race-{n}", "open", "race-mid", requests=slow(50)) for n in "ab"),
+    *(tenant(f"race2-{n}", "open", "race-mid2", concurrency=50) for n in "ab"),
+    tenant("claude-top", requests={"per_minute": 1, "burst": 3}),
+    tenant("claude-mid", "loose", "claude-top"), tenant("claude", "loose", "claude-mid"),
     tenant("scoped", "scoped"), tenant("scoped-twin", "scoped"),
     tenant("scoped-rest", "scoped", sources=["10.80.200.0/24"]),
     tenant("scoped-more", "scoped", services={"embed": {"concurrency": 2}}),
@@ -299,6 +308,40 @@ def test_figures_are_those_of_the_level_that_refused(lab):
     assert lab.why("mixed", "requests")["limit_of"] == "mixed-mid"
     remaining = [lab.live(n)["requests_remaining"] for n in ("mixed", "mixed-mid", "mixed-top")]
     assert remaining == [6, 0, 2]
+
+
+def test_figures_in_the_other_dialect(lab):
+    """Anthropic's headers tell the reset as a time."""
+    def ask():
+        return lab.ask("claude", path="/v1/messages")
+    before = time.time()
+    assert [ask().status for _ in range(3)] == [200] * 3
+    refused = ask()
+    assert refused.status == 429 and refused.error["type"] == "rate_limit_error"
+    assert refused.figures()[:2] == [1, 3]
+    told = {k: refused.headers[f"anthropic-ratelimit-requests-{k}"]
+            for k in ("limit", "remaining", "reset")}
+    assert (told["limit"], told["remaining"]) == ("1", "0")
+    reset = datetime.datetime.fromisoformat(told["reset"].replace("Z", "+00:00")).timestamp()
+    assert before + 3 * 60 - 1 <= reset <= time.time() + 3 * 60 + 1
+    assert lab.why("claude", "requests")["limit_of"] == "claude-top"
+
+
+@pytest.mark.parametrize("who, parent, fits", (("race", "race-mid", 5),
+                                               ("race2", "race-mid2", 7)))
+def test_two_children_race_for_what_their_parent_has(lab, who, parent, fits):
+    """Exactly that many are let in, and who is not uses up nothing of its own."""
+    children = [f"{who}-a", f"{who}-b"]
+    held = lab.at_once(children * 12)
+    assert len(held) == fits == lab.live(parent)["inflight"]
+    lives = [lab.live(n) for n in children]
+    assert sum(live["inflight"] for live in lives) == fits
+    if who == "race":
+        assert sum(live["requests_remaining"] for live in lives) == 100 - fits
+    lab.release(held)
+    for name in (*children, parent):
+        lab.gauge(name, "inflight", 0)
+        lab.gauge(name, "connections", 0)
 
 
 # ------------------------------------------------------------------ services

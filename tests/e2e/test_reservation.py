@@ -40,19 +40,7 @@ def grant(lab, name, nano):
 
 
 def at_once(lab, name, n=AT_ONCE, **how):
-    """As many of n streams as are let in; all are sent in the same moment."""
-    barrier, held = threading.Barrier(n), []
-
-    def one():
-        barrier.wait()
-        if stream := lab.hold(name, **how):
-            held.append(stream)
-    threads = [threading.Thread(target=one) for _ in range(n)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return held
+    return lab.at_once([name] * n, **how)
 
 
 def shown(lab, name):

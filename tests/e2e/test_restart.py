@@ -10,7 +10,7 @@ import pytest
 from checks import assert_metered, events_of, totals, wait_events
 from weirlab import policy, wait_for
 from weirlab.clients import Sdk, usage_events
-from weirlab.lab import BUILD, run
+from weirlab.lab import BUILD, PORT, run
 from weirlab.raw_http import chat_body, send, shut
 
 CHAT = "/v1/chat/completions"
@@ -75,7 +75,7 @@ class Load:
 
 def test_kill_9_under_load_loses_nothing_and_bills_nothing_twice(lab_nats):
     lab = lab_nats
-    lab.start_agent(POLICY)
+    lab.start_agent(POLICY, ring_bytes=32 << 20)  # room for what a slow machine lets pile up
     lab.ctl("credit", "grant", "acme", "1000")
     load = Load(lab, "sk-acme", aborts=True)
     for n in range(8):
@@ -107,7 +107,11 @@ def test_kill_9_under_load_loses_nothing_and_bills_nothing_twice(lab_nats):
     wait_for(lambda: lab.ctl("status")["nats"]["backlog"] == 0, "the backlog to drain")
     stream = lab.stream()
     assert len(stream) == len(events) and usage_events(stream, "acme") == events
-    assert lab.ctl("status")["ring"]["lost"] == 0
+    status = lab.ctl("status")
+    assert status["ring"]["lost"] == 0
+    assert status["verdicts"]["admit_request"] == len(events), "admitted, and not in the ledger"
+    live = lab.ctl("tenant", "show", "acme")["live"]
+    assert (live["connections"], live["inflight"]) == (0, 0)
 
 
 def test_limits_hold_while_the_agent_is_dead(lab):
@@ -227,6 +231,85 @@ def test_keep_leaves_limits_in_force_after_a_clean_stop(lab):
     assert done.count(True) >= 5 and not done[-1]
     lab.start_agent()
     assert_metered(wait_events(lab, done.count(True)), lab.served("sk-slow"))
+
+
+def test_a_clean_stop_without_keep_takes_everything_off(lab):
+    lab.start_agent(POLICY)
+    sdk = Sdk(lab, "sk-once")
+    assert [sdk.call(tokens=1)["ok"] for _ in range(6)] == [True] * 5 + [False]
+    assert lab.stop_agent() == 0
+    assert not lab.pins.exists()
+    hooks = json.loads(lab.in_server("bpftool", "net", "show", "-j").stdout)[0]
+    assert hooks["xdp"] == [] and hooks["tc"] == []
+    assert sdk.call(tokens=1)["ok"], "a limit outlived the agent"
+
+
+def test_a_second_agent_of_an_instance_is_refused(lab):
+    lab.start_agent(POLICY)
+    second = run(*lab.inside("server"), BUILD / "weir-agent", "--config", lab.config_path,
+                 check=False)
+    assert second.returncode == 1
+    assert f'instance "{lab.instance}": another weir-agent runs it' in second.stderr
+    assert lab.ctl("status")["pid"] == lab.agent.pid
+    sdk = Sdk(lab, "sk-once")
+    assert [sdk.call(tokens=1)["ok"] for _ in range(6)] == [True] * 5 + [False]
+
+
+def test_a_limit_changes_under_load_without_losing_what_was_counted(lab):
+    """Raised, lowered, raised by SIGHUP while clients ask without pause."""
+    def tiers(burst, concurrency):
+        return {**POLICY, "tiers": {**POLICY["tiers"],
+                                    "once": {"requests": {"per_minute": 1, "burst": burst}},
+                                    "slow": {"concurrency": concurrency}}}
+
+    def reload(document):
+        lab.write_policy(document)
+        lines = lab.log("agent").read_text().count("is in force")
+        lab.agent.send_signal(signal.SIGHUP)
+        wait_for(lambda: lab.log("agent").read_text().count("is in force") > lines, "the policy")
+
+    lab.start_agent(tiers(5, 2))
+    lab.ctl("credit", "grant", "acme", "1000")
+    load, sdk = Load(lab, "sk-acme", threads=2), Sdk(lab, "sk-once")
+    running = [Sdk(lab, "sk-slow").start(tokens=2, stream=True, include_usage=True, hold=1)
+               for _ in range(2)]
+    for call in running:
+        call.first.result(10)
+    assert [sdk.call(tokens=1)["ok"] for _ in range(6)] == [True] * 5 + [False]
+    assert not Sdk(lab, "sk-slow").call(tokens=1)["ok"]
+    load.more()
+    reload(tiers(8, 3))  # five are used of eight now, two of three
+    assert [sdk.call(tokens=1)["ok"] for _ in range(4)] == [True] * 3 + [False]
+    assert Sdk(lab, "sk-slow").call(tokens=1)["ok"]
+    load.more()
+    reload(tiers(5, 1))
+    assert not sdk.call(tokens=1)["ok"] and not Sdk(lab, "sk-slow").call(tokens=1)["ok"]
+    lab.admin("release")
+    assert all(call.result()["ok"] for call in running)
+    assert Sdk(lab, "sk-slow").call(tokens=1)["ok"]
+    load.finish()
+    assert set(load.statuses) == {200}
+    served = lab.served()
+    assert_metered(wait_events(lab, len(served)), served)
+    assert lab.ctl("status")["verdicts"]["admit_request"] == len(served)
+
+
+def test_other_ports_at_a_restart_are_guarded_from_then_on(lab):
+    """A port that is taken off the list is nobody's any more, one that comes is guarded; counts
+    of what stays go on."""
+    lab.start_agent(POLICY)
+    sdk = Sdk(lab, "sk-once")
+    assert all(sdk.call(tokens=1)["ok"] for _ in range(5))
+    lab.kill_agent()
+    lab.write_config(nats=False, services=[{"name": "other", "port": 9100}])
+    lab.start_agent()
+    assert sdk.call(tokens=1)["ok"], "the port is not guarded any more"
+    lab.kill_agent()
+    lab.write_config(nats=False, services=[{"name": "other", "port": 9100},
+                                           {"name": "llm", "port": PORT}])
+    lab.start_agent()
+    assert not sdk.call(tokens=1)["ok"], "the bucket was refilled"
+    wait_events(lab, 5)
 
 
 def test_detach_of_a_running_agent_is_refused(lab):

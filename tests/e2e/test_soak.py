@@ -20,7 +20,14 @@ def bare_lab():
 
 
 def test_gauges_are_exact_under_churn(bare_lab):
-    print(soak.soak(bare_lab, seconds=9, tenants=50, connections=1000, streams=200, phase=3))
+    print(soak.soak(bare_lab, seconds=6, tenants=50, connections=1000, streams=200, phase=3))
+
+
+def test_gauges_are_exact_when_packets_come_by_interrupt(bare_lab):
+    """As from a NIC: a socket may be closed inside whatever this CPU is at. A tracepoint's program
+    is not run inside itself, so alone it misses closes, some a second under this load."""
+    print(soak.soak(bare_lab, seconds=6, tenants=50, connections=1000, streams=300, phase=2,
+                    aborts=200, closes=300, interrupts=True))
 
 
 def test_gauges_are_exact_after_the_agent_was_killed(bare_lab):

@@ -132,9 +132,8 @@ def test_connections_by_source_in_shadow(lab, name, address, reason):
 
 def test_a_parent_in_shadow_does_not_shadow_its_child(lab):
     assert [lab.ask("hard-child").status for _ in range(5)] == [200] * 4 + [429]
-    lines = lab.ctl("why", "hard-child")
-    assert {(r["limit_of"], r["shadow"]) for r in lines} == {("shadow-parent", True),
-                                                            ("hard-child", False)}
+    wait_for(lambda: {(r["limit_of"], r["shadow"]) for r in lab.ctl("why", "hard-child")} == {
+        ("shadow-parent", True), ("hard-child", False)}, "both levels in why")
     assert lab.ctl("usage", "hard-child")[0]["refused"] == 1
 
 
@@ -188,6 +187,7 @@ def test_a_stream_is_cut_when_it_costs_too_much(lab):
     (record,) = lab.served("sk-endless", "aborted")
     (event,) = lab.settled("endless", 1)
     assert event["usage_source"] == "partial" and event["billable"] is True
+    assert event["cut"] is True and event["finish_reason"] == "cut"
     assert got <= event["output_tokens"] <= record["completion"] < 2000
     assert policy.nano(event["price"]) == policy.price(MODEL, event["input_tokens"],
                                                        event["output_tokens"])
@@ -204,6 +204,7 @@ def test_below_the_cap_nothing_is_cut(lab):
     assert stream(lab, "plain", 300, delay_ms=1) == (300, "done")
     (event,) = lab.settled("brief", 1)
     assert (event["output_tokens"], event["usage_source"]) == (n, "reported")
+    assert not event.get("cut") and event["finish_reason"] == "length"
 
 
 def test_cuts_are_paid_for_and_hold_no_credit(lab):

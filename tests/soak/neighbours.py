@@ -5,7 +5,10 @@ one tenant floods SYNs and while one floods requests that are refused, beside qu
 that what the machine does besides falls on all of them alike. The same without Weir tells what
 the flood costs by itself: flooder, clients, server and what is measured share the CPUs.
 
-    neighbours.py [--rounds 5] [--seconds 4] [--syns 20000] [--asks 2000]
+    neighbours.py [--rounds 5] [--seconds 4] [--syns 20000] [--asks 2000] [--realtime]
+
+--realtime: what is measured (the neighbour's client and the server) runs before all other
+tasks, so that only what the kernel does for the flood comes between.
 
 The requests are asked at a fixed rate and counted from when they were due (tests/bench/loadgen).
 """
@@ -17,9 +20,9 @@ import statistics
 import sys
 import time
 
-from soak import End, Soak, at  # noqa: F401  (puts weirlab in reach)
+from soak import End, Soak  # puts weirlab in reach
 from weirlab import Lab, LabError  # noqa: E402
-from weirlab.lab import BUILD, PORT, SERVER4, interrupt_on_signals
+from weirlab.lab import BUILD, PORT, SERVER4, interrupt_on_signals, run
 from weirlab.raw_http import head
 
 RATE, CONNECTIONS = 500, 32
@@ -28,11 +31,14 @@ FLOODS = ("quiet", "syns", "refused")
 
 
 class Neighbours:
-    def __init__(self, lab, seconds, syns, asks):
+    def __init__(self, lab, seconds, syns, asks, realtime=False):
         self.lab, self.seconds = lab, seconds
-        self.soak = Soak(lab, 100, 2000, 200, flat=bool(os.environ.get("FLAT")), unknown=0, syns=0, aborts=5, closes=20, asks=100)
+        self.first = ["chrt", "-f", "1"] if realtime else []
+        self.soak = Soak(lab, 100, 2000, 200, unknown=0, syns=0, aborts=5, closes=20, asks=100)
         self.soak.start()
         self.soak.watch.finish()
+        if realtime:
+            run("chrt", "-f", "-p", "1", self.soak.server.process.pid)
         self.request = lab.dir / "request"
         body = json.dumps({"model": "llama-3.3-70b-instruct", "max_tokens": 4,
                            "messages": [{"role": "user", "content": "how are you"}]}).encode()
@@ -44,7 +50,7 @@ class Neighbours:
             # One stream holds the tenant's only place; what it asks besides is refused.
             "refused": End(lab, "client", "refused",
                            [*client, f"first={ASKS_BY}", "connections=1000", f"asks={asks}",
-                            f"opens={asks}", "streams=1", "pieces=60000"])}
+                            f"opens={asks}", "rest=0", "streams=1", "pieces=60000"])}
 
     def background(self):
         self.soak.client.say("run")
@@ -57,7 +63,7 @@ class Neighbours:
             before = end.say("run")
             time.sleep(1)  # it begins
         busy = Busy()
-        done = self.lab.in_client(BUILD / "tests/bench/loadgen", SERVER4, PORT, RATE,
+        done = self.lab.in_client(*self.first, BUILD / "tests/bench/loadgen", SERVER4, PORT, RATE,
                                   self.seconds, CONNECTIONS, self.request)
         result = json.loads(done.stdout)
         result["busy"] = busy.share()
@@ -128,11 +134,12 @@ def main():
     p = argparse.ArgumentParser()
     for name, value in (("rounds", 5), ("seconds", 4), ("syns", 20000), ("asks", 2000)):
         p.add_argument(f"--{name}", type=int, default=value)
+    p.add_argument("--realtime", action="store_true")
     args = p.parse_args()
     interrupt_on_signals()
     try:
         text, ratios = table(rounds(args.rounds, seconds=args.seconds, syns=args.syns,
-                                    asks=args.asks))
+                                    asks=args.asks, realtime=args.realtime))
     except (AssertionError, LabError) as e:
         print(f"neighbours: {e}", file=sys.stderr)
         sys.exit(1)

@@ -11,7 +11,8 @@ $(B)/tests/soak/%.o: tests/soak/%.c | $(B)/tests/soak/
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(B)/tests/soak/soak_client: $(B)/tests/soak/soak_client.o $(B)/tests/soak/soak_syn.o
+$(B)/tests/soak/soak_client: $(B)/tests/soak/soak_client.o $(B)/tests/soak/soak_settings.o \
+                             $(B)/tests/soak/soak_syn.o
 $(B)/tests/soak/soak_server: $(B)/tests/soak/soak_server.o
 $(SOAK_BIN):
 	$(call say,LD,$@)

@@ -13,6 +13,7 @@ import argparse
 import collections
 import ipaddress
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -24,7 +25,7 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 
 from weirlab import Lab, policy, wait_for  # noqa: E402
 from weirlab.lab import (BUILD, CLIENT4, PORT, SERVER4, LabError,  # noqa: E402
-                         interrupt_on_signals)
+                         interrupt_on_signals, run)
 
 sys.path.insert(0, str(HERE))
 from gauges import Flows, Layouts, Tenants, entry_numbers  # noqa: E402
@@ -40,7 +41,7 @@ def prefix(net, t):
     return f"{ipaddress.ip_address(base + t * 256)}/24"
 
 
-def document(tenants, flat=False):
+def document(tenants):
     """The policy: most tenants roomy, some tight, half of them in teams of organisations, some
     with limits of their own for the service."""
     roomy = {"connections": 1000, "concurrency": 200, "half_open": 64,
@@ -58,19 +59,13 @@ def document(tenants, flat=False):
     }
     special = {3: "paid", 5: "few-connections", 6: "few-requests", 7: "one-at-a-time",
                8: "scoped", 9: "paid", 13: "paid", 18: "scoped"}
-    if flat:
-        for tier in tiers.values():
-            tier.pop("half_open", None)
-            tier.pop("services", None)
     document = {}
     for t in range(1, tenants + 1):
         tenant = {"tier": special.get(t % 20, "roomy"), "keys": [policy.hash_key(f"sk-soak-{t}")],
                   "sources": [prefix(OWN, t), prefix(SYNS, t)]}
-        if t % 2 and not flat:
+        if t % 2:
             tenant["parent"] = f"team-{t // TEAM}"
         document[f"t{t}"] = tenant
-    if flat:
-        return policy.document(tiers, document)
     for k in range(tenants // TEAM + 1):
         document[f"team-{k}"] = {"tier": "team", "parent": f"org-{k * TEAM // ORG}"}
     for k in range(tenants // ORG + 1):
@@ -144,9 +139,9 @@ class Watch(threading.Thread):
 class Soak:
     """One laboratory with everything in it."""
 
-    def __init__(self, lab, tenants, connections, streams, seed=1, pieces=40, gap=250, flat=False,
-                 **rates):
-        self.flat = flat
+    def __init__(self, lab, tenants, connections, streams, seed=1, pieces=40, gap=250,
+                 interrupts=False, **rates):
+        self.interrupts = interrupts
         self.lab, self.n = lab, tenants
         self.size = {"connections": connections, "streams": streams, "pieces": pieces, "gap": gap,
                      "asks": connections // 10, "unknown": 5 + connections // 1000,
@@ -165,11 +160,16 @@ class Soak:
         lab.in_server("sysctl", "-qw", "net.core.somaxconn=65535",
                       "net.ipv4.tcp_max_syn_backlog=65535")
         lab.in_client("sysctl", "-qw", "net.ipv4.ip_forward=0")
+        if self.interrupts:
+            cpus = (1 << min(os.cpu_count(), 32)) - 1
+            for ns in (lab.client_ns, lab.server_ns):
+                run("ip", "netns", "exec", ns, "sh", "-c",
+                    f"echo {cpus:x} > /sys/class/net/eth0/queues/rx-0/rps_cpus")
         self.book = lab.dir / "served"
         self.server = End(lab, "server", "soak_server",
                           [BUILD / "tests/soak/soak_server", PORT, self.book])
         lab.await_listening(self.server.process, PORT, "soak_server", "soak_server")
-        lab.start_agent(document(self.n, self.flat), max_flows=32768, max_tenants=4096, ring_bytes=32 << 20)
+        lab.start_agent(document(self.n), max_flows=32768, max_tenants=4096, ring_bytes=32 << 20)
         for t in range(1, self.n + 1):
             if t % 20 in (3, 9, 13):  # the last one's is soon used up
                 lab.weirctl("credit", "grant", f"t{t}", "1" if t % 20 == 13 else "100000")
@@ -191,7 +191,7 @@ class Soak:
         self.names.update({n: f"{self.names[e]}@llm" for e, n in self.scopes.items()})
         self.entries = sorted(self.names)
         self.tenants.entries = self.entries[-1] + 1
-        assert self.flat or len(self.scopes) == sum(t % 10 == 8 for t in range(1, self.n + 1))
+        assert len(self.scopes) == sum(t % 10 == 8 for t in range(1, self.n + 1))
 
     def called(self, entry):
         return self.names.get(entry, f"entry {entry}")
@@ -318,7 +318,7 @@ class Soak:
                      for name in ("connections", "inflight", "half_open")
                      for i, n in enumerate(self.tenants.column(sample, name)) if n]
             lines += [f"{self.called(i)}: reserved is {r}" for i in self.entries
-                      if any(r := self.tenants.reserved(sample, i)[:1 if self.flat else 2])]
+                      if any(r := self.tenants.reserved(sample, i))]
             used = self.lab.ctl("status")["flows"]["used"]
             return lines + [f"flows: {used} of {len(self.flows.read())}"] * bool(used)
 
@@ -337,6 +337,10 @@ class Soak:
                      "pass_untracked", "pass_internal", "tap_unjudged", "drop_unjudged",
                      "pass_malformed", "malformed", "drop_changed", "drop_pipelined"):
             assert not status["verdicts"].get(name), (name, status["verdicts"][name])
+        drift = status["drift"]
+        assert not any(drift[k] for k in ("failed", "reaped", "reservations_off")), drift
+        assert not any(n for k, n in drift.items() if k.startswith("corrected_")), drift
+        self.sweeps = drift["sweeps"]
         assert not self.served["bad"] and not self.served["stalled"], self.served
         assert not self.asked["torn"] and not self.asked["failed"], self.asked
         self.refused = sum(n for code, n in self.asked["answers"].items() if code != "200")
@@ -391,7 +395,8 @@ class Soak:
                         + ", ".join(f"{k} {v}" for k, v in self.watch.most.items())),
             ("quiet points", f"{self.quiet_points}, every gauge exact; "
                              f"slowest {self.slowest * 1000:.0f} ms after the last packet"),
-            ("at the end", "connections, in flight, half-open, reserved, flows: all 0; ring lost 0"),
+            ("at the end", "connections, in flight, half-open, reserved, flows: all 0; ring lost 0; "
+                           f"{self.sweeps} sweeps found no drift"),
             ("ledger", f"{sum(self.rows.values())} rows, each as served "
                        f"({self.rows['done']} whole, {self.rows['aborted']} cut short), "
                        f"{policy.credits(self.revenue)} credits"),
@@ -437,13 +442,14 @@ def main():
     for name, value in (("seconds", 120), ("connections", 10000), ("streams", 2000),
                         ("tenants", 500), ("seed", 1), ("kills", 0)):
         p.add_argument(f"--{name}", type=int, default=value)
-    p.add_argument("--flat", action="store_true", help="no levels")
+    p.add_argument("--interrupts", action="store_true",
+                   help="packets come by interrupt, as from a NIC (RPS), not with the sender")
     args = p.parse_args()
     interrupt_on_signals()
     with Lab() as lab:
         try:
             print(soak(lab, args.seconds, args.tenants, args.connections, args.streams, args.seed,
-                       args.kills, flat=args.flat))
+                       args.kills, interrupts=args.interrupts))
         except (AssertionError, LabError) as e:
             log = lab.log("agent")
             print(f"soak: {e}", *([f"the agent's log ends:\n{log.read_text()[-3000:]}"]

@@ -3,19 +3,7 @@
  * Clients of many tenants at once: so many connections, so many streams among them, and churn.
  * Which connection does what next is drawn at random, at given rates.
  *
- *   soak_client HOST PORT [NAME=VALUE...]
- *
- *   tenants=N first=N   whose connections (tenant first + i % N); see soak.h
- *   connections=N       kept open; one that ends is opened again
- *   streams=N           kept running
- *   pieces=N gap=MS     of a stream: N/2 to 3N/2 tokens
- *   asks=N              short requests a second; rates below likewise
- *   unknown=N           ... with a key that nobody has
- *   aborts=N            streams left in the middle: reset, closed, or vanished
- *   closes=N            idle connections closed: reset, closed, or vanished
- *   syns=N              handshakes that never complete
- *   opens=N             connections opened a second at most
- *   seed=N
+ *   soak_client HOST PORT [NAME=VALUE...]     settings: soak_settings.h
  *
  * Commands: "run", "quiet" (start nothing new), "drain" (quiet, and close all), "report".
  * A connection that vanished is one whose socket is gone without a packet (TCP_REPAIR).
@@ -28,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "soak_settings.h"
 #include "soak_syn.h"
 
 #define MAX_CONNECTIONS 65536
@@ -49,11 +38,7 @@ struct client {
 	char in[1536]; /* an answer, or of a stream its last bytes */
 };
 
-static struct settings {
-	unsigned tenants, first, connections, streams, pieces, gap, asks, unknown, aborts, closes,
-		syns, opens, seed;
-} set = { .tenants = 1, .first = 1, .pieces = 20, .gap = 100, .opens = 2000, .seed = 1 };
-
+static struct soak_settings set = SOAK_SETTINGS;
 static struct client *clients;
 static unsigned answers[600]; /* by status */
 static uint64_t n_connected, n_connect_refused, n_asked, n_streamed, n_aborted, n_closed,
@@ -182,7 +167,7 @@ static void answered(struct client *c)
 	answers[status]++;
 	if (status != 200) { /* and that ended the connection */
 		part(c, CLOSE);
-		c->rest_ns = c->due_ns + RETRY_NS + draw(3 * RETRY_NS);
+		c->rest_ns = c->due_ns + draw(set.rest * UINT64_C(2000000) + 1);
 		return;
 	}
 	c->state = IDLE;
@@ -434,39 +419,6 @@ static void obey(void)
 	}
 }
 
-static void read_setting(const char *text)
-{
-	static const struct {
-		const char *name;
-		unsigned *value;
-	} known[] = {
-		{ "tenants", &set.tenants },
-		{ "first", &set.first },
-		{ "connections", &set.connections },
-		{ "streams", &set.streams },
-		{ "pieces", &set.pieces },
-		{ "gap", &set.gap },
-		{ "asks", &set.asks },
-		{ "unknown", &set.unknown },
-		{ "aborts", &set.aborts },
-		{ "closes", &set.closes },
-		{ "syns", &set.syns },
-		{ "opens", &set.opens },
-		{ "seed", &set.seed },
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
-		size_t n = strlen(known[i].name);
-
-		if (!strncmp(text, known[i].name, n) && text[n] == '=') {
-			*known[i].value = (unsigned)strtoul(text + n + 1, NULL, 10);
-			return;
-		}
-	}
-	fprintf(stderr, "soak_client: no setting \"%s\"\n", text);
-	exit(2);
-}
-
 int main(int argc, char **argv)
 {
 	static int command_mark;
@@ -482,7 +434,7 @@ int main(int argc, char **argv)
 	if (inet_pton(AF_INET, argv[1], &server.sin_addr) != 1)
 		soak_die(argv[1]);
 	for (int i = 3; i < argc; i++)
-		read_setting(argv[i]);
+		soak_read_setting(&set, argv[i]);
 	if (!set.tenants || !set.first || set.first + set.tenants > SOAK_TENANTS ||
 	    set.connections > MAX_CONNECTIONS || !set.pieces) {
 		fprintf(stderr, "soak_client: a setting is out of bounds\n");

@@ -231,6 +231,44 @@ static void what_is_left_is_balance_and_overage_less_reservations(void **state)
 	assert_int_equal(left(&t), 970 + 100 - 150);
 }
 
+static struct weir_tenant metered(uint32_t reserved_tokens, int64_t reserved_nano)
+{
+	return (struct weir_tenant){ .flags = WEIR_TENANT_LIMIT_TOKENS | WEIR_TENANT_CREDIT,
+				     .tokens_interval_ns = 10,
+				     .tokens_tau_ns = 10000, /* 1000 tokens */
+				     .ceiling_nano = 5000,
+				     .reserved_tokens = reserved_tokens,
+				     .reserved_nano = (uint64_t)reserved_nano };
+}
+
+static void who_has_little_left_for_what_is_reserved_is_tight(void **state)
+{
+	struct weir_tenant t = metered(0, 0);
+
+	assert_false(weir_is_tight(&t, 0)); /* nothing to settle */
+	t = metered(200, 0);
+	assert_false(weir_is_tight(&t, 0)); /* four more of the same find room */
+	t = metered(201, 0);
+	assert_true(weir_is_tight(&t, 0));
+	t.flags = 0;
+	assert_false(weir_is_tight(&t, 0)); /* no limit */
+	t = metered(100, 0);
+	t.settled[1] = (struct weir_settled){ 8, 0, 5000 };
+	assert_false(weir_is_tight(&t, 0));
+	t.settled[1].tokens_tat_ns = 5010; /* 501 used, 100 in flight */
+	assert_true(weir_is_tight(&t, 0));
+	assert_false(weir_is_tight(&t, 10)); /* one has leaked */
+	t = metered(0, 1000);
+	assert_false(weir_is_tight(&t, 0));
+	t = metered(0, 1001);
+	assert_true(weir_is_tight(&t, 0));
+	t.ceiling_nano = -5000; /* below zero, and something to come back */
+	assert_true(weir_is_tight(&t, 0));
+	t = metered(1U << 30, 0); /* more than fits 64 bits of time */
+	t.tokens_interval_ns = UINT64_C(1) << 37;
+	assert_true(weir_is_tight(&t, 0));
+}
+
 static void sums_may_wrap(void **state)
 {
 	struct weir_tenant t = { .reserved_nano = UINT64_MAX - 10 };
@@ -256,6 +294,7 @@ int main(void)
 		cmocka_unit_test(a_debt_may_shrink),
 		cmocka_unit_test(tokens_are_a_debt_from_now_or_from_the_debt_before),
 		cmocka_unit_test(what_is_left_is_balance_and_overage_less_reservations),
+		cmocka_unit_test(who_has_little_left_for_what_is_reserved_is_tight),
 		cmocka_unit_test(sums_may_wrap),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -256,6 +256,13 @@ static void how_long_heads_and_silence_may_last(void **state)
 	assert_int_equal(c.max_split_heads, 16);
 }
 
+static void how_often_drift_is_looked_for(void **state)
+{
+	assert_int_equal(load(MINIMAL("")).sweep_interval_ns, 10000000000);
+	assert_int_equal(load(MINIMAL(", \"sweep_interval_s\": 3600")).sweep_interval_ns,
+			 3600000000000);
+}
+
 static void null_turns_http_and_nats_off(void **state)
 {
 	struct weir_agent_config c = load(MINIMAL(", \"http\": null, \"nats\": null"));
@@ -416,6 +423,7 @@ static void every_bad_value_is_told_file_path_and_value(void **state)
 		  "idle_timeout_s: 604801" INT("1", "604800") },
 		{ MINIMAL(", \"max_split_heads\": 65537"),
 		  "max_split_heads: 65537" INT("16", "65536") },
+		{ MINIMAL(", \"sweep_interval_s\": 0"), "sweep_interval_s: 0" INT("1", "3600") },
 		{ "{\"node\": \"n\", \"interfaces\": [\"a/b\"]}",
 		  "interfaces[0]: \"a/b\" is not an interface name" },
 		{ "{\"node\": \"n\", \"interfaces\": [\"sixteen-letters-\"]}",
@@ -507,6 +515,7 @@ int main(void)
 		cmocka_unit_test(free_paths_are_words_and_masks),
 		cmocka_unit_test(trusted_sources_are_bits_and_masks),
 		cmocka_unit_test(how_long_heads_and_silence_may_last),
+		cmocka_unit_test(how_often_drift_is_looked_for),
 		cmocka_unit_test(null_turns_http_and_nats_off),
 		cmocka_unit_test(the_node_is_the_hosts_first_label),
 		cmocka_unit_test(every_bad_value_is_told_file_path_and_value),

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <pthread.h>
 
+#include "agent/enforce_limits.h"
 #include "bpf/gcra.h"
 
 #define SECOND 1000000000ULL
@@ -128,6 +129,131 @@ static void what_is_left_is_never_more_than_the_burst_and_never_negative(void **
 	assert_int_equal(weir_gcra_full_in(3, 5), 0);
 }
 
+/* -- any clock, any limits */
+
+enum { ROUNDS = 3000, STEPS = 300 };
+
+static uint64_t seed;
+
+static uint64_t random_below(uint64_t n)
+{
+	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return n ? (seed >> 11) % n : 0;
+}
+
+/* From ns to days. */
+static uint64_t random_interval(void)
+{
+	return 1 + random_below(1ULL << random_below(47));
+}
+
+/* CLOCK_MONOTONIC as it may be seen: it stands still while the machine is suspended and for two
+ * in the same instant, and it may jump for an age (a guest that was stopped). */
+static uint64_t random_step(uint64_t interval)
+{
+	switch (random_below(8)) {
+	case 0:
+	case 1:
+		return 0;
+	case 2:
+		return 1;
+	case 3:
+		return random_below(1ULL << random_below(60));
+	default:
+		return random_below(2 * interval + 1);
+	}
+}
+
+/* However the clock goes: in any window no more than a burst and what the time is worth. */
+static void no_window_ever_has_more_than_burst_and_time_allow(void **state)
+{
+	static uint64_t times[STEPS];
+
+	seed = 11;
+	for (int round = 0; round < ROUNDS; round++) {
+		const uint64_t interval = random_interval(), burst = random_below(20);
+		uint64_t now = 1 + random_below(1ULL << 50), tat = random_below(now + 1);
+		size_t n = 0;
+
+		for (int i = 0; i < STEPS && now < 1ULL << 61; i++) {
+			if (!weir_gcra_take(&tat, now, interval, burst * interval))
+				times[n++] = now;
+			now += random_step(interval);
+		}
+		for (size_t i = 0; i < n; i++)
+			for (size_t k = i; k < n; k++)
+				assert_true(k - i + 1 <= burst + (times[k] - times[i]) / interval);
+	}
+}
+
+/* And no fewer: who is sent away waits no longer than for one interval, if the bucket has any
+ * depth; after `taken` intervals it is as full as ever. */
+static void it_never_locks_longer_than_what_was_taken_is_worth(void **state)
+{
+	seed = 12;
+	for (int round = 0; round < ROUNDS; round++) {
+		const uint64_t interval = random_interval(), burst = 1 + random_below(20);
+		const uint64_t tau = burst * interval;
+		uint64_t now = 1 + random_below(1ULL << 50), tat = 0, taken = 0, began = now;
+
+		for (int i = 0; i < STEPS && now < 1ULL << 61; i++) {
+			uint64_t wait = weir_gcra_take(&tat, now, interval, tau);
+
+			assert_true(wait <= interval);
+			taken += !wait;
+			assert_true(weir_gcra_full_in(tat, now) <= tau);
+			assert_true(tat <= (now > began ? now : began) + taken * interval);
+			assert_int_equal(weir_gcra_left(tat, now + tau, tau, burst), burst);
+			now += random_step(interval);
+		}
+	}
+}
+
+/* A new interval with the old tat in units (agent/enforce_limits.c) forgives nothing. */
+static void limits_that_change_never_give_more_than_the_larger_of_both(void **state)
+{
+	seed = 13;
+	for (int round = 0; round < ROUNDS; round++) {
+		uint64_t interval = 1 + random_below(1ULL << random_below(40)), burst = 1;
+		uint64_t now = 1 + random_below(1ULL << 50), tat = 0, most = 1, n = 0;
+
+		/* The clock stands: nothing comes back, whatever the limit becomes. */
+		for (int i = 0; i < STEPS; i++) {
+			if (!random_below(10)) {
+				uint64_t next = 1 + random_below(1ULL << random_below(40));
+
+				tat = weir_tat_rescaled(tat, now, next, interval);
+				interval = next;
+				burst = 1 + random_below(30);
+				most = burst > most ? burst : most;
+			}
+			n += !weir_gcra_take(&tat, now, interval, burst * interval);
+			assert_true(n <= most);
+		}
+		assert_true(n >= 1);
+		/* Nor is anybody shut out for more than a burst. */
+		assert_true(weir_gcra_full_in(tat, now) <= (most + 1) * interval + STEPS);
+	}
+}
+
+static void what_is_given_back_is_what_was_taken_as_long_as_the_bucket_is_in_use(void **state)
+{
+	seed = 14;
+	for (int round = 0; round < ROUNDS; round++) {
+		const uint64_t interval = random_interval(), burst = 1 + random_below(20);
+		uint64_t now = 1 + random_below(1ULL << 50), tat = now + interval, before;
+
+		for (int i = 0; i < STEPS; i++) {
+			before = tat;
+			if (weir_gcra_take(&tat, now, interval, burst * interval))
+				break;
+			weir_gcra_give_back(&tat, interval);
+			assert_int_equal(tat, before);
+			weir_gcra_take(&tat, now, interval, burst * interval);
+		}
+	}
+}
+
 #define TAKERS 4
 #define BURST  200000
 
@@ -171,6 +297,11 @@ int main(void)
 		cmocka_unit_test(a_burst_of_zero_lets_nothing_through),
 		cmocka_unit_test(a_debt_is_let_in_until_it_is_as_large_as_the_burst),
 		cmocka_unit_test(what_is_left_is_never_more_than_the_burst_and_never_negative),
+		cmocka_unit_test(no_window_ever_has_more_than_burst_and_time_allow),
+		cmocka_unit_test(it_never_locks_longer_than_what_was_taken_is_worth),
+		cmocka_unit_test(limits_that_change_never_give_more_than_the_larger_of_both),
+		cmocka_unit_test(
+			what_is_given_back_is_what_was_taken_as_long_as_the_bucket_is_in_use),
 		cmocka_unit_test(takers_that_race_get_exactly_the_burst),
 	};
 

@@ -265,8 +265,8 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(parsers_and_rows_outlive_the_process, setup,
 						teardown),
-		cmocka_unit_test_setup_teardown(more_slots_for_the_same_maps_keep_the_parsers, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(more_slots_for_the_same_maps_keep_the_parsers,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(new_maps_forget_parsers_and_keep_rows, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(

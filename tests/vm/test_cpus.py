@@ -10,7 +10,7 @@ from limit_lab import LimitLab, document, slow, tenant
 from weirlab import wait_for
 
 CPU1 = pathlib.Path("/sys/devices/system/cpu/cpu1/online")
-BURST = 60
+BURST = 12
 ROUNDS = 4
 POLICY = document(tenant("open"), tenant("bucket", requests=slow(BURST)),
                   tenant("few", concurrency=2, connections=6))
@@ -73,6 +73,7 @@ def test_a_cpu_goes_and_comes_under_load(lab):
                 wait_for(lambda: all(load.failed or load.n > n + 2
                                      for load, n in zip(loads, seen)), "requests", 60)
                 assert lab.live("few")["inflight"] == 2
+        wait_for(lambda: loads[2].failed or 429 in loads[2].counts, "the bucket to be used up", 60)
     finally:
         counts = [load.finish() for load in loads]
     assert counts[0].keys() == counts[1].keys() == {200}

@@ -165,8 +165,8 @@ def wait_attached(lab, name, tc="tcx", seconds=5):
 
 
 def pinned(lab):
-    """(hook, ifindex) of every link that is pinned."""
-    names = (p.name for p in (lab.pins / "links").iterdir() if p.name != "state")
+    """(hook, ifindex) of every link of an interface that is pinned."""
+    names = (p.name for p in (lab.pins / "links").iterdir() if "-" in p.name)
     return {(n.split("-")[0], int(n.split("-")[2])) for n in names}
 
 

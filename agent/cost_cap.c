@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The price is that of the row if the answer were cut now (finish.c), reckoned only after
+ * counts moved. The mark goes to the slot, and only while it still is that request's.
+ */
+#include "cost_cap.h"
+
+#include "slots.h"
+
+static void count(uint64_t *n)
+{
+	__atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
+}
+
+void weir_cost_cap_check(struct weir_cost_cap *c, const struct weir_open *before,
+			 const struct weir_open *now, uint32_t slot)
+{
+	const struct weir_policy *p = weir_enforce_policy_locked(c->enforce);
+	const struct weir_terms *terms;
+	struct weir_open_request r;
+	int64_t cap, cost;
+	bool degraded;
+
+	/* As the slot has it now: if that is another request's, the copy below says so. */
+	terms = weir_enforce_terms(c->enforce, c->kernel->slots[slot].tenant);
+	if (!terms || !terms->request_cost_cap_nano)
+		return;
+	/* One that is whole has cost what it has cost: its client is to have the end of it. */
+	if (now->response.seen.done || !weir_counts_moved(before, now))
+		return;
+	if (!weir_slot_read(c->kernel, slot, &r) || r.started_wall_ns != now->started_wall_ns)
+		return;
+	cap = terms->request_cost_cap_nano;
+	degraded = r.flags & WEIR_SLOT_DEGRADED;
+	cost = weir_cost_so_far(now, degraded, p->cards, p->n_cards, &c->memo);
+	if (cost <= cap)
+		return;
+	if (!c->kernel->config->enforce ||
+	    c->kernel->tenants[r.tenant].flags & WEIR_TENANT_SHADOW) {
+		if (weir_cost_so_far(before, degraded, p->cards, p->n_cards, &c->memo) <= cap)
+			count(&c->cut_in_shadow); /* it has just passed the cap */
+		return;
+	}
+	if (weir_slot_cut(c->kernel, slot, r.started_wall_ns) != WEIR_CUT_NOW)
+		return;
+	count(&c->cut);
+	weir_log(WEIR_DEBUG, "tenant %s: an answer is cut: it has cost %lld nano-credits",
+		 terms->name, (long long)cost);
+}
