@@ -153,15 +153,16 @@ weir_inline void weir_reader_back(weir_u32 index)
 	bpf_map_push_elem(&free_readers, &index, BPF_ANY);
 }
 
-/* So is the flow's, if it has one. */
+/* So is the flow's, if it has one. Once, whoever comes first: a packet, or the sweep. */
 weir_inline void weir_reader_drop(struct weir_flow *f)
 {
-	weir_u32 index = f->reader;
+	weir_u32 index;
 
-	if (!index)
+	if (!f->reader)
 		return;
-	f->reader = 0;
-	weir_reader_back(index);
+	index = __sync_lock_test_and_set(&f->reader, 0);
+	if (index)
+		weir_reader_back(index);
 }
 
 /* Forget a connection. Only the caller whose delete succeeds returns what it held. */

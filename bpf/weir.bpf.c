@@ -384,6 +384,13 @@ static long weir_sweep_flow(struct bpf_map *map, const struct weir_flow_key *key
 			f->request_phase = WEIR_REQ_EXPIRED;
 			weir_reader_drop(f);
 		}
+	} else if (f->request_phase == WEIR_REQ_HEAD && f->reader) {
+		struct weir_reader *r = weir_reader(f->reader);
+
+		/* The server has it all, and the client says nothing any more. */
+		if (r && (weir_s64)(w->now_ns - r->began_ns) > (weir_s64)WEIR_NS_PER_S &&
+		    !weir_before(f->acked, r->until))
+			weir_reader_drop(f);
 	} else if ((f->flags & WEIR_FLOW_FORWARDED) &&
 		   (weir_s32)(w->now_ns / WEIR_NS_PER_S - f->seen_s) >
 			   (weir_s32)(w->c->idle_timeout_ns / WEIR_NS_PER_S)) {

@@ -148,6 +148,25 @@ static void the_servers_ack_gives_the_reader_back(void **state)
 	answer_ok(&c);
 }
 
+/* A client that never says anything again must not keep it. */
+static void the_sweep_takes_the_reader_of_a_silent_client(void **state)
+{
+	struct conn c = with_a_part();
+	uint8_t frame[64] = { 0 };
+
+	tenant_with("sk-silent");
+	passes(send_text(&c, "\r\nx-api-key: sk-silent\r\n\r\n"));
+	run(lab.skel->progs.weir_sweep, frame, sizeof(frame));
+	assert_int_equal(free_readers(), readers_before - 1);
+	server_acks(&c);
+	run(lab.skel->progs.weir_sweep, frame, sizeof(frame));
+	assert_int_equal(free_readers(), readers_before - 1);
+	usleep(1100000); /* a second after it began */
+	run(lab.skel->progs.weir_sweep, frame, sizeof(frame));
+	assert_int_equal(free_readers(), readers_before);
+	answer_ok(&c);
+}
+
 static void a_next_request_gives_the_reader_back(void **state)
 {
 	struct conn c = with_a_part();
@@ -211,6 +230,7 @@ int main(void)
 		STREAM_CLAIM(a_close_gives_the_reader_back),
 		STREAM_CLAIM(a_handshake_anew_gives_the_reader_back),
 		STREAM_CLAIM(the_servers_ack_gives_the_reader_back),
+		STREAM_CLAIM(the_sweep_takes_the_reader_of_a_silent_client),
 		STREAM_CLAIM(a_next_request_gives_the_reader_back),
 		STREAM_CLAIM(an_answers_reader_comes_back_too),
 		STREAM_CLAIM(a_head_that_takes_too_long_closes_the_connection),
