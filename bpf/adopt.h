@@ -81,7 +81,7 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 		if (state == WEIR_TCP_ESTABLISHED || state == WEIR_TCP_CLOSE_WAIT)
 			open = true;
 		else if (state != WEIR_TCP_SYN_RECV && state != WEIR_TCP_NEW_SYN_RECV && !cookie)
-			return 0;
+			return WEIR_ADOPT_NOT;
 	}
 	/* Anybody can send an ACK to nobody. */
 	if (!sk && !p->pay_len)

@@ -268,37 +268,45 @@ weir_inline bool weir_our_netns(const struct weir_config *c, weir_u32 inum)
 	return false;
 }
 
-/* A socket changes its state. */
-weir_inline int weir_socket_state(struct sock *sk, int newstate)
+/* The connection of a socket, if it is followed. The key is the caller's, on its stack. */
+weir_inline struct weir_flow *weir_flow_of_socket(const struct weir_config *c, struct sock *sk,
+						  struct weir_flow_key *key)
 {
-	const struct weir_config *c = weir_config();
-	struct weir_flow_key key __attribute__((aligned(8))) = {};
-	struct weir_flow *f;
 	weir_u16 sport_be, family;
 
-	if (newstate != TCP_CLOSE || !c)
-		return 0;
-	/* skc_num is 0 by now: the bind is undone before the state is told. */
+	/* skc_num is 0 when it closes: the bind is undone before the state is told. */
 	sport_be = BPF_CORE_READ((struct inet_sock *)sk, inet_sport);
 	if (!weir_service(c, sport_be))
-		return 0;
+		return NULL;
 	if (!weir_our_netns(c, sk->__sk_common.skc_net.net->ns.inum))
-		return 0;
+		return NULL;
 	family = sk->__sk_common.skc_family;
 	if (family == AF_INET) {
 		weir_u32 local = sk->__sk_common.skc_rcv_saddr, peer = sk->__sk_common.skc_daddr;
 
-		weir_map_v4(key.server, (const weir_u8 *)&local);
-		weir_map_v4(key.client, (const weir_u8 *)&peer);
+		weir_map_v4(key->server, (const weir_u8 *)&local);
+		weir_map_v4(key->client, (const weir_u8 *)&peer);
 	} else if (family == AF_INET6) {
-		BPF_CORE_READ_INTO(&key.server, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
-		BPF_CORE_READ_INTO(&key.client, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&key->server, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&key->client, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
 	} else {
-		return 0;
+		return NULL;
 	}
-	key.server_port_be = sport_be;
-	key.client_port_be = sk->__sk_common.skc_dport;
-	f = bpf_map_lookup_elem(&flows, &key);
+	key->server_port_be = sport_be;
+	key->client_port_be = sk->__sk_common.skc_dport;
+	return bpf_map_lookup_elem(&flows, key);
+}
+
+/* A socket closes. */
+weir_inline int weir_socket_closes(struct sock *sk)
+{
+	struct weir_flow_key key __attribute__((aligned(8))) = {};
+	const struct weir_config *c = weir_config();
+	struct weir_flow *f;
+
+	if (!c)
+		return 0;
+	f = weir_flow_of_socket(c, sk, &key);
 	if (!f)
 		return 0;
 	/* A close is not sent again, as a packet is: the agent makes up for it. */
@@ -312,7 +320,7 @@ weir_inline int weir_socket_state(struct sock *sk, int newstate)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 {
-	return weir_socket_state(sk, newstate);
+	return newstate == TCP_CLOSE ? weir_socket_closes(sk) : 0;
 }
 
 /* The same once more, for connections that begin under it: the kernel does not run a tracing
@@ -322,25 +330,32 @@ int BPF_PROG(weir_state, struct sock *sk, int oldstate, int newstate)
 SEC("sockops")
 int weir_sockops(struct bpf_sock_ops *ops)
 {
+	struct weir_flow_key key __attribute__((aligned(8))) = {};
 	const struct weir_config *c = weir_config();
-	struct bpf_sock *sk;
 	struct tcp_sock *tcp;
+	struct weir_flow *f;
+	struct bpf_sock *sk;
 
-	if (!c)
+	if (!c || !weir_service(c, weir_swap16(ops->local_port)))
+		return 1;
+	sk = ops->sk;
+	tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+	if (!tcp)
 		return 1;
 	switch (ops->op) {
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		if (weir_service(c, weir_swap16(ops->local_port)))
-			bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags |
-							       BPF_SOCK_OPS_STATE_CB_FLAG);
+		bpf_sock_ops_cb_flags_set(ops,
+					  ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+		/* One whose SYN-ACK we did not see, for its handshake had been given up. */
+		f = weir_flow_of_socket(c, (struct sock *)tcp, &key);
+		if (f && f->state == WEIR_FLOW_SYN) {
+			f->state = WEIR_FLOW_OPEN;
+			weir_half_open_over(f);
+		}
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (ops->args[1] != TCP_CLOSE)
-			break;
-		sk = ops->sk;
-		tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
-		if (tcp)
-			weir_socket_state((struct sock *)tcp, TCP_CLOSE);
+		if (ops->args[1] == TCP_CLOSE)
+			weir_socket_closes((struct sock *)tcp);
 		break;
 	}
 	return 1;

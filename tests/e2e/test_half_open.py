@@ -122,6 +122,17 @@ def test_nobody_has_more_connections_by_completing_late(lab, wire):
     assert len(open_.splitlines()) <= LIMIT
 
 
+def test_one_that_completes_late_and_says_nothing_stays_counted(lab, wire):
+    conn = half(wire)
+    lab.gauge("raw", "connections", 0, seconds=2 * HALF_OPEN_S)
+    conn.ack()
+    lab.gauge("raw", "connections", 1)
+    time.sleep(HALF_OPEN_S + 2)  # in which nothing may happen
+    assert held(lab) == (1, 0)
+    conn.close()
+    lab.gauge("raw", "connections", 0)
+
+
 def test_one_that_completes_is_no_half_open_any_more(lab, wire):
     conn = half(wire)
     assert held(lab) == (1, 1)
