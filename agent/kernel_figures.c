@@ -40,9 +40,17 @@ static uint64_t memory_of(int fd)
 	return bytes;
 }
 
-static bool is_per_cpu(const struct bpf_map *map)
+/* What the map takes at the least: before 6.4 the kernel tells of one CPU's part, and of a ring
+ * nothing. */
+static uint64_t least_of(const struct bpf_map *map, int cpus)
 {
-	return bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_ARRAY;
+	uint64_t entries = bpf_map__max_entries(map);
+
+	if (bpf_map__type(map) == BPF_MAP_TYPE_RINGBUF)
+		return entries;
+	if (bpf_map__type(map) == BPF_MAP_TYPE_PERCPU_ARRAY)
+		return ((uint64_t)bpf_map__value_size(map) + 7) / 8 * 8 * entries * cpus;
+	return 0;
 }
 
 size_t weir_kernel_maps(const struct weir_kernel *k, struct weir_map_size *out, size_t max)
@@ -62,9 +70,8 @@ size_t weir_kernel_maps(const struct weir_kernel *k, struct weir_map_size *out, 
 		out[n] = (struct weir_map_size){ .entries = bpf_map__max_entries(map),
 						 .bytes = memory_of(bpf_map__fd(map)) };
 		snprintf(out[n].name, sizeof(out[n].name), "%s", name);
-		/* Before 6.4 the kernel counts one CPU's. */
-		least = ((uint64_t)bpf_map__value_size(map) + 7) / 8 * 8 * out[n].entries * k->cpus;
-		if (is_per_cpu(map) && out[n].bytes < least)
+		least = least_of(map, k->cpus);
+		if (out[n].bytes < least)
 			out[n].bytes = least;
 		n++;
 	}
