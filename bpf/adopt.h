@@ -40,7 +40,6 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
 	const struct weir_packet *p;
-	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sk;
 	struct weir_tenant *t;
 	struct weir_flow *f;
@@ -53,19 +52,7 @@ weir_global int weir_adopt(struct __sk_buff *skb, weir_u32 service)
 	if (!c || !s)
 		return WEIR_ADOPT_NOT;
 	p = &s->packet;
-	if (p->v6) {
-		weir_copy16(tuple.ipv6.saddr, p->src);
-		weir_copy16(tuple.ipv6.daddr, p->dst);
-		tuple.ipv6.sport = p->sport_be;
-		tuple.ipv6.dport = p->dport_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		tuple.ipv4.saddr = weir_load32(p->src + 12);
-		tuple.ipv4.daddr = weir_load32(p->dst + 12);
-		tuple.ipv4.sport = p->sport_be;
-		tuple.ipv4.dport = p->dport_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
+	sk = weir_server_socket(skb, s);
 	if (sk) {
 		full = bpf_sk_fullsock(sk);
 		tcp = full ? bpf_tcp_sock(full) : NULL;

@@ -356,12 +356,12 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	return 0;
 }
 
-/* What its body is held to; entry 0 is nothing. */
+/* What its body is held to; NULL is nothing. */
 weir_inline const struct weir_rules *weir_rules_of(const struct weir_tenant *t)
 {
 	weir_u32 index = t->rules;
 
-	return bpf_map_lookup_elem(&rules, &index);
+	return index ? bpf_map_lookup_elem(&rules, &index) : NULL;
 }
 
 /* What the head alone tells against the rules: 0, or the reason to refuse. */
@@ -509,17 +509,13 @@ weir_global int weir_judge(struct weir_flow *f)
 	if (!reason && rq->form && (rq->tunnel || !(t->flags & WEIR_TENANT_PASS_PROTOCOLS)))
 		reason = rq->form;
 	rules = weir_rules_of(t);
-	if (!rules) {
-		weir_count(WEIR_PASS_INTERNAL);
-		return WEIR_JUDGED_RAW;
-	}
 	whole_body = rq->body_bytes != WEIR_NO_LENGTH;
-	rq->rules_hold = t->rules && c->enforce && !(t->flags & WEIR_TENANT_SHADOW);
+	rq->rules_hold = rules && c->enforce && !(t->flags & WEIR_TENANT_SHADOW);
 	if ((!whole_body || (rq->body_bytes && rq->rules_hold)) && !reason &&
 	    !weir_reader_for(f, rq))
 		return WEIR_JUDGED_DROP;
 	weir_demand_of(c, s, t);
-	if (!reason && t->rules)
+	if (!reason && rules)
 		reason = weir_rules_head(rules, rq, r);
 	objected = reason; /* by what is no limit of a level */
 	if (!reason && f->tenant != r->tenant) {
@@ -535,7 +531,7 @@ weir_global int weir_judge(struct weir_flow *f)
 	}
 	if (!reason) {
 		reason = weir_admit_request(s);
-		degrade = reason == WEIR_DENY_CREDIT && rq->rules_hold &&
+		degrade = reason == WEIR_DENY_CREDIT && rules && rq->rules_hold &&
 			  (rules->flags & WEIR_RULE_DEGRADE);
 		if (degrade && !whole_body) {
 			reason = WEIR_DENY_LENGTH_REQUIRED;

@@ -15,29 +15,35 @@ enum weir_tcp_state { /* include/net/tcp_states.h */
 		      WEIR_TCP_NEW_SYN_RECV = 12,
 };
 
-/* Its state, a listener's if there is only that; 0: none. */
-weir_global int weir_server_socket(struct __sk_buff *skb)
+/* The socket, or a listener if there is only that; to be released. NULL: none. */
+weir_inline struct bpf_sock *weir_server_socket(struct __sk_buff *skb, const struct weir_scratch *s)
 {
-	struct weir_scratch *s = weir_scratch();
 	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *sk;
-	int state;
 
-	if (!s)
-		return 0;
 	if (s->packet.v6) {
 		weir_copy16(tuple.ipv6.saddr, s->key.client);
 		weir_copy16(tuple.ipv6.daddr, s->key.server);
 		tuple.ipv6.sport = s->key.client_port_be;
 		tuple.ipv6.dport = s->key.server_port_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		tuple.ipv4.saddr = weir_load32(s->key.client + 12);
-		tuple.ipv4.daddr = weir_load32(s->key.server + 12);
-		tuple.ipv4.sport = s->key.client_port_be;
-		tuple.ipv4.dport = s->key.server_port_be;
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+		return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	}
+	tuple.ipv4.saddr = weir_load32(s->key.client + 12);
+	tuple.ipv4.daddr = weir_load32(s->key.server + 12);
+	tuple.ipv4.sport = s->key.client_port_be;
+	tuple.ipv4.dport = s->key.server_port_be;
+	return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+}
+
+/* Its state; 0: none. */
+weir_global int weir_server_state(struct __sk_buff *skb)
+{
+	struct weir_scratch *s = weir_scratch();
+	struct bpf_sock *sk;
+	int state;
+
+	if (!s)
+		return 0;
+	sk = weir_server_socket(skb, s);
 	if (!sk)
 		return 0;
 	state = sk->state;
@@ -54,7 +60,7 @@ weir_inline void weir_client_reset(struct __sk_buff *skb, struct weir_scratch *s
 
 	if ((f->flags & WEIR_FLOW_FORWARDED) || s->packet.seq - f->acked > 0xffff)
 		return;
-	state = weir_server_socket(skb);
+	state = weir_server_state(skb);
 	if (!state || state == WEIR_TCP_NEW_SYN_RECV || state == WEIR_TCP_LISTEN)
 		weir_flow_close(&s->key, f, bpf_ktime_get_ns());
 }

@@ -297,7 +297,7 @@ weir_inline int weir_reset_server(struct __sk_buff *skb, struct weir_scratch *s,
  * own socket is not asked: a SYN cookie has none, a bridged container's is elsewhere. */
 weir_inline bool weir_socket_here(struct __sk_buff *skb)
 {
-	return !skb->ingress_ifindex && weir_server_socket(skb);
+	return !skb->ingress_ifindex && weir_server_state(skb);
 }
 
 /* The server accepted a SYN: now, and not before, a flow that looked live is
