@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ledger_entry.h"
 #include "row.h"
 #include "util.h"
 
@@ -39,35 +40,58 @@ struct weir_card;
 int weir_ledger_card(struct weir_ledger *l, const struct weir_card *c, uint32_t *id,
 		     struct weir_error *err);
 
-/* Commit a group of requests in one durable transaction. A row whose id is
- * there already is skipped and counted in *known. All or nothing. */
+/* Commit a group of requests in one durable transaction, each priced by its card_id,
+ * card_entry and discount_milli where it is billable (ledger.md, 4), and what falls due before
+ * each. A row whose id is there already is skipped and counted in *known. All or nothing. */
 int weir_ledger_append(struct weir_ledger *l, const struct weir_row *rows, size_t n, size_t *known,
 		       struct weir_error *err);
 
-enum weir_grant_source { WEIR_GRANT_PAID, WEIR_GRANT_PROMO, WEIR_GRANT_TRIAL };
-
-struct weir_grant {
-	char key[64]; /* idempotency key; "" is refused */
-	uint32_t tenant;
-	int64_t amount_nano; /* > 0 */
-	uint8_t source;	     /* enum weir_grant_source */
-	uint8_t priority;
-	uint64_t effective_ns; /* wall; 0: now */
-	uint64_t expires_ns;   /* wall; 0: never */
-	char reason[128];
-	char actor[64]; /* who asked */
+/* What came of a write. */
+struct weir_done {
+	uint64_t seq;
+	struct weir_id id;
+	bool repeated;	      /* the same key and content was there: nothing was done */
+	int64_t amount_nano;  /* what it moved: of a void the rest that is forfeited, of a refund what
+			       * was given back, of a meter its price */
+	int64_t balance_nano; /* of the wallet, now */
 };
 
-/* Durable on return. *seq is the entry's number. The same key again with the
- * same content gives the same seq and *repeated; with other content -EEXIST. */
-int weir_ledger_grant(struct weir_ledger *l, const struct weir_grant *g, uint64_t *seq,
-		      bool *repeated, struct weir_error *err);
+/*
+ * Enter what somebody asks for (struct weir_op; kinds grant, void, refund, adjust, deduct, meter,
+ * schedule), durable on return, and what falls due before it. Where it must have a key, the same
+ * key with the same content gives what was done then, with other content -EEXIST. -EINVAL: what
+ * is asked makes no sense; -ENOENT: what it is about is not there; -ENODATA: not so much credit
+ * (deduct); -ERANGE: it does not fit. Then nothing is written, and err says it.
+ */
+int weir_ledger_post(struct weir_ledger *l, const struct weir_op *op, uint64_t now_ns,
+		     struct weir_done *done, struct weir_error *err);
 
-/* Σ effective remaining of grants - debt. 0 for a tenant without entries. */
-int64_t weir_ledger_balance(struct weir_ledger *l, uint32_t tenant);
+/* Enter what is due by now; one transaction, none if nothing is. And when it is to be called
+ * next (UINT64_MAX: nothing will fall due). */
+int weir_ledger_advance(struct weir_ledger *l, uint64_t now_ns, struct weir_error *err);
+uint64_t weir_ledger_next_due(const struct weir_ledger *l);
 
-/* The same, judged at an instant (wall): effective by then and not yet expired. */
-int64_t weir_ledger_balance_at(struct weir_ledger *l, uint32_t tenant, uint64_t now_ns);
+/* Σ remaining - debt as of the last entry. 0 for a wallet without any. */
+int64_t weir_ledger_balance(struct weir_ledger *l, uint32_t wallet);
+
+/* What of it expires next: when (0: nothing does), and how much leaves the balance then. */
+void weir_ledger_next_expiry(struct weir_ledger *l, uint32_t wallet, uint64_t *at_ns,
+			     int64_t *nano);
+
+/* A commit moved wallets: told in the writer's thread, before weir_ledger_append, _post or
+ * _advance returns, once per wallet. */
+struct weir_wallet_change {
+	uint32_t wallet;
+	int64_t delta_nano; /* of the balance */
+	int64_t taken_nano; /* what the consumer had taken off the ceiling for these rows */
+};
+void weir_ledger_on_change(struct weir_ledger *l,
+			   void (*fn)(void *ctx, const struct weir_wallet_change *c), void *ctx);
+
+/* A balance that falls below `below` leaves a WEIR_ENTRY_TOP_UP that asks for `ask`, once until it
+ * was at or above it again. Not durable: said anew at every start. below INT64_MIN: none. */
+int weir_ledger_threshold(struct weir_ledger *l, uint32_t wallet, int64_t below_nano,
+			  int64_t ask_nano);
 
 /* Random UUID made with the database, as text; seq of the newest entry, 0: none. */
 const char *weir_ledger_id(const struct weir_ledger *l);

@@ -75,24 +75,49 @@ int weir_reader_usage(struct weir_reader *r, uint32_t tenant,
 		      int (*fn)(const struct weir_usage_sum *s, void *ctx), void *ctx,
 		      struct weir_error *err);
 
-struct weir_grant_state {
-	uint64_t seq;
-	struct weir_id id;
-	uint64_t created_ns; /* wall */
-	int64_t remaining_nano;
-	struct weir_grant grant; /* effective_ns: the instant, also if asked for as 0 */
-};
-/* As of the last commit, judged at now_ns (wall): Σ effective remaining - debt.
- * Grants in burn order; used up, expired and future ones too. */
+/* Σ remaining - debt as of the last commit; but what was due by now_ns (wall) and is not entered
+ * yet counts as if it were, but for recurrences. Lots in burn order; used up, expired and pending
+ * ones too. */
 struct weir_balance {
 	int64_t balance_nano;
 	int64_t debt_nano;
-	size_t n_grants;
-	struct weir_grant_state *grants;
+	size_t n_lots;
+	struct weir_lot *lots;
+	struct weir_id *ids; /* of their entries, [n_lots] */
 };
-int weir_reader_balance(struct weir_reader *r, uint32_t tenant, uint64_t now_ns,
+int weir_reader_balance(struct weir_reader *r, uint32_t wallet, uint64_t now_ns,
 			struct weir_balance *out, struct weir_error *err);
 void weir_balance_clear(struct weir_balance *b);
+
+/* A recurrence: as its entry said, and where it stands. */
+struct weir_schedule_state {
+	uint64_t seq;
+	uint64_t next_ns; /* the next boundary; 0: stopped */
+	struct weir_op op;
+};
+/* wallet 0: of all. */
+int weir_reader_schedules(struct weir_reader *r, uint32_t wallet,
+			  int (*fn)(const struct weir_schedule_state *s, void *ctx), void *ctx,
+			  struct weir_error *err);
+
+/* The entry that somebody made under a key (a write's id). -ENOENT. */
+int weir_reader_by_key(struct weir_reader *r, const char *key, uint64_t *seq,
+		       struct weir_error *err);
+
+/* What of an entry was refunded so far. */
+int weir_reader_refunded(struct weir_reader *r, uint64_t seq, int64_t *nano,
+			 struct weir_error *err);
+
+/* Models, paths and meters that no card had a price for, by service; latest first. */
+struct weir_unpriced {
+	const char *what; /* model, or "meter:storage_gb"; "" where the answer named none */
+	uint16_t service;
+	int64_t count;
+	uint64_t first_ns, last_ns; /* started, wall */
+};
+int weir_reader_unpriced(struct weir_reader *r,
+			 int (*fn)(const struct weir_unpriced *u, void *ctx), void *ctx,
+			 struct weir_error *err);
 
 /* Where a consumer of the log stands (weir_ledger_cursor_set); 0 if never set. */
 int weir_reader_cursor(struct weir_reader *r, const char *name, uint64_t *seq,

@@ -3,7 +3,7 @@
  * One finished request, as it goes from the ring consumer to the ledger. Plain
  * data without pointers: rows wait for their commit in memory that outlives the
  * agent, so a row is laid out once and only appended to (WEIR_ROW_VERSION; what
- * the first had is WEIR_ROW_BYTES_1).
+ * an older one had is WEIR_ROW_BYTES_<version>).
  */
 #ifndef WEIR_ROW_H
 #define WEIR_ROW_H
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WEIR_ROW_VERSION 2
+#define WEIR_ROW_VERSION 3
 #define WEIR_ID_BYTES	 16
 #define WEIR_UNKNOWN	 INT64_C(-1) /* a count nobody reported; 0 is a count */
 
@@ -28,8 +28,8 @@ enum weir_usage_source {
 	WEIR_USAGE_PARTIAL,   /* the answer was cut, or bytes of it were lost */
 };
 
-/* Disjoint counts: input excludes what was read from or written to a cache,
- * output excludes reasoning. WEIR_UNKNOWN where nobody said. */
+/* Disjoint counts: input excludes what was read from or written to a cache, audio and
+ * images (struct weir_row); output excludes reasoning. WEIR_UNKNOWN where nobody said. */
 struct weir_usage {
 	int64_t input;
 	int64_t cache_read;
@@ -48,6 +48,7 @@ enum weir_row_flags {
 	WEIR_ROW_DEGRADED = 1 << 6,   /* out of credit: asked of the tier's fallback_model */
 	WEIR_ROW_UNJUDGED = 1 << 7,   /* an answer that nobody was seen to ask for */
 	WEIR_ROW_TOKENS_CUT = 1 << 8, /* max_tokens was lowered */
+	WEIR_ROW_TRUSTED = 1 << 9,    /* session and feature are those of a trusted source */
 };
 
 struct weir_row {
@@ -63,10 +64,10 @@ struct weir_row {
 	uint8_t end_cause;   /* enum weir_end_cause */
 	uint16_t flags;	     /* enum weir_row_flags */
 	uint32_t card_id;    /* row in table `card`; 0: none */
-	uint32_t card_entry; /* model entry in that card, from 0 */
-	uint32_t pad;
+	uint32_t card_entry; /* entry in that card, from 0 */
+	uint32_t discount_milli; /* of the card, for the tenant's tier; 100 is a tenth off */
 	struct weir_usage usage;
-	int64_t price_nano;
+	int64_t price_nano; /* in the queue: what the consumer has taken off the ceiling */
 	int64_t cost_nano;
 	int64_t reserved_nano;
 	uint64_t request_bytes; /* body; ~0: unknown */
@@ -80,9 +81,16 @@ struct weir_row {
 	/* since version 2 */
 	char model_requested[64];     /* "" where the body was not read */
 	int64_t max_tokens_requested; /* WEIR_UNKNOWN likewise */
+	/* since version 3 */
+	int64_t audio; /* tokens; WEIR_UNKNOWN where nobody said */
+	int64_t image;
+	char session[64]; /* "" where nobody said */
+	char feature[48];
 };
 #define WEIR_ROW_BYTES_1 offsetof(struct weir_row, model_requested)
+#define WEIR_ROW_BYTES_2 offsetof(struct weir_row, audio)
 _Static_assert(WEIR_ROW_BYTES_1 == 376, "weir_row, version 1");
-_Static_assert(sizeof(struct weir_row) == 448, "weir_row");
+_Static_assert(WEIR_ROW_BYTES_2 == 448, "weir_row, version 2");
+_Static_assert(sizeof(struct weir_row) == 576, "weir_row");
 
 #endif
