@@ -24,12 +24,13 @@ struct weir_entry_head {
 	int64_t amount_nano, before_nano, after_nano;
 };
 
-/* How a charge was met: burns[] + debt = what was posted. For a grant, debt is
- * what of an older debt it repaid, negative. */
+/* What an entry did: moves within the wallet, and what a price was worked out with. */
 struct weir_posting {
-	int64_t debt_nano;
-	struct weir_burn *burns;
-	size_t n_burns, cap_burns; /* cap: owner's, see weir_accounts */
+	struct weir_move *moves;
+	size_t n_moves, cap_moves;
+	struct weir_position positions[WEIR_DIM_MAX];
+	size_t n_positions;
+	bool session_begins;
 };
 
 /* Grows; reused from entry to entry. */
@@ -38,20 +39,24 @@ struct weir_bytes {
 	size_t len, cap;
 };
 
-/* Append a body. 0 or -ENOMEM. The row's id, tenant and wallet are columns and
- * not repeated. */
+/* Append a body. 0 or -ENOMEM. id, tenant and wallet are columns and not repeated. What is
+ * written is the newest version. */
 int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
 		      const struct weir_posting *p);
-/* effective_ns is the instant itself; now: that it was asked for as "now". */
-int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g, bool now,
-		      const struct weir_posting *p);
+int weir_encode_op(struct weir_bytes *out, const struct weir_op *op, const struct weir_posting *p);
 
-/* The reverse; head's id, tenant and wallet are put into the row. p->burns grows
- * as needed. 0, -EBADMSG (not a body we ever wrote), -ENOMEM. */
+/* The reverse, of any version; head's id, tenant, wallet and kind are put in. p->moves grows as
+ * needed. 0, -EBADMSG (not a body we ever wrote), -ENOMEM. *old: of a version from before lots
+ * expired and became effective by entries (usage 1 and 2, grant 1); what they burnt is moves of
+ * WEIR_PURSE_REMAINING and _DEBT. */
 int weir_decode_usage(const struct weir_entry_head *h, const void *body, size_t n,
-		      struct weir_row *row, struct weir_posting *p);
-int weir_decode_grant(const struct weir_entry_head *h, const void *body, size_t n,
-		      struct weir_grant *g, bool *now, struct weir_posting *p);
+		      struct weir_row *row, struct weir_posting *p, bool *old);
+int weir_decode_op(const struct weir_entry_head *h, const void *body, size_t n, struct weir_op *op,
+		   struct weir_posting *p, bool *old);
+
+/* SHA-256 of what somebody asked for, without who asked, when, and what came of it: two writes
+ * with the same key must agree in it. 0 or -EIO. */
+int weir_op_content(const struct weir_op *op, uint8_t out[static WEIR_HASH_BYTES]);
 
 /* SHA-256 over: hash of the entry before (32 bytes; zero before the first),
  * 1 byte version of this layout, then seq, id, kind, time, tenant, wallet,
@@ -67,7 +72,7 @@ int weir_chain_hash(struct weir_chain *c, const uint8_t prev[static WEIR_HASH_BY
 		    const struct weir_entry_head *h, const void *body, size_t n,
 		    uint8_t out[static WEIR_HASH_BYTES]);
 
-/* Room for n burns. 0 or -ENOMEM. */
+/* Room for n moves. 0 or -ENOMEM. */
 int weir_posting_reserve(struct weir_posting *p, size_t n);
 
 #endif

@@ -77,6 +77,49 @@ static const char schema_3[] =
 	"CREATE TRIGGER switches_delete BEFORE DELETE ON switches BEGIN"
 	" SELECT RAISE(ABORT, 'switches are append-only'); END;";
 
+/*
+ * Money (ledger.md). Projections of the log are made anew, from entry 1: they have other columns.
+ * volume: what a true-up needs; 128-bit numbers are 16 bytes, little-endian. write: which entry
+ * somebody's write with that key became; content as weir_op_content.
+ */
+static const char schema_4[] =
+	"DROP TABLE account; DROP TABLE credit;"
+	"UPDATE meta SET value='0' WHERE key='checkpoint';"
+	"CREATE TABLE account (idx INTEGER PRIMARY KEY, debt INTEGER NOT NULL,"
+	" issued INTEGER NOT NULL, consumed INTEGER NOT NULL, voided INTEGER NOT NULL,"
+	" requests INTEGER NOT NULL, estimated INTEGER NOT NULL, partial INTEGER NOT NULL,"
+	" input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL,"
+	" output INTEGER NOT NULL, reasoning INTEGER NOT NULL, audio INTEGER NOT NULL,"
+	" image INTEGER NOT NULL, price INTEGER NOT NULL, cost INTEGER NOT NULL,"
+	" refunded INTEGER NOT NULL, month INTEGER NOT NULL, month_price INTEGER NOT NULL,"
+	" month_cost INTEGER NOT NULL);"
+	"CREATE TABLE lot (seq INTEGER PRIMARY KEY, wallet INTEGER NOT NULL,"
+	" source INTEGER NOT NULL, priority INTEGER NOT NULL, voided INTEGER NOT NULL,"
+	" effective INTEGER NOT NULL, expires INTEGER NOT NULL, created INTEGER NOT NULL,"
+	" schedule INTEGER NOT NULL, amount INTEGER NOT NULL,"
+	" pending INTEGER NOT NULL CHECK (pending >= 0),"
+	" remaining INTEGER NOT NULL CHECK (remaining >= 0),"
+	" expired INTEGER NOT NULL CHECK (expired >= 0),"
+	" CHECK (pending + remaining + expired <= amount));"
+	"CREATE INDEX lot_wallet ON lot (wallet);"
+	"CREATE INDEX lot_live ON lot (seq) WHERE pending > 0 OR remaining > 0 OR expired > 0;"
+	"CREATE TABLE schedule (seq INTEGER PRIMARY KEY, wallet INTEGER NOT NULL,"
+	" next INTEGER NOT NULL, body BLOB NOT NULL);"
+	"CREATE TABLE counter (key TEXT NOT NULL, month INTEGER NOT NULL, at INTEGER NOT NULL,"
+	" PRIMARY KEY (key, month)) WITHOUT ROWID;"
+	"CREATE TABLE volume (key TEXT NOT NULL, month INTEGER NOT NULL, tenant INTEGER NOT NULL,"
+	" card INTEGER NOT NULL, entry INTEGER NOT NULL, wallet INTEGER NOT NULL,"
+	" posted INTEGER NOT NULL, dimension INTEGER NOT NULL, weighted BLOB NOT NULL,"
+	" charged BLOB NOT NULL, PRIMARY KEY (key, month, tenant, card, entry)) WITHOUT ROWID;"
+	"CREATE TABLE session (tenant INTEGER NOT NULL, key TEXT NOT NULL,"
+	" started INTEGER NOT NULL, PRIMARY KEY (tenant, key)) WITHOUT ROWID;"
+	"CREATE TABLE refund (seq INTEGER PRIMARY KEY, nano INTEGER NOT NULL);"
+	"CREATE TABLE write (key TEXT PRIMARY KEY, seq INTEGER NOT NULL, content BLOB NOT NULL)"
+	" WITHOUT ROWID;"
+	"CREATE TABLE unpriced (what TEXT NOT NULL, service INTEGER NOT NULL,"
+	" count INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+	" PRIMARY KEY (what, service)) WITHOUT ROWID;";
+
 /* Ordered; a step is never edited once released, only followed by another. */
 static const struct migration {
 	int version;
@@ -85,6 +128,7 @@ static const struct migration {
 	{ 1, schema_1 },
 	{ 2, schema_2 },
 	{ 3, schema_3 },
+	{ 4, schema_4 },
 };
 #define N_MIGRATIONS (sizeof(migrations) / sizeof(migrations[0]))
 
