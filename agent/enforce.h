@@ -18,6 +18,7 @@
  * tokens and cached_weight_ppm. */
 struct weir_terms {
 	const char *name; /* lives as long as e; NULL: the number is not given out */
+	const char *tier; /* of the tenant, likewise; NULL: none */
 	bool live;	  /* in the policy in force */
 	bool is_scope;
 	enum weir_credit credit;

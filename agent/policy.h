@@ -90,6 +90,7 @@ struct weir_policy {
 	size_t n_tiers;
 	struct weir_card **cards; /* sorted by effective_from */
 	size_t n_cards;
+	uint64_t serial;	    /* no two policies that were read have the same; never 0 */
 	const char *default_tenant; /* NULL: none */
 	bool unknown_key_default;   /* unknown_key "default"; else refuse */
 	char *json;		    /* the merged document, canonical, for `policy show` */
