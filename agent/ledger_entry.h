@@ -70,6 +70,7 @@ enum weir_op_flags {
 	WEIR_OP_POSTED = 1 << 3,     /* meter, true-up: the wallet pays */
 	WEIR_OP_UNPRICED = 1 << 4,   /* meter: no card has a price for it */
 	WEIR_OP_TRUSTED = 1 << 5,    /* meter: the session is to be believed */
+	WEIR_OP_SCHEDULE = 1 << 6,   /* expire, void: `of` is a schedule */
 };
 
 /*
@@ -91,6 +92,7 @@ struct weir_op {
 		      * or an expire, *the lot of an activate or an expire without schedule */
 	int64_t cost_basis_nano; /* what was paid for it, in `currency` */
 	int64_t roll_min_nano, roll_max_nano;
+	int64_t rolled_nano; /* expire of a schedule: goes to a lot of this entry's own */
 	char currency[4];
 	char zone[48];
 	char pack[64]; /* of the catalogue, if it was sold */
@@ -104,7 +106,7 @@ struct weir_op {
 	uint32_t discount_milli;
 	uint64_t started_ns; /* when it was used; 0: now */
 	int64_t price_nano, cost_nano; /* * */
-	char text[192];		       /* true-up: the counter's key */
+	char text[512];		       /* true-up: the counter's key */
 	/* top_up */
 	int64_t threshold_nano;
 	/* deduct */

@@ -92,7 +92,7 @@ static const char schema_4[] =
 	" output INTEGER NOT NULL, reasoning INTEGER NOT NULL, audio INTEGER NOT NULL,"
 	" image INTEGER NOT NULL, price INTEGER NOT NULL, cost INTEGER NOT NULL,"
 	" refunded INTEGER NOT NULL, month INTEGER NOT NULL, month_price INTEGER NOT NULL,"
-	" month_cost INTEGER NOT NULL);"
+	" month_cost INTEGER NOT NULL, asked INTEGER NOT NULL, asked_below INTEGER NOT NULL);"
 	"CREATE TABLE lot (seq INTEGER PRIMARY KEY, wallet INTEGER NOT NULL,"
 	" source INTEGER NOT NULL, priority INTEGER NOT NULL, voided INTEGER NOT NULL,"
 	" effective INTEGER NOT NULL, expires INTEGER NOT NULL, created INTEGER NOT NULL,"
