@@ -92,7 +92,7 @@ struct weir_pack {
 	int64_t amount_nano;
 	int64_t bonus_nano;    /* on top, promo; 0: none */
 	int64_t price_nano;    /* in nano of the currency */
-	char currency[4];      /* "USD"; "": it is given away */
+	char currency[4];      /* "USD"; "": no price is said */
 	uint32_t expires_days; /* from its sale on; 0: never */
 	uint8_t source;	       /* enum weir_grant_source: paid, promo or trial */
 	uint8_t priority;

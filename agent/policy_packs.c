@@ -54,7 +54,7 @@ static int read_price(const struct weir_json *at, struct weir_pack *p, struct we
 		r = weir_json_decimal(&price, 0, INT64_MAX, &p->price_nano, err);
 	if (!r && has_currency)
 		r = read_currency(&currency, p->currency, err);
-	if (!r && p->price_nano && !has_currency)
+	if (!r && has_price && !has_currency)
 		return weir_json_refuse(&price, err, "needs a \"currency\"");
 	return r;
 }

@@ -173,7 +173,7 @@ static void packs_are_a_catalogue(void **state)
 			 "\"currency\": \"USD\", \"expires_days\": 365, \"source\": \"paid\","
 			 " \"priority\": 90, \"bonus\": \"2.5\"}}}");
 	put("20-b.json", "{\"packs\": {\"gift\": {\"amount\": \"0.000000001\", \"source\": "
-			 "\"promo\", \"expires_days\": null, \"price\": \"0\"},"
+			 "\"promo\", \"expires_days\": null},"
 			 " \"big\": {\"amount\": \"9223372036.854775807\"}}}");
 	p = load();
 	assert_int_equal(p->n_packs, 3);
@@ -269,6 +269,8 @@ static void bad_top_ups_and_packs_are_refused(void **state)
 		  IN_P ".bonus: \"1\" and \"amount\" together do not fit" },
 		{ PACK("\"amount\": \"1\", \"price\": \"5\""),
 		  IN_P ".price: \"5\" needs a \"currency\"" },
+		{ PACK("\"amount\": \"1\", \"price\": \"0\""),
+		  IN_P ".price: \"0\" needs a \"currency\"" },
 		{ PACK("\"amount\": \"1\", \"price\": \"-5\", \"currency\": \"USD\""),
 		  IN_P ".price: \"-5\" is not from 0 to 9223372036.854775807" },
 		{ PACK("\"amount\": \"1\", \"currency\": \"usd\""),
