@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "account.h"
-#include "enforce_levels.h"
 #include "enforce_limits.h"
 #include "enforce_maps.h"
 #include "enforce_prices.h"
@@ -57,6 +56,7 @@ void weir_enforce_free(struct weir_enforce *e)
 	if (!e)
 		return;
 	weir_policy_unref(e->policy);
+	weir_cards_free(e->cards, e->n_cards);
 	pthread_rwlock_destroy(&e->lock);
 	weir_rules_free(e->rules);
 	weir_names_free(&e->names);
@@ -192,8 +192,7 @@ static void put_limits(struct weir_enforce *e, const struct weir_plan *plan, con
 
 /* Who left the policy keeps name and number, but no limit. That may have been while no
  * agent ran: what the kernel has is looked at. */
-static void drop_leavers(struct weir_enforce *e, struct weir_policy *next, const bool *stays,
-			 uint64_t now_ns)
+static void drop_leavers(struct weir_enforce *e, const bool *stays, uint64_t now_ns)
 {
 	pthread_rwlock_wrlock(&e->lock);
 	for (uint32_t i = 1; i < e->kernel->max_tenants; i++) {
@@ -209,35 +208,31 @@ static void drop_leavers(struct weir_enforce *e, struct weir_policy *next, const
 		weir_limits_clear(t);
 		weir_rules_point(e->rules, t, 0, now_ns);
 	}
-	weir_policy_unref(e->policy);
-	e->policy = weir_policy_ref(next);
 	pthread_rwlock_unlock(&e->lock);
 }
 
-/* Whose balance is to be told of when it falls, and whose no longer. */
-static int put_top_ups(struct weir_enforce *e, const struct weir_plan *plan, struct weir_ledger *l)
+struct cards {
+	struct weir_card **v;
+	size_t n;
+};
+
+static void free_cards(struct cards *c)
 {
-	const struct weir_policy *p = plan->policy;
-	int r = 0;
+	weir_cards_free(c->v, c->n);
+}
 
-	for (size_t i = 0; i < p->n_tenants && !r; i++) {
-		const struct weir_limits *limits = &p->tenants[i].limits;
-		struct weir_terms *terms = &e->terms[plan->numbers[i]];
-		bool wants = limits->top_up_ask_nano && !p->tenants[i].wallet;
+/* What was in force is left in cards. */
+static void replace(struct weir_enforce *e, struct weir_policy *p, struct cards *cards)
+{
+	struct cards old = { .v = e->cards, .n = e->n_cards };
 
-		if (wants || terms->has_top_up)
-			r = weir_ledger_threshold(l, plan->numbers[i],
-						  wants ? limits->top_up_below_nano : INT64_MIN,
-						  limits->top_up_ask_nano);
-		terms->has_top_up = wants;
-	}
-	for (uint32_t i = 1; i <= e->count && !r; i++) {
-		if (e->terms[i].live || !e->terms[i].has_top_up)
-			continue;
-		r = weir_ledger_threshold(l, i, INT64_MIN, 0);
-		e->terms[i].has_top_up = false;
-	}
-	return r;
+	pthread_rwlock_wrlock(&e->lock);
+	weir_policy_unref(e->policy);
+	e->policy = weir_policy_ref(p);
+	e->cards = cards->v;
+	e->n_cards = cards->n;
+	pthread_rwlock_unlock(&e->lock);
+	*cards = old;
 }
 
 static void store_defaults(struct weir_kernel *k, const struct weir_plan *plan)
@@ -258,6 +253,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 	weir_autofree bool *stays = calloc(e->kernel->max_tenants, sizeof(*stays));
 	WEIR_CLEANUP(weir_plan_free) struct weir_plan plan = { 0 };
 	WEIR_CLEANUP(weir_prices_free) struct weir_prices prices = { 0 };
+	WEIR_CLEANUP(free_cards) struct cards cards = { 0 };
 	uint64_t now_ns = weir_mono_ns();
 	int r;
 
@@ -266,6 +262,8 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 	r = check(e, p, l, &plan, err);
 	if (!r && weir_prices_make(p, weir_wall_ns(), &prices))
 		r = weir_fail(err, ENOMEM, "out of memory");
+	if (!r && p != e->policy)
+		r = weir_cards_load(p, l, &cards.v, &cards.n, err);
 	if (!r) /* last: it writes, though only what nobody points to */
 		r = weir_rules_place(e->rules, p, now_ns, rules, err);
 	if (r)
@@ -283,8 +281,10 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 	if (r)
 		return r;
 	store_defaults(e->kernel, &plan);
-	drop_leavers(e, p, stays, now_ns);
-	if (put_top_ups(e, &plan, l))
+	drop_leavers(e, stays, now_ns);
+	if (p != e->policy)
+		replace(e, p, &cards);
+	if (weir_enforce_top_ups(e, &plan, l))
 		return weir_fail(err, ENOMEM, "out of memory: not every top-up is watched for");
 	return weir_levels_prune(e->kernel, &plan, err);
 }
@@ -417,4 +417,10 @@ const struct weir_terms *weir_enforce_terms(const struct weir_enforce *e, uint32
 const struct weir_policy *weir_enforce_policy_locked(const struct weir_enforce *e)
 {
 	return e->policy;
+}
+
+struct weir_card *const *weir_enforce_cards_locked(const struct weir_enforce *e, size_t *n)
+{
+	*n = e->n_cards;
+	return e->cards;
 }

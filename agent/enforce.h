@@ -96,5 +96,7 @@ void weir_enforce_read_lock(struct weir_enforce *e);
 void weir_enforce_read_unlock(struct weir_enforce *e);
 const struct weir_terms *weir_enforce_terms(const struct weir_enforce *e, uint32_t tenant);
 const struct weir_policy *weir_enforce_policy_locked(const struct weir_enforce *e);
+/* The cards that price: the policy's, and those that were in force before them. */
+struct weir_card *const *weir_enforce_cards_locked(const struct weir_enforce *e, size_t *n);
 
 #endif

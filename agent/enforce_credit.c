@@ -50,6 +50,34 @@ void weir_enforce_moved(struct weir_enforce *e, struct weir_ledger *l,
 	weir_wallet_moved(&e->kernel->tenants[c->wallet], &move);
 }
 
+/* -- top-ups */
+
+int weir_enforce_top_ups(struct weir_enforce *e, const struct weir_plan *plan,
+			 struct weir_ledger *l)
+{
+	const struct weir_policy *p = plan->policy;
+	int r = 0;
+
+	for (size_t i = 0; i < p->n_tenants && !r; i++) {
+		const struct weir_limits *limits = &p->tenants[i].limits;
+		struct weir_terms *terms = &e->terms[plan->numbers[i]];
+		bool wants = limits->top_up_ask_nano && !p->tenants[i].wallet;
+
+		if (wants || terms->has_top_up)
+			r = weir_ledger_threshold(l, plan->numbers[i],
+						  wants ? limits->top_up_below_nano : INT64_MIN,
+						  limits->top_up_ask_nano);
+		terms->has_top_up = wants;
+	}
+	for (uint32_t i = 1; i <= e->count && !r; i++) {
+		if (e->terms[i].live || !e->terms[i].has_top_up)
+			continue;
+		r = weir_ledger_threshold(l, i, INT64_MIN, 0);
+		e->terms[i].has_top_up = false;
+	}
+	return r;
+}
+
 /* -- deducts */
 
 /* What the ledger says of a deduct that finds too little, in words that the wallet's owner can

@@ -8,6 +8,52 @@
 #include "suggest.h"
 #include "util.h"
 
+/* -- which cards */
+
+/* The newest version that the policy has of a name begins here. */
+static uint64_t newest_of(const struct weir_policy *p, const char *name)
+{
+	uint64_t newest_ns = 0;
+
+	for (size_t i = 0; i < p->n_cards; i++)
+		if (!strcmp(p->cards[i]->name, name) && p->cards[i]->effective_from_ns > newest_ns)
+			newest_ns = p->cards[i]->effective_from_ns;
+	return newest_ns;
+}
+
+int weir_cards_load(const struct weir_policy *p, struct weir_ledger *l, struct weir_card ***out,
+		    size_t *n_out, struct weir_error *err)
+{
+	weir_autofree const char **names = calloc(p->n_cards + 1, sizeof(*names));
+	struct weir_card **v;
+	size_t n, n_names = 0, kept = 0;
+	int r;
+
+	if (!names)
+		return weir_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < p->n_cards; i++) {
+		size_t j = 0;
+
+		while (j < n_names && strcmp(names[j], p->cards[i]->name) != 0)
+			j++;
+		if (j == n_names)
+			names[n_names++] = p->cards[i]->name;
+	}
+	r = weir_ledger_cards_of(l, names, n_names, &v, &n, err);
+	if (r)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (v[i]->effective_from_ns <= newest_of(p, v[i]->name))
+			v[kept++] = v[i];
+		else
+			weir_card_free(v[i]);
+	*out = v;
+	*n_out = kept;
+	return 0;
+}
+
+/* -- reservations */
+
 static int64_t larger(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
@@ -93,6 +139,8 @@ void weir_prices_of(const struct weir_prices *v, const struct weir_tenant_policy
 		weir_log(WEIR_WARN, "tenant %s: out of memory: its rate card is not reserved by",
 			 t->name);
 }
+
+/* -- warnings */
 
 static bool is_service(const struct weir_config_service *services, size_t n, const char *name,
 		       struct weir_suggest *near)

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "enforce.h"
+#include "enforce_levels.h"
 #include "names.h"
 
 struct weir_rules_table;
@@ -19,6 +20,8 @@ struct weir_enforce {
 	pthread_rwlock_t lock; /* of what follows */
 	struct weir_policy *policy;
 	struct weir_rules_table *rules;
+	struct weir_card **cards; /* that price (weir_cards_load) */
+	size_t n_cards;
 	struct weir_terms *terms; /* by number, max_tenants of them */
 	struct weir_names names;
 	struct weir_names tiers; /* every name that a tier ever had: terms point to them */
@@ -29,5 +32,9 @@ struct weir_enforce {
 	uint32_t held_wallet;
 	int64_t held_nano; /* off its ceiling for a deduct that is being written */
 };
+
+/* Tell the ledger whose balance is to be told of when it falls, and whose no longer. -ENOMEM. */
+int weir_enforce_top_ups(struct weir_enforce *e, const struct weir_plan *plan,
+			 struct weir_ledger *l);
 
 #endif
