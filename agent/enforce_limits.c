@@ -114,6 +114,7 @@ static void store_tokens(struct weir_tenant *t, bool was, const struct weir_rate
 	uint64_t next = per(r, MINUTE_NS), last = was ? t->tokens_per_minute : 0;
 	uint64_t tau = 0;
 
+	assert(next <= UINT32_MAX); /* policy_limits.c */
 	if (r->count)
 		tau = (unsigned __int128)r->burst * r->period_ns / r->count;
 	if (next && !last)
@@ -122,8 +123,7 @@ static void store_tokens(struct weir_tenant *t, bool was, const struct weir_rate
 		rescale_tokens(t, now_ns, last, next);
 	__atomic_store_n(&t->tokens_interval_ns, token_ns(r), __ATOMIC_RELEASE);
 	__atomic_store_n(&t->tokens_tau_ns, tau, __ATOMIC_RELEASE);
-	t->tokens_burst = r->burst;
-	__atomic_store_n(&t->tokens_per_minute, next, __ATOMIC_RELEASE);
+	__atomic_store_n(&t->tokens_per_minute, (uint32_t)next, __ATOMIC_RELEASE);
 	if (last && next > last)
 		rescale_tokens(t, now_ns, last, next);
 }
@@ -198,7 +198,6 @@ void weir_limits_store(struct weir_tenant *t, uint32_t wallet, const struct weir
 	store_bucket(&requests, last & WEIR_TENANT_LIMIT_REQUESTS, &l->requests, now_ns);
 	store_tokens(t, last & WEIR_TENANT_LIMIT_TOKENS, &l->tokens, now_ns);
 	t->requests_per_minute = per_shown(&l->requests, MINUTE_NS);
-	t->connects_per_second = per_shown(&l->connect_rate, WEIR_SECOND);
 	store_reservation(t, l, price);
 	__atomic_store_n(&t->flags, next, __ATOMIC_RELEASE);
 }
