@@ -42,6 +42,9 @@ struct weir_operation {
 	bool endless;		   /* may run until the client goes */
 };
 
+/* control_table.c. NULL: there is none of that name, err suggests one. */
+const struct weir_operation *weir_operation_find(const char *name, struct weir_error *err);
+
 /* One of possibly many items, sent as it comes. item is taken, also on failure;
  * NULL is -ENOMEM. The text is one JSON value without newline. */
 int weir_call_item(struct weir_call *c, json_t *item);

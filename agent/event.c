@@ -10,50 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/entry_out.h"
 #include "agent/json_out.h"
-#include "agent/price.h"
 #include "bpf/weir_abi.h"
 
 /* Without burns, card lines and names; a byte of a string takes six at most. */
 #define FIXED_BYTES 8192
-#define BURN_BYTES  80
-#define LINE_BYTES  192
 #define NAME_BYTES  6
-
-void weir_text_free(struct weir_text *t)
-{
-	free(t->p);
-	*t = (struct weir_text){ 0 };
-}
-
-static int reserve(struct weir_text *t, size_t want)
-{
-	size_t cap = t->cap ? t->cap : 4096;
-	char *p;
-
-	if (want <= t->cap)
-		return 0;
-	while (cap < want)
-		cap *= 2;
-	p = realloc(t->p, cap);
-	if (!p)
-		return -ENOMEM;
-	t->p = p;
-	t->cap = cap;
-	return 0;
-}
 
 /* Names that come from outside, each as often as an event has it. */
 static size_t names_bytes(const struct weir_event_origin *from, const char *tenant)
 {
 	return NAME_BYTES * (strlen(from->ledger_id) + strlen(from->node) + 3 * strlen(tenant));
-}
-
-static int finish(struct weir_text *t, const struct weir_out *o)
-{
-	*o->p = '\0';
-	t->len = (size_t)(o->p - t->p);
-	return 0;
 }
 
 /* -------------------------------------------------------------- parts of events */
@@ -93,60 +61,6 @@ static void put_text(struct weir_out *o, const char *name, const char *s, size_t
 
 	if (n)
 		weir_out_str(o, name, s, n);
-}
-
-static void put_burns(struct weir_out *o, const struct weir_entry *e)
-{
-	weir_out_open(o, "burn", '[');
-	for (size_t i = 0; i < e->n_burns; i++) {
-		weir_out_open(o, NULL, '{');
-		weir_out_u64(o, "grant_seq", e->burns[i].grant);
-		weir_out_money(o, "amount", e->burns[i].nano);
-		weir_out_close(o, '}');
-	}
-	weir_out_close(o, ']');
-}
-
-/* Which card and entry priced it; NULL where nothing did. */
-static const struct weir_card *priced_by(const struct weir_entry *e, const struct weir_card *card)
-{
-	const struct weir_row *r = e->row;
-
-	if (!r || !card || !(r->flags & WEIR_ROW_BILLABLE) || r->flags & WEIR_ROW_UNPRICED ||
-	    r->card_entry >= card->n_entries)
-		return NULL;
-	return card;
-}
-
-static void put_card(struct weir_out *o, const struct weir_card *card, const struct weir_row *r)
-{
-	weir_out_open(o, "rate_card", '{');
-	weir_out_str(o, "name", card->name, strnlen(card->name, 128));
-	weir_out_str(o, "version", card->version, strnlen(card->version, 128));
-	weir_out_u64(o, "entry", r->card_entry);
-	weir_out_close(o, '}');
-}
-
-static void put_lines(struct weir_out *o, const struct weir_card *card, const struct weir_row *r)
-{
-	struct weir_charge charge;
-
-	if (weir_card_charge(card, (int)r->card_entry, &r->usage, &charge))
-		charge.n_lines = 0;
-	weir_out_open(o, "lines", '[');
-	for (size_t i = 0; i < charge.n_lines; i++) {
-		const struct weir_price_line *line = &charge.lines[i];
-
-		weir_out_open(o, NULL, '{');
-		weir_out_cstr(o, "dimension", weir_dimension_names[line->dimension]);
-		if (line->priced_as != line->dimension)
-			weir_out_cstr(o, "priced_as", weir_dimension_names[line->priced_as]);
-		weir_out_int(o, "quantity", line->quantity);
-		weir_out_money(o, "unit_price", line->unit_nano);
-		weir_out_int(o, "per", line->per);
-		weir_out_close(o, '}');
-	}
-	weir_out_close(o, ']');
 }
 
 /* The attributes every CloudEvent has, up to the opened data. */
@@ -225,6 +139,7 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 	const char *tenant = e->tenant_name ? e->tenant_name : "unknown";
 	const struct weir_row *r = e->row;
 	const char *service = NULL;
+	struct weir_priced priced;
 	struct weir_out o;
 	char id[2 * WEIR_ID_BYTES + 1];
 
@@ -232,11 +147,12 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 		return -EINVAL;
 	if (r->service < from->n_services && from->services)
 		service = from->services[r->service];
-	if (reserve(out, FIXED_BYTES + names_bytes(from, tenant) +
-				 NAME_BYTES * (service ? strlen(service) : 0) +
-				 WEIR_DIM_MAX * LINE_BYTES + e->n_burns * BURN_BYTES))
+	if (weir_text_reserve(out, FIXED_BYTES + names_bytes(from, tenant) +
+					   NAME_BYTES * (service ? strlen(service) : 0) +
+					   WEIR_OUT_CARD_BYTES + WEIR_OUT_LINES_BYTES +
+					   e->n_moves * WEIR_OUT_MOVE_BYTES))
 		return -ENOMEM;
-	card = priced_by(e, card);
+	weir_entry_priced(e, card, &priced);
 	weir_hex(e->id.b, WEIR_ID_BYTES, id);
 	o = (struct weir_out){ .p = out->p };
 	put_envelope(&o, from, id, "weir.usage.v1", tenant, r->ended_wall_ns);
@@ -247,21 +163,20 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 	weir_out_cstr(&o, NULL, tenant);
 	weir_out_close(&o, ']');
 	put_request(&o, service, r);
-	if (card)
-		put_card(&o, card, r);
+	if (priced.card)
+		weir_put_card(&o, &priced);
 	if (r->flags & WEIR_ROW_UNPRICED)
 		weir_out_bool(&o, "unpriced", true);
 	weir_out_money(&o, "price", r->price_nano);
 	weir_out_money(&o, "cost", r->cost_nano);
-	if (card)
-		put_lines(&o, card, r);
-	put_burns(&o, e);
-	if (e->debt_nano)
-		weir_out_money(&o, "debt", e->debt_nano);
+	if (priced.card)
+		weir_put_lines(&o, &priced);
+	weir_put_burn(&o, e);
 	weir_out_u64(&o, "ledger_seq", e->seq);
 	weir_out_close(&o, '}');
 	weir_out_close(&o, '}');
-	return finish(out, &o);
+	weir_text_end(out, o.p);
+	return 0;
 }
 
 /* -------------------------------------------------------------------- refusals */
@@ -299,8 +214,8 @@ int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_
 	char id[WEIR_DENIED_ID_TEXT];
 	struct weir_out o;
 
-	if (reserve(out, FIXED_BYTES + names_bytes(from, d->tenant) +
-				 NAME_BYTES * (d->limit_of ? strlen(d->limit_of) : 0)) ||
+	if (weir_text_reserve(out, FIXED_BYTES + names_bytes(from, d->tenant) +
+					   NAME_BYTES * (d->limit_of ? strlen(d->limit_of) : 0)) ||
 	    denied_id(d, from, id))
 		return -ENOMEM;
 	o = (struct weir_out){ .p = out->p };
@@ -321,68 +236,6 @@ int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_
 	weir_out_close(&o, '}');
 	if (id_out)
 		memcpy(id_out, id, sizeof(id));
-	return finish(out, &o);
-}
-
-/* --------------------------------------------------------------------- entries */
-
-static void put_grant(struct weir_out *o, const struct weir_grant *g)
-{
-	static const char *const sources[] = {
-		[WEIR_GRANT_PAID] = "paid",
-		[WEIR_GRANT_PROMO] = "promo",
-		[WEIR_GRANT_TRIAL] = "trial",
-	};
-
-	weir_out_open(o, "grant", '{');
-	weir_out_str(o, "id", g->key, strnlen(g->key, sizeof(g->key)));
-	if (g->source < sizeof(sources) / sizeof(sources[0]))
-		weir_out_cstr(o, "source", sources[g->source]);
-	weir_out_u64(o, "priority", g->priority);
-	weir_out_time(o, "effective_at", g->effective_ns);
-	if (g->expires_ns)
-		weir_out_time(o, "expires_at", g->expires_ns);
-	put_text(o, "reason", g->reason, sizeof(g->reason));
-	weir_out_close(o, '}');
-}
-
-int weir_entry_json(const struct weir_entry *e, const struct weir_card *card, struct weir_text *out)
-{
-	struct weir_out o;
-	char hex[2 * WEIR_HASH_BYTES + 1];
-
-	if (reserve(out, FIXED_BYTES + WEIR_DIM_MAX * LINE_BYTES + e->n_burns * BURN_BYTES))
-		return -ENOMEM;
-	card = priced_by(e, card);
-	o = (struct weir_out){ .p = out->p };
-	weir_out_open(&o, NULL, '{');
-	weir_out_u64(&o, "seq", e->seq);
-	weir_out_time(&o, "time", e->time_ns);
-	weir_out_cstr(&o, "kind",
-		      e->kind < WEIR_ENTRY_KIND_MAX ? weir_entry_kind_names[e->kind] : "");
-	weir_out_money(&o, "amount", e->amount_nano);
-	weir_out_money(&o, "balance_before", e->balance_before_nano);
-	weir_out_money(&o, "balance_after", e->balance_after_nano);
-	weir_hex(e->id.b, WEIR_ID_BYTES, hex);
-	weir_out_cstr(&o, "event_id", hex);
-	if (card) {
-		put_card(&o, card, e->row);
-		put_lines(&o, card, e->row);
-	} else {
-		weir_out_null(&o, "rate_card");
-		weir_out_open(&o, "lines", '[');
-		weir_out_close(&o, ']');
-	}
-	put_burns(&o, e);
-	if (e->debt_nano)
-		weir_out_money(&o, "debt", e->debt_nano);
-	if (e->grant)
-		put_grant(&o, e->grant);
-	weir_out_cstr(&o, "actor", e->actor);
-	weir_hex(e->prev_hash, WEIR_HASH_BYTES, hex);
-	weir_out_cstr(&o, "prev_hash", hex);
-	weir_hex(e->hash, WEIR_HASH_BYTES, hex);
-	weir_out_cstr(&o, "hash", hex);
-	weir_out_close(&o, '}');
-	return finish(out, &o);
+	weir_text_end(out, o.p);
+	return 0;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Events as text: a ledger entry as a CloudEvent 1.0 (structured JSON), a
- * refusal as one, an entry as `weirctl ledger --json` shows it. Its own writer,
- * because a JSON library takes longer than everything else a request costs.
- * It reads no database and sends nothing.
+ * refusal as one. Its own writer, because a JSON library takes longer than everything else a
+ * request costs. It reads no database and sends nothing.
  */
 #ifndef WEIR_EVENT_H
 #define WEIR_EVENT_H
@@ -13,18 +12,10 @@
 #include <stdint.h>
 
 #include "ledger_entry.h"
+#include "text.h"
 #include "util.h"
 
 struct weir_card;
-
-/* A buffer that grows and is used again; start from all zero. p is NUL-ended
- * after a successful call, len excludes the NUL. */
-struct weir_text {
-	char *p;
-	size_t len;
-	size_t cap;
-};
-void weir_text_free(struct weir_text *t);
 
 /* Who speaks. All strings must outlive the call only. */
 struct weir_event_origin {
@@ -57,12 +48,5 @@ struct weir_denied {
 #define WEIR_DENIED_ID_TEXT 33
 int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_origin *o,
 			   struct weir_text *out, char id[WEIR_DENIED_ID_TEXT]);
-
-/* One object as `weirctl ledger T --json` prints it: seq, time, kind, amount,
- * balance_before, balance_after, event_id, rate_card, lines, burn, actor,
- * prev_hash, hash. Any kind. rate_card is {"name","version","entry"} or null;
- * a burn is {"grant_seq","amount"}. */
-int weir_entry_json(const struct weir_entry *e, const struct weir_card *card,
-		    struct weir_text *out);
 
 #endif

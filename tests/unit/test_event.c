@@ -353,39 +353,6 @@ static void a_refusal_is_this(void **unused)
 	assert_non_null(strstr(text.p, "\"limit\":\"1.5\""));
 }
 
-static void an_entry_is_this(void **unused)
-{
-	struct weir_grant g = { .key = "order-17",
-				.source = WEIR_GRANT_PROMO,
-				.priority = 100,
-				.effective_ns = T0,
-				.reason = "hello" };
-
-	entry = (struct weir_entry){ .seq = 2,
-				     .time_ns = T0,
-				     .kind = WEIR_ENTRY_GRANT,
-				     .amount_nano = 5000000000,
-				     .balance_before_nano = -1,
-				     .balance_after_nano = 4999999999,
-				     .debt_nano = -1,
-				     .grant = &g,
-				     .actor = "uid 0" };
-	entry.hash[31] = 0xff;
-	assert_int_equal(weir_entry_json(&entry, NULL, &text), 0);
-	assert_string_equal(
-		text.p,
-		"{\"seq\":2,\"time\":\"2026-11-01T00:00:00Z\",\"kind\":\"grant\",\"amount\":\"5\","
-		"\"balance_before\":\"-0.000000001\",\"balance_after\":\"4.999999999\","
-		"\"event_id\":\"00000000000000000000000000000000\",\"rate_card\":null,\"lines\":[],"
-		"\"burn\":[],\"debt\":\"-0.000000001\",\"grant\":{\"id\":\"order-17\","
-		"\"source\":\"promo\",\"priority\":100,\"effective_at\":\"2026-11-01T00:00:00Z\","
-		"\"reason\":\"hello\"},\"actor\":\"uid 0\",\"prev_hash\":"
-		"\"0000000000000000000000000000000000000000000000000000000000000000\",\"hash\":"
-		"\"00000000000000000000000000000000000000000000000000000000000000ff\"}");
-	/* A grant is no usage event. */
-	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), -EINVAL);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -401,7 +368,6 @@ int main(void)
 		TEST(an_unjudged_answer_has_no_type_and_is_billed),
 		TEST(an_answer_that_was_cut_says_so),
 		TEST(a_refusal_is_this),
-		TEST(an_entry_is_this),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
