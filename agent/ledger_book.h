@@ -52,13 +52,16 @@ struct weir_schedule {
 	uint64_t seq;
 	uint32_t wallet;
 	uint64_t next_ns; /* 0: stopped */
-	bool begun;	  /* its first grant was made */
+	uint64_t rolled_ns; /* the boundary at which its lots were rolled last */
+	bool begun;	    /* its first grant was made */
+	bool dirty;
 	struct weir_op op;
 };
 
 /* Where a dimension with steps stands in a month. */
 struct weir_counter {
 	uint32_t month;
+	bool dirty;
 	int64_t at;
 	char key[]; /* owner|card|entry|dimension */
 };
@@ -68,12 +71,15 @@ struct weir_volume_sum {
 	uint32_t month, tenant, wallet, card, entry;
 	uint8_t dimension;
 	bool posted;
+	bool gone; /* trued up */
+	bool dirty;
 	struct weir_volume sum;
 	char key[];
 };
 
 struct weir_session {
 	uint32_t tenant;
+	bool dirty;
 	uint64_t started_ns;
 	char key[]; /* card|entry|session */
 };
@@ -93,9 +99,12 @@ struct weir_book {
 	bool due_stale; /* to be made anew from what there is */
 	struct weir_undo *undo;
 	size_t n_undo, cap_undo;
+	GPtrArray *closing; /* sums of the month that is being trued up, in order; NULL: none is */
+	uint32_t closing_month;
 	bool keep; /* used-up lots too: verify */
 	/* A counter of a month that is not in memory; NULL: it is 0. */
 	int64_t (*counter_at)(void *ctx, const char *key, uint32_t month);
+	const struct weir_card *(*card)(void *ctx, uint32_t id); /* NULL: there is none */
 	void *ctx;
 };
 

@@ -106,7 +106,7 @@ struct weir_op {
 	uint32_t discount_milli;
 	uint64_t started_ns; /* when it was used; 0: now */
 	int64_t price_nano, cost_nano; /* * */
-	char text[192];		       /* true-up: the counter's key */
+	char text[512];		       /* true-up: the counter's key */
 	/* top_up */
 	int64_t threshold_nano;
 	/* deduct */
