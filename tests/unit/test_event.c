@@ -518,7 +518,7 @@ static void a_refusal_is_this(void **unused)
 				 .count = 12,
 				 .first_wall_ns = T0 + 1,
 				 .last_wall_ns = T0 + 900000000 };
-	char id[WEIR_EVENT_ID_TEXT], again[WEIR_DENIED_ID_TEXT], other[WEIR_DENIED_ID_TEXT];
+	char id[WEIR_EVENT_ID_TEXT], again[WEIR_EVENT_ID_TEXT], other[WEIR_EVENT_ID_TEXT];
 	char expect[600];
 
 	assert_int_equal(weir_event_denied_json(&d, &origin, &text, id), 0);
