@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One client's thread: who it is, its lines in, its replies out, and the table
- * of what can be asked. Every wait has an end, every buffer a bound. It knows
- * nothing of what an operation does.
+ * One client's thread: who it is, its lines in, its replies out. Every wait has
+ * an end, every buffer a bound. What can be asked is control_table.c's.
  */
 #include "control_client.h"
 
@@ -17,58 +16,9 @@
 #include <unistd.h>
 
 #include "control_call.h"
-#include "suggest.h"
 
 #define IDLE_MS 120000 /* between two requests */
 #define LINE_MS 10000  /* from a request's first byte to its newline */
-
-/* -------------------------------------------------------------------- operations */
-
-#define FIELDS(...) ((const char *const[]){ "op", ##__VA_ARGS__, NULL })
-
-static const struct weir_operation operations[] = {
-	{ "status", weir_do_status, FIELDS(), false },
-	{ "top", weir_do_top, FIELDS(), false },
-	{ "policy.show", weir_do_policy_show, FIELDS(), false },
-	{ "policy.apply", weir_do_policy_apply, FIELDS("dir", "id"), false },
-	{ "tenant.list", weir_do_tenant_list, FIELDS(), false },
-	{ "tenant.show", weir_do_tenant_show, FIELDS("tenant"), false },
-	{ "tenant.suspend", weir_do_tenant_suspend, FIELDS("tenant", "now", "reason", "id"),
-	  false },
-	{ "tenant.resume", weir_do_tenant_resume, FIELDS("tenant", "reason", "id"), false },
-	{ "enforce.show", weir_do_enforce_show, FIELDS(), false },
-	{ "enforce.set", weir_do_enforce_set, FIELDS("on", "reason", "id"), false },
-	{ "key.add", weir_do_key_add, FIELDS("tenant", "sha256", "hint", "expires", "id"), false },
-	{ "key.list", weir_do_key_list, FIELDS("tenant"), false },
-	{ "key.revoke", weir_do_key_revoke, FIELDS("tenant", "key", "id"), false },
-	{ "credit.grant", weir_do_credit_grant,
-	  FIELDS("tenant", "amount", "source", "priority", "effective", "expires", "reason", "id"),
-	  false },
-	{ "credit.balance", weir_do_credit_balance, FIELDS("tenant"), false },
-	{ "ledger.list", weir_do_ledger_list, FIELDS("tenant", "since", "limit"), false },
-	{ "ledger.verify", weir_do_ledger_verify, FIELDS(), false },
-	{ "usage", weir_do_usage, FIELDS("tenant"), false },
-	{ "events", weir_do_events, FIELDS("tenant", "since", "limit", "follow"), true },
-	{ "why", weir_do_why, FIELDS("tenant"), false },
-};
-
-static const struct weir_operation *find_operation(const char *name, struct weir_error *err)
-{
-	struct weir_suggest s;
-
-	weir_suggest_init(&s, name);
-	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
-		if (!strcmp(operations[i].name, name))
-			return &operations[i];
-		weir_suggest_offer(&s, operations[i].name);
-	}
-	if (s.best)
-		weir_fail(err, EOPNOTSUPP, "op \"%.64s\": no such operation (did you mean \"%s\"?)",
-			  name, s.best);
-	else
-		weir_fail(err, EOPNOTSUPP, "op \"%.64s\": no such operation", name);
-	return NULL;
-}
 
 /* --------------------------------------------------------------------------- output */
 
@@ -188,6 +138,8 @@ static const char *code_of(int errnum)
 	case EBUSY:
 	case EAGAIN:
 		return "busy";
+	case ENODATA:
+		return "no_credit";
 	case E2BIG:
 		return "too_long";
 	case ETIMEDOUT:
@@ -260,7 +212,7 @@ static int run_operation(struct weir_client *cl, json_t *request, struct weir_ca
 	r = weir_json_string(&op, 64, &name, err);
 	if (r)
 		return r;
-	o = find_operation(name, err);
+	o = weir_operation_find(name, err);
 	if (!o)
 		return -EOPNOTSUPP;
 	r = weir_json_object(&root, o->fields, err);

@@ -9,7 +9,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "event.h"
+#include "entry_json.h"
+#include "entry_out.h"
 #include "reason.h"
 
 /* ------------------------------------------------------------------ entries */
@@ -20,15 +21,11 @@ struct walk {
 	struct weir_text text;
 };
 
-static const struct weir_card *card_of(struct walk *w, const struct weir_entry *e)
-{
-	return e->row ? weir_reader_card(w->reader, e->row->card_id) : NULL;
-}
-
 static int entry_item(const struct weir_entry *e, void *ctx)
 {
 	struct walk *w = ctx;
-	int r = weir_entry_json(e, card_of(w, e), &w->text);
+	const struct weir_card *card = weir_reader_card(w->reader, weir_entry_card_id(e));
+	int r = weir_entry_json(e, card, &w->text);
 
 	return r ? r : weir_call_item_text(w->c, w->text.p, w->text.len);
 }

@@ -45,20 +45,24 @@ struct weir_account {
 	int64_t held;	   /* Σ pending + remaining + expired, of all lots there ever were */
 	struct weir_lot **lots; /* in burn order; those that can still give or get */
 	uint32_t n_lots, cap_lots;
-	bool dirty; /* in the open transaction */
+	bool dirty;	/* in the open transaction */
+	int64_t taken;	/* in it: what the consumer had taken off the ceiling for its rows */
 };
 
 struct weir_schedule {
 	uint64_t seq;
 	uint32_t wallet;
 	uint64_t next_ns; /* 0: stopped */
-	bool begun;	  /* its first grant was made */
+	uint64_t rolled_ns; /* the boundary at which its lots were rolled last */
+	bool begun;	    /* its first grant was made */
+	bool dirty;
 	struct weir_op op;
 };
 
 /* Where a dimension with steps stands in a month. */
 struct weir_counter {
 	uint32_t month;
+	bool dirty;
 	int64_t at;
 	char key[]; /* owner|card|entry|dimension */
 };
@@ -68,12 +72,15 @@ struct weir_volume_sum {
 	uint32_t month, tenant, wallet, card, entry;
 	uint8_t dimension;
 	bool posted;
+	bool gone; /* trued up */
+	bool dirty;
 	struct weir_volume sum;
 	char key[];
 };
 
 struct weir_session {
 	uint32_t tenant;
+	bool dirty;
 	uint64_t started_ns;
 	char key[]; /* card|entry|session */
 };
@@ -93,9 +100,13 @@ struct weir_book {
 	bool due_stale; /* to be made anew from what there is */
 	struct weir_undo *undo;
 	size_t n_undo, cap_undo;
+	GPtrArray *closing; /* sums of the month that is being trued up, in order; NULL: none is */
+	uint32_t closing_month;
+	guint closing_at; /* those before it are done with */
 	bool keep; /* used-up lots too: verify */
 	/* A counter of a month that is not in memory; NULL: it is 0. */
 	int64_t (*counter_at)(void *ctx, const char *key, uint32_t month);
+	const struct weir_card *(*card)(void *ctx, uint32_t id); /* NULL: there is none */
 	void *ctx;
 };
 
@@ -192,7 +203,8 @@ int weir_counter_key(const struct weir_card *c, uint32_t entry, enum weir_dimens
 /* What the open transaction changed, as it is now; to be written. Each once. */
 struct weir_book_changes {
 	void *ctx;
-	int (*account)(void *ctx, uint32_t index, const struct weir_account *a);
+	int (*account)(void *ctx, uint32_t index, const struct weir_account *a,
+		       int64_t balance_before);
 	int (*lot)(void *ctx, const struct weir_lot *lot);
 	int (*schedule)(void *ctx, const struct weir_schedule *s);
 	int (*counter)(void *ctx, const struct weir_counter *c);

@@ -1,46 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Bodies are a version byte and then fields in fixed order: varints (LEB128),
- * signed ones zigzag, strings with a length. Counts that are unknown (-1) cost
- * one byte. Times are differences to the id's, so a usual row is 150 bytes.
+ * The body of usage: a version byte and then fields in fixed order (ledger_bytes.h). Counts that
+ * are unknown (-1) cost one byte, times are differences to the id's, and what few rows have is
+ * there only if a bit in a mask says so: a usual row is 150 bytes.
  *
- * Versions of a usage body: 1 ends with finish_reason and the posting; 2 has
- * model_requested and max_tokens_requested between the two.
+ * Versions: 1 ends with finish_reason and what was burnt; 2 has model_requested and
+ * max_tokens_requested between the two; 3 has the mask and what it announces after those, and
+ * moves instead of burns.
  */
-#include "agent/ledger_encode.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define USAGE_VERSION 2
-#define GRANT_VERSION 1
-#define CHAIN_VERSION 1
+#include "agent/ledger_bytes.h"
 
-/* Longest body without burns: every varint at its widest and every string full. */
+#define USAGE_VERSION 3
+
+/* Longest body without moves: every varint at its widest and every string full. */
 #define FIXED_MAX 1024
-#define BURN_MAX  20
 
-const char *const weir_entry_kind_names[WEIR_ENTRY_KIND_MAX] = {
-	[0] = "",
-	[WEIR_ENTRY_USAGE] = "usage",
-	[WEIR_ENTRY_GRANT] = "grant",
-	[WEIR_ENTRY_VOID] = "void",
-	[WEIR_ENTRY_REFUND] = "refund",
-	[WEIR_ENTRY_ADJUST] = "adjust",
-	[WEIR_ENTRY_EXPIRE] = "expire",
-	[WEIR_ENTRY_REPAY] = "repay",
+/* What follows in a body of version 3, in this order. Bits are never used for something else. */
+enum has {
+	HAS_DISCOUNT = 1 << 0,
+	HAS_AUDIO = 1 << 1,
+	HAS_IMAGE = 1 << 2,
+	HAS_SESSION = 1 << 3,
+	HAS_FEATURE = 1 << 4,
+	HAS_POSITIONS = 1 << 5,
+	HAS_SESSION_BEGUN = 1 << 6, /* the bit is all there is */
+	HAS_KNOWN = (1 << 7) - 1,
 };
-
-static uint64_t zigzag(int64_t v)
-{
-	return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
-}
-
-static int64_t unzigzag(uint64_t v)
-{
-	return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
-}
 
 /* Differences of times wrap on both ways, so any pair of times survives. */
 static int64_t since(uint64_t t, uint64_t base)
@@ -48,9 +37,18 @@ static int64_t since(uint64_t t, uint64_t base)
 	return (int64_t)(t - base);
 }
 
-/* ------------------------------------------------------------------ writing */
+static uint64_t id_time(const struct weir_id *id)
+{
+	uint64_t t = 0;
 
-static int reserve(struct weir_bytes *b, size_t more)
+	for (int i = 0; i < 8; i++)
+		t = t << 8 | id->b[i];
+	return t;
+}
+
+static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+int weir_bytes_reserve(struct weir_bytes *b, size_t more)
 {
 	size_t cap = b->cap;
 	uint8_t *p;
@@ -67,51 +65,122 @@ static int reserve(struct weir_bytes *b, size_t more)
 	return 0;
 }
 
-static uint8_t *put(uint8_t *p, uint64_t v)
+/* ------------------------------------------------------------- moves and positions */
+
+int weir_posting_reserve(struct weir_posting *p, size_t n)
 {
-	while (v >= 0x80) {
-		*p++ = (uint8_t)(v | 0x80);
-		v >>= 7;
-	}
-	*p++ = (uint8_t)v;
-	return p;
+	struct weir_move *moves;
+	size_t cap = p->cap_moves ? p->cap_moves : 16;
+
+	if (n <= p->cap_moves)
+		return 0;
+	while (cap < n)
+		cap *= 2;
+	moves = reallocarray(p->moves, cap, sizeof(*moves));
+	if (!moves)
+		return -ENOMEM;
+	p->moves = moves;
+	p->cap_moves = cap;
+	return 0;
 }
 
-static uint8_t *put_signed(uint8_t *p, int64_t v)
+uint8_t *weir_put_moves(uint8_t *p, const struct weir_posting *post)
 {
-	return put(p, zigzag(v));
-}
-
-static uint8_t *put_str(uint8_t *p, const char *s, size_t max)
-{
-	size_t n = strnlen(s, max);
-
-	p = put(p, n);
-	memcpy(p, s, n);
-	return p + n;
-}
-
-static uint8_t *put_posting(uint8_t *p, const struct weir_posting *post)
-{
-	p = put_signed(p, post->debt_nano);
-	p = put(p, post->n_burns);
-	for (size_t i = 0; i < post->n_burns; i++) {
-		p = put(p, post->burns[i].grant);
-		p = put_signed(p, post->burns[i].nano);
+	p = weir_put(p, post->n_moves);
+	for (size_t i = 0; i < post->n_moves; i++) {
+		*p++ = post->moves[i].purse;
+		p = weir_put(p, post->moves[i].lot);
+		p = weir_put_signed(p, post->moves[i].nano);
 	}
 	return p;
 }
 
-static uint64_t id_time(const struct weir_id *id)
+int weir_get_moves(struct weir_cursor *c, struct weir_posting *post)
 {
-	uint64_t t = 0;
+	uint64_t n = weir_get_max(c, (uint64_t)(c->end - c->p) / 3); /* three bytes at least */
 
-	for (int i = 0; i < 8; i++)
-		t = t << 8 | id->b[i];
-	return t;
+	if (weir_posting_reserve(post, n))
+		return -ENOMEM;
+	for (uint64_t i = 0; i < n; i++) {
+		post->moves[i].purse = (uint8_t)weir_get_max(c, WEIR_PURSE_DEBT);
+		post->moves[i].lot = weir_get(c);
+		post->moves[i].nano = weir_get_signed(c);
+	}
+	post->n_moves = n;
+	return 0;
 }
 
-static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
+int weir_get_burns(struct weir_cursor *c, struct weir_posting *post)
+{
+	int64_t debt = weir_get_signed(c);
+	uint64_t n = weir_get_max(c, (uint64_t)(c->end - c->p) / 2); /* two bytes at least */
+
+	if (weir_posting_reserve(post, n + 1))
+		return -ENOMEM;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t lot = weir_get(c);
+		int64_t nano = weir_get_signed(c);
+
+		if (nano <= 0)
+			c->bad = true;
+		else
+			post->moves[i] = (struct weir_move){ WEIR_PURSE_REMAINING, lot, -nano };
+	}
+	post->n_moves = n;
+	if (debt)
+		post->moves[post->n_moves++] = (struct weir_move){ WEIR_PURSE_DEBT, 0, debt };
+	return 0;
+}
+
+uint8_t *weir_put_positions(uint8_t *p, const struct weir_posting *post)
+{
+	p = weir_put(p, post->n_positions);
+	for (size_t i = 0; i < post->n_positions; i++) {
+		*p++ = post->positions[i].dimension;
+		p = weir_put_signed(p, post->positions[i].at);
+	}
+	return p;
+}
+
+void weir_get_positions(struct weir_cursor *c, struct weir_posting *post)
+{
+	post->n_positions = weir_get_max(c, WEIR_DIM_MAX);
+	for (size_t i = 0; i < post->n_positions; i++) {
+		post->positions[i].dimension = (uint8_t)weir_get_max(c, WEIR_DIM_MAX - 1);
+		post->positions[i].at = weir_get_signed(c);
+	}
+}
+
+/* ------------------------------------------------------------------ writing */
+
+static unsigned int has_of(const struct weir_row *row, const struct weir_posting *post)
+{
+	return (row->discount_milli ? HAS_DISCOUNT : 0) |
+	       (row->audio != WEIR_UNKNOWN ? HAS_AUDIO : 0) |
+	       (row->image != WEIR_UNKNOWN ? HAS_IMAGE : 0) | (row->session[0] ? HAS_SESSION : 0) |
+	       (row->feature[0] ? HAS_FEATURE : 0) | (post->n_positions ? HAS_POSITIONS : 0) |
+	       (post->session_begins ? HAS_SESSION_BEGUN : 0);
+}
+
+static uint8_t *put_extras(uint8_t *p, const struct weir_row *row, const struct weir_posting *post)
+{
+	unsigned int has = has_of(row, post);
+
+	p = weir_put(p, has);
+	if (has & HAS_DISCOUNT)
+		p = weir_put(p, row->discount_milli);
+	if (has & HAS_AUDIO)
+		p = weir_put_signed(p, row->audio);
+	if (has & HAS_IMAGE)
+		p = weir_put_signed(p, row->image);
+	if (has & HAS_SESSION)
+		p = weir_put_str(p, row->session, sizeof(row->session));
+	if (has & HAS_FEATURE)
+		p = weir_put_str(p, row->feature, sizeof(row->feature));
+	if (has & HAS_POSITIONS)
+		p = weir_put_positions(p, post);
+	return p;
+}
 
 int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
 		      const struct weir_posting *post)
@@ -119,297 +188,136 @@ int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
 	bool v4 = !memcmp(row->client, v4_mapped, sizeof(v4_mapped));
 	uint8_t *p;
 
-	if (reserve(out, FIXED_MAX + BURN_MAX * post->n_burns))
+	if (weir_bytes_reserve(out, FIXED_MAX + WEIR_MOVES_MAX(post->n_moves)))
 		return -ENOMEM;
 	p = out->p + out->len;
 	*p++ = USAGE_VERSION;
-	p = put_signed(p, since(row->started_wall_ns, id_time(&row->id)));
-	p = put_signed(p, since(row->ended_wall_ns, row->started_wall_ns));
-	p = put(p, row->ttft_us);
-	p = put(p, row->service);
-	p = put(p, row->status);
-	p = put(p, row->usage_source);
-	p = put(p, row->end_cause);
-	p = put(p, row->flags);
-	p = put(p, row->card_id);
-	p = put(p, row->card_entry);
-	p = put_signed(p, row->usage.input);
-	p = put_signed(p, row->usage.cache_read);
-	p = put_signed(p, row->usage.cache_write);
-	p = put_signed(p, row->usage.output);
-	p = put_signed(p, row->usage.reasoning);
-	p = put_signed(p, row->price_nano);
-	p = put_signed(p, row->cost_nano);
-	p = put_signed(p, row->reserved_nano);
-	p = put(p, row->request_bytes + 1); /* ~0, unknown, becomes 0 */
-	p = put(p, row->response_bytes + 1);
+	p = weir_put_signed(p, since(row->started_wall_ns, id_time(&row->id)));
+	p = weir_put_signed(p, since(row->ended_wall_ns, row->started_wall_ns));
+	p = weir_put(p, row->ttft_us);
+	p = weir_put(p, row->service);
+	p = weir_put(p, row->status);
+	p = weir_put(p, row->usage_source);
+	p = weir_put(p, row->end_cause);
+	p = weir_put(p, row->flags);
+	p = weir_put(p, row->card_id);
+	p = weir_put(p, row->card_entry);
+	p = weir_put_signed(p, row->usage.input);
+	p = weir_put_signed(p, row->usage.cache_read);
+	p = weir_put_signed(p, row->usage.cache_write);
+	p = weir_put_signed(p, row->usage.output);
+	p = weir_put_signed(p, row->usage.reasoning);
+	p = weir_put_signed(p, row->price_nano);
+	p = weir_put_signed(p, row->cost_nano);
+	p = weir_put_signed(p, row->reserved_nano);
+	p = weir_put(p, row->request_bytes + 1); /* ~0, unknown, becomes 0 */
+	p = weir_put(p, row->response_bytes + 1);
 	*p++ = v4 ? 4 : 16;
 	memcpy(p, v4 ? row->client + 12 : row->client, v4 ? 4 : 16);
 	p += v4 ? 4 : 16;
-	p = put_str(p, row->method, sizeof(row->method));
-	p = put_str(p, row->path, sizeof(row->path));
-	p = put_str(p, row->model, sizeof(row->model));
-	p = put_str(p, row->response_id, sizeof(row->response_id));
-	p = put_str(p, row->finish_reason, sizeof(row->finish_reason));
-	p = put_str(p, row->model_requested, sizeof(row->model_requested));
-	p = put_signed(p, row->max_tokens_requested);
-	p = put_posting(p, post);
-	out->len = (size_t)(p - out->p);
-	return 0;
-}
-
-int weir_encode_grant(struct weir_bytes *out, const struct weir_grant *g, bool now,
-		      const struct weir_posting *post)
-{
-	uint8_t *p;
-
-	if (reserve(out, FIXED_MAX + BURN_MAX * post->n_burns))
-		return -ENOMEM;
-	p = out->p + out->len;
-	*p++ = GRANT_VERSION;
-	p = put_signed(p, g->amount_nano);
-	p = put(p, g->source);
-	p = put(p, g->priority);
-	p = put(p, g->effective_ns);
-	*p++ = now;
-	p = put(p, g->expires_ns);
-	p = put_str(p, g->key, sizeof(g->key));
-	p = put_str(p, g->reason, sizeof(g->reason));
-	p = put_str(p, g->actor, sizeof(g->actor));
-	p = put_posting(p, post);
+	p = weir_put_str(p, row->method, sizeof(row->method));
+	p = weir_put_str(p, row->path, sizeof(row->path));
+	p = weir_put_str(p, row->model, sizeof(row->model));
+	p = weir_put_str(p, row->response_id, sizeof(row->response_id));
+	p = weir_put_str(p, row->finish_reason, sizeof(row->finish_reason));
+	p = weir_put_str(p, row->model_requested, sizeof(row->model_requested));
+	p = weir_put_signed(p, row->max_tokens_requested);
+	p = put_extras(p, row, post);
+	p = weir_put_moves(p, post);
 	out->len = (size_t)(p - out->p);
 	return 0;
 }
 
 /* ------------------------------------------------------------------ reading */
 
-/* Reads past the end give zeros and set bad: checked once, at the end. */
-struct cursor {
-	const uint8_t *p, *end;
-	bool bad;
-};
-
-static uint64_t get(struct cursor *c)
+static void get_extras(struct weir_cursor *c, struct weir_row *row, struct weir_posting *post)
 {
-	uint64_t v = 0;
+	uint64_t has = weir_get_max(c, HAS_KNOWN);
 
-	for (unsigned int shift = 0; c->p < c->end && shift < 64; shift += 7) {
-		uint8_t b = *c->p++;
-
-		if (shift == 63 && b > 1)
-			break;
-		v |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80))
-			return v;
-	}
-	c->bad = true;
-	return 0;
+	if (has & HAS_DISCOUNT)
+		row->discount_milli = (uint32_t)weir_get_max(c, UINT32_MAX);
+	if (has & HAS_AUDIO)
+		row->audio = weir_get_signed(c);
+	if (has & HAS_IMAGE)
+		row->image = weir_get_signed(c);
+	if (has & HAS_SESSION)
+		weir_get_str(c, row->session, sizeof(row->session));
+	if (has & HAS_FEATURE)
+		weir_get_str(c, row->feature, sizeof(row->feature));
+	if (has & HAS_POSITIONS)
+		weir_get_positions(c, post);
+	post->session_begins = has & HAS_SESSION_BEGUN;
 }
 
-static uint64_t get_max(struct cursor *c, uint64_t max)
+static void get_client(struct weir_cursor *c, uint8_t client[static 16])
 {
-	uint64_t v = get(c);
+	uint64_t n = weir_get(c);
 
-	if (v > max) {
+	if (n == 4)
+		memcpy(client, v4_mapped, sizeof(v4_mapped));
+	else if (n != 16)
 		c->bad = true;
-		return 0;
-	}
-	return v;
+	weir_get_bytes(c, n == 4 ? client + 12 : client, n == 4 ? 4 : 16);
 }
 
-static int64_t get_signed(struct cursor *c)
+static void get_row(struct weir_cursor *c, uint8_t version, const struct weir_entry_head *h,
+		    struct weir_row *row)
 {
-	return unzigzag(get(c));
-}
-
-static void get_bytes(struct cursor *c, void *out, size_t n)
-{
-	if ((size_t)(c->end - c->p) < n) {
-		c->bad = true;
-		return;
-	}
-	memcpy(out, c->p, n);
-	c->p += n;
-}
-
-/* out is zero already, so that it comes out NUL padded. */
-static void get_str(struct cursor *c, char *out, size_t max)
-{
-	get_bytes(c, out, get_max(c, max));
-}
-
-int weir_posting_reserve(struct weir_posting *p, size_t n)
-{
-	struct weir_burn *burns;
-	size_t cap = p->cap_burns ? p->cap_burns : 16;
-
-	if (n <= p->cap_burns)
-		return 0;
-	while (cap < n)
-		cap *= 2;
-	burns = reallocarray(p->burns, cap, sizeof(*burns));
-	if (!burns)
-		return -ENOMEM;
-	p->burns = burns;
-	p->cap_burns = cap;
-	return 0;
-}
-
-static int get_posting(struct cursor *c, struct weir_posting *post)
-{
-	uint64_t n;
-
-	post->debt_nano = get_signed(c);
-	n = get_max(c, (uint64_t)(c->end - c->p) / 2); /* a burn takes two bytes at least */
-	if (weir_posting_reserve(post, n))
-		return -ENOMEM;
-	for (uint64_t i = 0; i < n; i++) {
-		post->burns[i].grant = get(c);
-		post->burns[i].nano = get_signed(c);
-	}
-	post->n_burns = n;
-	return c->bad || c->p != c->end ? -EBADMSG : 0;
-}
-
-int weir_decode_usage(const struct weir_entry_head *h, const void *body, size_t n,
-		      struct weir_row *row, struct weir_posting *post)
-{
-	struct cursor c = { body, (const uint8_t *)body + n, false };
-	uint8_t version = 0, addr;
-
-	memset(row, 0, sizeof(*row));
-	get_bytes(&c, &version, 1);
-	if (version < 1 || version > USAGE_VERSION)
-		return -EBADMSG;
 	row->id = h->id;
 	row->tenant = h->tenant;
 	row->wallet = h->wallet;
-	row->started_wall_ns = id_time(&h->id) + (uint64_t)get_signed(&c);
-	row->ended_wall_ns = row->started_wall_ns + (uint64_t)get_signed(&c);
-	row->ttft_us = (uint32_t)get_max(&c, UINT32_MAX);
-	row->service = (uint16_t)get_max(&c, UINT16_MAX);
-	row->status = (uint16_t)get_max(&c, UINT16_MAX);
-	row->usage_source = (uint8_t)get_max(&c, UINT8_MAX);
-	row->end_cause = (uint8_t)get_max(&c, UINT8_MAX);
-	row->flags = (uint16_t)get_max(&c, UINT16_MAX);
-	row->card_id = (uint32_t)get_max(&c, UINT32_MAX);
-	row->card_entry = (uint32_t)get_max(&c, UINT32_MAX);
-	row->usage.input = get_signed(&c);
-	row->usage.cache_read = get_signed(&c);
-	row->usage.cache_write = get_signed(&c);
-	row->usage.output = get_signed(&c);
-	row->usage.reasoning = get_signed(&c);
-	row->price_nano = get_signed(&c);
-	row->cost_nano = get_signed(&c);
-	row->reserved_nano = get_signed(&c);
-	row->request_bytes = get(&c) - 1;
-	row->response_bytes = get(&c) - 1;
-	addr = (uint8_t)get_max(&c, 16);
-	if (addr == 4)
-		memcpy(row->client, v4_mapped, sizeof(v4_mapped));
-	else if (addr != 16)
-		return -EBADMSG;
-	get_bytes(&c, addr == 4 ? row->client + 12 : row->client, addr);
-	get_str(&c, row->method, sizeof(row->method));
-	get_str(&c, row->path, sizeof(row->path));
-	get_str(&c, row->model, sizeof(row->model));
-	get_str(&c, row->response_id, sizeof(row->response_id));
-	get_str(&c, row->finish_reason, sizeof(row->finish_reason));
-	row->max_tokens_requested = WEIR_UNKNOWN;
+	row->started_wall_ns = id_time(&h->id) + (uint64_t)weir_get_signed(c);
+	row->ended_wall_ns = row->started_wall_ns + (uint64_t)weir_get_signed(c);
+	row->ttft_us = (uint32_t)weir_get_max(c, UINT32_MAX);
+	row->service = (uint16_t)weir_get_max(c, UINT16_MAX);
+	row->status = (uint16_t)weir_get_max(c, UINT16_MAX);
+	row->usage_source = (uint8_t)weir_get_max(c, UINT8_MAX);
+	row->end_cause = (uint8_t)weir_get_max(c, UINT8_MAX);
+	row->flags = (uint16_t)weir_get_max(c, UINT16_MAX);
+	row->card_id = (uint32_t)weir_get_max(c, UINT32_MAX);
+	row->card_entry = (uint32_t)weir_get_max(c, UINT32_MAX);
+	row->usage.input = weir_get_signed(c);
+	row->usage.cache_read = weir_get_signed(c);
+	row->usage.cache_write = weir_get_signed(c);
+	row->usage.output = weir_get_signed(c);
+	row->usage.reasoning = weir_get_signed(c);
+	row->price_nano = weir_get_signed(c);
+	row->cost_nano = weir_get_signed(c);
+	row->reserved_nano = weir_get_signed(c);
+	row->request_bytes = weir_get(c) - 1;
+	row->response_bytes = weir_get(c) - 1;
+	get_client(c, row->client);
+	weir_get_str(c, row->method, sizeof(row->method));
+	weir_get_str(c, row->path, sizeof(row->path));
+	weir_get_str(c, row->model, sizeof(row->model));
+	weir_get_str(c, row->response_id, sizeof(row->response_id));
+	weir_get_str(c, row->finish_reason, sizeof(row->finish_reason));
+	row->audio = row->image = row->max_tokens_requested = WEIR_UNKNOWN;
 	if (version >= 2) {
-		get_str(&c, row->model_requested, sizeof(row->model_requested));
-		row->max_tokens_requested = get_signed(&c);
+		weir_get_str(c, row->model_requested, sizeof(row->model_requested));
+		row->max_tokens_requested = weir_get_signed(c);
 	}
-	return get_posting(&c, post);
 }
 
-int weir_decode_grant(const struct weir_entry_head *h, const void *body, size_t n,
-		      struct weir_grant *g, bool *now, struct weir_posting *post)
+int weir_decode_usage(const struct weir_entry_head *h, const void *body, size_t n,
+		      struct weir_row *row, struct weir_posting *post, bool *old)
 {
-	struct cursor c = { body, (const uint8_t *)body + n, false };
+	struct weir_cursor c = { body, (const uint8_t *)body + n, false };
 	uint8_t version = 0;
+	int ret;
 
-	memset(g, 0, sizeof(*g));
-	get_bytes(&c, &version, 1);
-	if (version != GRANT_VERSION)
+	memset(row, 0, sizeof(*row));
+	post->n_moves = post->n_positions = 0;
+	post->session_begins = false;
+	weir_get_bytes(&c, &version, 1);
+	if (version < 1 || version > USAGE_VERSION)
 		return -EBADMSG;
-	g->tenant = h->tenant;
-	g->amount_nano = get_signed(&c);
-	g->source = (uint8_t)get_max(&c, UINT8_MAX);
-	g->priority = (uint8_t)get_max(&c, UINT8_MAX);
-	g->effective_ns = get(&c);
-	*now = get_max(&c, 1);
-	g->expires_ns = get(&c);
-	get_str(&c, g->key, sizeof(g->key) - 1);
-	get_str(&c, g->reason, sizeof(g->reason) - 1);
-	get_str(&c, g->actor, sizeof(g->actor) - 1);
-	return get_posting(&c, post);
-}
-
-/* ------------------------------------------------------------------ hashing */
-
-int weir_chain_init(struct weir_chain *c)
-{
-	c->ctx = EVP_MD_CTX_new();
-	c->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-	if (c->ctx && c->sha256)
-		return 0;
-	weir_chain_clear(c);
-	return -ENOMEM;
-}
-
-void weir_chain_clear(struct weir_chain *c)
-{
-	EVP_MD_CTX_free(c->ctx);
-	EVP_MD_free(c->sha256);
-	*c = (struct weir_chain){ 0 };
-}
-
-static uint8_t *hash_field(uint8_t *p, const void *v, uint32_t n)
-{
-	memcpy(p, &n, 4);
-	memcpy(p + 4, v, n);
-	return p + 4 + n;
-}
-
-static uint8_t *hash_int(uint8_t *p, uint64_t v)
-{
-	return hash_field(p, &v, sizeof(v));
-}
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the hashed layout is little-endian");
-
-int weir_chain_hash(struct weir_chain *c, const uint8_t prev[static WEIR_HASH_BYTES],
-		    const struct weir_entry_head *h, const void *body, size_t n,
-		    uint8_t out[static WEIR_HASH_BYTES])
-{
-	uint8_t buf[1024], *p = buf;
-	uint32_t n32 = (uint32_t)n;
-
-	memcpy(p, prev, WEIR_HASH_BYTES);
-	p += WEIR_HASH_BYTES;
-	*p++ = CHAIN_VERSION;
-	p = hash_int(p, h->seq);
-	p = hash_field(p, h->id.b, sizeof(h->id.b));
-	p = hash_int(p, h->kind);
-	p = hash_int(p, h->time_ns);
-	p = hash_int(p, h->tenant);
-	p = hash_int(p, h->wallet);
-	p = hash_int(p, (uint64_t)h->amount_nano);
-	p = hash_int(p, (uint64_t)h->before_nano);
-	p = hash_int(p, (uint64_t)h->after_nano);
-	memcpy(p, &n32, 4);
-	p += 4;
-	/* One update for the usual body: each call costs more than copying it. */
-	if (n <= (size_t)(buf + sizeof(buf) - p)) {
-		memcpy(p, body, n);
-		p += n;
-		n = 0;
-	}
-	if (EVP_DigestInit_ex2(c->ctx, c->sha256, NULL) != 1 ||
-	    EVP_DigestUpdate(c->ctx, buf, (size_t)(p - buf)) != 1 ||
-	    (n && EVP_DigestUpdate(c->ctx, body, n) != 1) ||
-	    EVP_DigestFinal_ex(c->ctx, out, NULL) != 1)
-		return -EIO;
-	return 0;
+	get_row(&c, version, h, row);
+	if (version >= 3)
+		get_extras(&c, row, post);
+	ret = version >= 3 ? weir_get_moves(&c, post) : weir_get_burns(&c, post);
+	*old = version < 3;
+	if (ret)
+		return ret;
+	return c.bad || c.p != c.end ? -EBADMSG : 0;
 }

@@ -71,6 +71,7 @@ enum weir_op_flags {
 	WEIR_OP_UNPRICED = 1 << 4,   /* meter: no card has a price for it */
 	WEIR_OP_TRUSTED = 1 << 5,    /* meter: the session is to be believed */
 	WEIR_OP_SCHEDULE = 1 << 6,   /* expire, void: `of` is a schedule */
+	WEIR_OP_REST = 1 << 7,	     /* refund: asked for as "all that is left" */
 };
 
 /*
@@ -106,7 +107,7 @@ struct weir_op {
 	uint32_t discount_milli;
 	uint64_t started_ns; /* when it was used; 0: now */
 	int64_t price_nano, cost_nano; /* * */
-	char text[192];		       /* true-up: the counter's key */
+	char text[512];		       /* true-up: the counter's key */
 	/* top_up */
 	int64_t threshold_nano;
 	/* deduct */
