@@ -153,13 +153,15 @@ static inline void node_free(struct node *b)
  * while it runs, and ceilings move. */
 static inline struct weir_consumer_stats run(struct node *b, bool live)
 {
+	static const char *const services[] = { NULL, "llm" };
 	struct weir_row_source src = weir_state_row_source(b->state);
 	struct weir_consumer_stats stats;
 	struct weir_consumer *c;
 	struct weir_writer *w;
 
 	ok(b->f, weir_writer_start(b->f->l, &src, NULL, &w, &b->f->err));
-	ok(b->f, weir_consumer_new(&b->kernel, &b->enforce, b->state, b->denials, &c, &b->f->err));
+	ok(b->f, weir_consumer_new(&b->kernel, &b->enforce, b->state, b->denials, services, 2, &c,
+				   &b->f->err));
 	if (live)
 		ok(b->f, weir_consumer_start(c, w, &b->f->err));
 	else
