@@ -183,7 +183,7 @@ static int read_discounts(const struct weir_json *at, struct card_discounts *out
 		return weir_fail(err, ENOMEM, "out of memory");
 	json_object_foreach(at->v, tier, v)
 	{
-		int64_t milli;
+		int64_t milli = 0;
 
 		item = weir_json_member(at, tier, v);
 		if (!weir_name_ok(tier))

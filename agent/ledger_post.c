@@ -320,14 +320,16 @@ static int enter(struct weir_ledger *l, const struct weir_op *asked, struct weir
 /* What "now" is is filled in. */
 static void fill_in(struct weir_op *op, uint64_t now_ns)
 {
-	if (!op->effective_ns) {
+	if (!op->effective_ns && op->kind != WEIR_ENTRY_METER) {
 		op->effective_ns = now_ns;
 		op->flags |= WEIR_OP_NOW;
 	}
 	switch (op->kind) {
 	case WEIR_ENTRY_METER:
-		if (!op->started_ns)
-			op->started_ns = now_ns;
+		if (op->started_ns)
+			break;
+		op->started_ns = now_ns;
+		op->flags |= WEIR_OP_NOW;
 		break;
 	case WEIR_ENTRY_ADJUST:
 		op->source = WEIR_GRANT_ADJUST;
