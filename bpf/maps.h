@@ -346,6 +346,7 @@ struct weir_demand {
 	weir_u32 wallet;
 	weir_u32 enforce; /* 0: every level is in shadow */
 	weir_u64 now_ns;
+	weir_u64 wall_ns; /* of requests */
 };
 
 struct {

@@ -437,6 +437,7 @@ weir_inline void weir_demand_of(const struct weir_config *c, struct weir_scratch
 
 	d->enforce = c->enforce;
 	d->now_ns = rq->now_ns;
+	d->wall_ns = rq->now_ns + c->wall_offset_ns;
 	d->wallet = t->wallet;
 	weir_levels(rq->tenant, t, rq->service, d->level);
 	d->nano = weir_reservation(t, in, t->reserve_output_tokens);

@@ -59,7 +59,9 @@ struct m_tenant {
 	struct weir_tenant t;
 	char name[24];
 	uint32_t requests_taken, connects_taken;
-	uint64_t debt;			   /* tokens settled that are not worked off */
+	uint64_t burst;			   /* of tokens */
+	int64_t expired;		   /* nano, in the ceiling, but over */
+	uint64_t debt;			   /* of tokens, settled and not worked off */
 	uint32_t released;		   /* reserved tokens that were settled */
 	uint32_t scope[WEIR_MAX_SERVICES]; /* entry for the service, or 0 */
 };

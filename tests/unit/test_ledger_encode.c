@@ -573,7 +573,6 @@ static void content_of_a_meter_is_not_its_price(void **state)
 				       .dimension = "gpu_seconds",
 				       .quantity_nano = 3000000000,
 				       .started_ns = T0,
-				       .effective_ns = T0,
 				       .key = "k" };
 	struct weir_op o = meter;
 
@@ -587,6 +586,12 @@ static void content_of_a_meter_is_not_its_price(void **state)
 	assert_true(same(&meter, &o));
 	o.started_ns++;
 	assert_false(same(&meter, &o));
+	/* Used "now": when that was does not count, but another day that is asked for does. */
+	o.flags |= WEIR_OP_NOW;
+	assert_false(same(&meter, &o));
+	struct weir_op later = o;
+	later.started_ns += 1000;
+	assert_true(same(&o, &later));
 }
 
 /* The terms of a pack are reckoned from the moment of the sale. */
