@@ -120,6 +120,9 @@ static void fold_request(struct weir_consumer *c, const struct weir_rec_request 
 	memcpy(o->method, rec->method, sizeof(o->method));
 	memcpy(o->path, rec->path, sizeof(o->path));
 	memcpy(o->client, rec->client, sizeof(o->client));
+	o->trusted = 0;
+	memset(o->session, 0, sizeof(o->session));
+	memset(o->feature, 0, sizeof(o->feature));
 	weir_body_init(&o->body);
 	weir_response_init(&o->response, rec->flags & WEIR_SLOT_HEAD_METHOD);
 	weir_state_flip(c->state, rec->h.slot);
@@ -174,6 +177,26 @@ static void fold_body(struct weir_consumer *c, const struct weir_rec_body *rec, 
 	*o = *now;
 	o->next_pos = end;
 	weir_body_fold(&o->body, rec);
+	weir_state_flip(c->state, rec->h.slot);
+}
+
+static void fold_labels(struct weir_consumer *c, const struct weir_rec_labels *rec, uint64_t end)
+{
+	const struct weir_open *now = weir_state_open_of(c->state, rec->h.slot);
+	struct weir_open *o;
+
+	if (now->next_pos >= end)
+		return;
+	if (!is_of(now, &rec->h, rec->started_wall_ns)) {
+		count(&c->stats.orphans);
+		return;
+	}
+	o = weir_state_spare(c->state, rec->h.slot);
+	*o = *now;
+	o->next_pos = end;
+	o->trusted = rec->flags & WEIR_LABELS_TRUSTED;
+	memcpy(o->session, rec->session, sizeof(o->session) - 1);
+	memcpy(o->feature, rec->feature, sizeof(o->feature) - 1);
 	weir_state_flip(c->state, rec->h.slot);
 }
 
@@ -271,7 +294,7 @@ static int fold_end(struct weir_consumer *c, const struct weir_rec_end *rec, uin
  * kernel program, and what it does not have is zero; one that is longer, of a newer. */
 static const uint32_t least_bytes[] = {
 	[WEIR_REC_REQUEST] = 152, [WEIR_REC_DATA] = 40,	 [WEIR_REC_END] = 72,
-	[WEIR_REC_DENY] = 96,	  [WEIR_REC_BODY] = 112,
+	[WEIR_REC_DENY] = 96,	  [WEIR_REC_BODY] = 112, [WEIR_REC_LABELS] = 152,
 };
 
 /* The record as ours, in the ring or in `room`. */
@@ -288,6 +311,7 @@ static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t
 	union {
 		struct weir_rec_request request;
 		struct weir_rec_body body;
+		struct weir_rec_labels labels;
 		struct weir_rec_end end;
 		struct weir_rec_deny deny;
 	} r;
@@ -306,6 +330,9 @@ static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t
 		return 0;
 	case WEIR_REC_BODY:
 		fold_body(c, ours(rec, len, &r, sizeof(r.body)), end);
+		return 0;
+	case WEIR_REC_LABELS:
+		fold_labels(c, ours(rec, len, &r, sizeof(r.labels)), end);
 		return 0;
 	case WEIR_REC_END:
 		if (fold_end(c, ours(rec, len, &r, sizeof(r.end)), end))

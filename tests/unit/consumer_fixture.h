@@ -210,6 +210,18 @@ static inline void put_body(struct node *b, uint32_t ordinal, const char *model,
 	put(b, &r, sizeof(r));
 }
 
+static inline void put_labels(struct node *b, uint32_t ordinal, const char *session,
+			      const char *feature, uint32_t flags)
+{
+	struct weir_rec_labels r = { .h = head_of(WEIR_REC_LABELS, ordinal, 0),
+				     .started_wall_ns = b->f->t0 + ordinal,
+				     .flags = flags };
+
+	memcpy(r.session, session, strlen(session));
+	memcpy(r.feature, feature, strlen(feature));
+	put(b, &r, sizeof(r));
+}
+
 /* An answer of 10 input tokens, in two records. */
 static inline void put_answer(struct node *b, uint32_t ordinal, const char *model)
 {

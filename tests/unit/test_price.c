@@ -174,15 +174,15 @@ static void a_longer_context_costs_more_for_all_of_it(void **state)
 		int64_t input, cached;
 		const char *price;
 	} cases[] = {
-		{ 8192, U, "8.392" },	       /* 8.192 + 100 x 0.002 */
-		{ 8193, U, "15.1074" },	       /* x 1.8 */
-		{ 192, 8000, "8.392" },	       /* all kinds of input make the band */
-		{ 193, 8000, "15.1074" },      /* */
-		{ 32768, U, "59.3424" },       /* 32.968 x 1.8 */
-		{ 32769, U, "105.5008" },      /* 32.969 x 3.2 */
-		{ 131072, U, "420.0704" },     /* 131.272 x 3.2 */
-		{ 131073, U, "656.365" },      /* 131.273 x 5 */
-		{ U, U, "0.2" },	       /* nobody said: the first */
+		{ 8192, U, "8.392" },	   /* 8.192 + 100 x 0.002 */
+		{ 8193, U, "15.1074" },	   /* x 1.8 */
+		{ 192, 8000, "8.392" },	   /* all kinds of input make the band */
+		{ 193, 8000, "15.1074" },  /* */
+		{ 32768, U, "59.3424" },   /* 32.968 x 1.8 */
+		{ 32769, U, "105.5008" },  /* 32.969 x 3.2 */
+		{ 131072, U, "420.0704" }, /* 131.272 x 3.2 */
+		{ 131073, U, "656.365" },  /* 131.273 x 5 */
+		{ U, U, "0.2" },	   /* nobody said: the first */
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -198,10 +198,11 @@ static void a_longer_context_costs_more_for_all_of_it(void **state)
 /* 10 x 0.1 x 1.5 x 1.8 x 0.9 */
 static void factors_multiply(void **state)
 {
-	struct weir_card *c = card_of("\"discounts\": {\"pro\": \"0.1\", \"free\": \"0\"}",
-				      "{\"match\": \"m\", \"multiplier\": \"1.5\", \"bands\":"
-				      "[{\"up_to\": 9, \"multiplier\": \"1\"},"
-				      " {\"multiplier\": \"1.8\"}], \"price\": {\"input\": \"0.1\"}}");
+	struct weir_card *c =
+		card_of("\"discounts\": {\"pro\": \"0.1\", \"free\": \"0\"}",
+			"{\"match\": \"m\", \"multiplier\": \"1.5\", \"bands\":"
+			"[{\"up_to\": 9, \"multiplier\": \"1\"},"
+			" {\"multiplier\": \"1.8\"}], \"price\": {\"input\": \"0.1\"}}");
 	struct weir_quantities q = tokens(10, U, U, U, U);
 	struct weir_charge charge;
 
@@ -295,14 +296,15 @@ static void costs_in_currency_become_credits_with_one_rounding(void **state)
 
 static void a_credit_may_be_a_call_a_thousand_tokens_or_a_document(void **state)
 {
-	struct weir_card *c = card_with(
-		"{\"path\": \"/v1/call\", \"price\": {\"request\": \"1\"}},"
-		"{\"path\": \"/v1/simple\", \"price\": {\"request\": \"1\"}},"
-		"{\"path\": \"/v1/complex\", \"price\": {\"request\": \"5\"}},"
-		"{\"match\": \"m\", \"price\": {\"input\": \"1\", \"output\": \"1\", \"per\": 1000}},"
-		"{\"path\": \"/v1/documents\", \"status\": 201, \"unit\": \"document\","
-		" \"price\": {\"request\": \"1\"}},"
-		"{\"meter\": \"documents\", \"price\": {\"unit\": \"1\"}}");
+	struct weir_card *c =
+		card_with("{\"path\": \"/v1/call\", \"price\": {\"request\": \"1\"}},"
+			  "{\"path\": \"/v1/simple\", \"price\": {\"request\": \"1\"}},"
+			  "{\"path\": \"/v1/complex\", \"price\": {\"request\": \"5\"}},"
+			  "{\"match\": \"m\", \"price\": {\"input\": \"1\", \"output\": \"1\", "
+			  "\"per\": 1000}},"
+			  "{\"path\": \"/v1/documents\", \"status\": 201, \"unit\": \"document\","
+			  " \"price\": {\"request\": \"1\"}},"
+			  "{\"meter\": \"documents\", \"price\": {\"unit\": \"1\"}}");
 	struct weir_quantities call = tokens(1234, U, U, 567, U);
 
 	assert_true(charged(c, 0, call, NULL).price_nano == nano("1"));
@@ -319,10 +321,9 @@ static void a_credit_may_be_a_call_a_thousand_tokens_or_a_document(void **state)
 
 static void a_session_is_paid_by_the_request_that_begins_it(void **state)
 {
-	struct weir_card *c = card_with(
-		"{\"path\": \"/agent\", \"price\": {\"session\": \"20\"},"
-		" \"cost\": {\"input\": \"0.001\"}},"
-		"{\"match\": \"m\", \"price\": {\"request\": \"1\"}}");
+	struct weir_card *c = card_with("{\"path\": \"/agent\", \"price\": {\"session\": \"20\"},"
+					" \"cost\": {\"input\": \"0.001\"}},"
+					"{\"match\": \"m\", \"price\": {\"request\": \"1\"}}");
 	struct weir_row row = { .usage = { 100, U, U, U, U }, .audio = U, .image = U };
 	struct weir_quantities q;
 	struct weir_charge charge;
@@ -351,10 +352,9 @@ static void quantities_are_those_of_the_row(void **state)
 	struct weir_quantities q;
 
 	weir_quantities_of(&row, false, &q);
-	assert_memory_equal(&q,
-			    (&(struct weir_quantities){
-				    .of = { 1, 2, 3, 6, 7, 4, 5, 1, 1500, 0, U } }),
-			    sizeof(q));
+	assert_memory_equal(
+		&q, (&(struct weir_quantities){ .of = { 1, 2, 3, 6, 7, 4, 5, 1, 1500, 0, U } }),
+		sizeof(q));
 	row.ended_wall_ns = 999; /* a clock that went back */
 	weir_quantities_of(&row, true, &q);
 	assert_int_equal(q.of[WEIR_DIM_SECOND], 0);
@@ -384,11 +384,10 @@ static void a_reservation_reckons_with_the_dearest_rounded_up(void **state)
 static void a_reservation_knows_bands_steps_sessions_and_discounts(void **state)
 {
 	struct weir_card *c = card_of(
-		USD,
-		"{\"match\": \"a\", \"multiplier\": \"2\", " BANDS ", \"price\": {\"input\":"
-		" {\"steps\": [{\"up_to\": 5, \"price\": \"0.3\"}, {\"price\": \"0.1\"}]},"
-		" \"request\": \"1\", \"session\": \"4\"}},"
-		"{\"match\": \"b\", \"markup\": \"0.5\", \"cost\": {\"output\": \"0.02\"}}");
+		USD, "{\"match\": \"a\", \"multiplier\": \"2\", " BANDS ", \"price\": {\"input\":"
+		     " {\"steps\": [{\"up_to\": 5, \"price\": \"0.3\"}, {\"price\": \"0.1\"}]},"
+		     " \"request\": \"1\", \"session\": \"4\"}},"
+		     "{\"match\": \"b\", \"markup\": \"0.5\", \"cost\": {\"output\": \"0.02\"}}");
 	struct weir_reserve_price r;
 
 	weir_card_reserve_price(c, 0, &r);
