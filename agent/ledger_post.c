@@ -163,7 +163,7 @@ static int check(struct weir_ledger *l, const struct weir_op *op, uint64_t now_n
 			return weir_fail(err, EINVAL, "\"%s\": an adjustment of nothing", op->key);
 		return 0;
 	case WEIR_ENTRY_DEDUCT:
-		if (op->amount_nano <= 0 || op->overage_nano < 0)
+		if (op->amount_nano <= 0)
 			return weir_fail(err, EINVAL, "\"%s\": the amount must be above 0",
 					 op->key);
 		return 0;
