@@ -40,6 +40,16 @@ struct weir_card;
 int weir_ledger_card(struct weir_ledger *l, const struct weir_card *c, uint32_t *id,
 		     struct weir_error *err);
 
+/* All stored versions of cards of those names, with their ids; each name once. What began before
+ * a newer version, and comes late, is priced by them. Free with weir_cards_free. */
+int weir_ledger_cards_of(struct weir_ledger *l, const char *const *names, size_t n,
+			 struct weir_card ***out, size_t *n_out, struct weir_error *err);
+void weir_cards_free(struct weir_card **cards, size_t n); /* NULL is fine if n is 0 */
+
+/* The latest start of anything that a card priced; 0: of nothing. No card may come into force
+ * before it. */
+uint64_t weir_ledger_latest_priced(const struct weir_ledger *l);
+
 /* Commit a group of requests in one durable transaction, each priced by its card_id,
  * card_entry and discount_milli where it is billable (ledger.md, 4), and what falls due before
  * each. A row whose id is there already is skipped and counted in *known. All or nothing. */
@@ -51,8 +61,8 @@ struct weir_done {
 	uint64_t seq;
 	struct weir_id id;
 	bool repeated;	      /* the same key and content was there: nothing was done */
-	int64_t amount_nano;  /* what it moved: of a void the rest that is forfeited, of a refund what
-			       * was given back, of a meter its price */
+	int64_t amount_nano;  /* what it moved: of a void the rest that is forfeited, of a refund
+			       * what  was given back, of a meter its price */
 	int64_t balance_nano; /* of the wallet, now */
 };
 

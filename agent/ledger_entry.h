@@ -71,6 +71,7 @@ enum weir_op_flags {
 	WEIR_OP_UNPRICED = 1 << 4,   /* meter: no card has a price for it */
 	WEIR_OP_TRUSTED = 1 << 5,    /* meter: the session is to be believed */
 	WEIR_OP_SCHEDULE = 1 << 6,   /* expire, void: `of` is a schedule */
+	WEIR_OP_REST = 1 << 7,	     /* refund: asked for as "all that is left" */
 };
 
 /*

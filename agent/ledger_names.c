@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,6 +185,22 @@ static int find_card(struct weir_ledger *l, const struct weir_card *c, uint32_t 
 	return 1;
 }
 
+/* It may not have been in force when something began that is priced already. */
+static int check_start(struct weir_ledger *l, const struct weir_card *c, struct weir_error *err)
+{
+	uint64_t latest = weir_ledger_latest_priced(l);
+	char from[WEIR_TIME_TEXT], until[WEIR_TIME_TEXT];
+
+	if (c->effective_from_ns >= latest)
+		return 0;
+	weir_time_format(c->effective_from_ns, from);
+	weir_time_format(latest, until);
+	return weir_fail(err, EINVAL,
+			 "rate card \"%s\" version \"%s\": effective_from %s has passed: what "
+			 "began until %s is priced already; let the card begin later",
+			 c->name, c->version, from, until);
+}
+
 int weir_ledger_card(struct weir_ledger *l, const struct weir_card *c, uint32_t *id,
 		     struct weir_error *err)
 {
@@ -193,6 +210,9 @@ int weir_ledger_card(struct weir_ledger *l, const struct weir_card *c, uint32_t 
 	ret = find_card(l, c, id, err);
 	if (ret)
 		return ret < 0 ? ret : 0;
+	ret = check_start(l, c, err);
+	if (ret)
+		return ret;
 	if (sqlite3_prepare_v2(l->db,
 			       "INSERT INTO card (name, version, sha256, json) VALUES (?,?,?,?)",
 			       -1, &st, NULL) != SQLITE_OK)
@@ -204,6 +224,71 @@ int weir_ledger_card(struct weir_ledger *l, const struct weir_card *c, uint32_t 
 	if (sqlite3_step(st) != SQLITE_DONE)
 		return weir_store_fail(l->db, err, "storing a rate card");
 	*id = (uint32_t)sqlite3_last_insert_rowid(l->db);
+	return 0;
+}
+
+void weir_cards_free(struct weir_card **cards, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		weir_card_free(cards[i]);
+	free(cards);
+}
+
+/* st stands on a row: id, json. */
+static int read_card(sqlite3_stmt *st, struct weir_card **out, struct weir_error *err)
+{
+	const char *json = (const char *)sqlite3_column_text(st, 1);
+	char where[32];
+	int ret;
+
+	if (!json)
+		return weir_fail(err, ENOMEM, "ledger: out of memory for rate cards");
+	snprintf(where, sizeof(where), "ledger: card %lld", (long long)sqlite3_column_int64(st, 0));
+	ret = weir_card_parse(json, where, out, err);
+	if (!ret)
+		(*out)->id = (uint32_t)sqlite3_column_int64(st, 0);
+	return ret;
+}
+
+static int read_versions(struct weir_ledger *l, const char *name, struct weir_card ***v, size_t *n,
+			 struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+	int rc, ret = 0;
+
+	if (sqlite3_prepare_v2(l->db, "SELECT id, json FROM card WHERE name = ? ORDER BY id", -1,
+			       &st, NULL) != SQLITE_OK)
+		return weir_store_fail(l->db, err, "reading rate cards");
+	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+	while (!ret && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct weir_card **more = reallocarray(*v, *n + 1, sizeof(*more));
+
+		if (!more)
+			return weir_fail(err, ENOMEM, "ledger: out of memory for rate cards");
+		*v = more;
+		ret = read_card(st, &more[*n], err);
+		*n += !ret;
+	}
+	if (!ret && rc != SQLITE_DONE)
+		ret = weir_store_fail(l->db, err, "reading rate cards");
+	return ret;
+}
+
+int weir_ledger_cards_of(struct weir_ledger *l, const char *const *names, size_t n,
+			 struct weir_card ***out, size_t *n_out, struct weir_error *err)
+{
+	struct weir_card **v = NULL;
+	size_t count = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = read_versions(l, names[i], &v, &count, err);
+	if (ret) {
+		weir_cards_free(v, count);
+		return ret;
+	}
+	*out = v;
+	*n_out = count;
 	return 0;
 }
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/ledger_accounts.h"
+#include "agent/ledger_book.h"
 #include "agent/ledger_read_priv.h"
 #include "agent/price.h"
 #include "agent/store.h"
@@ -26,6 +26,7 @@ int weir_reader_open(const char *path, struct weir_reader **out, struct weir_err
 	if (!rd)
 		return weir_fail(err, ENOMEM, "%s: out of memory", path);
 	ret = weir_store_open_read(path, &rd->db, err);
+	weir_log_init(&rd->log, rd->db);
 	if (!ret)
 		ret = weir_store_meta(rd->db, "ledger_id", rd->id, sizeof(rd->id), err);
 	if (ret) {
@@ -40,6 +41,7 @@ void weir_reader_close(struct weir_reader *rd)
 {
 	if (!rd)
 		return;
+	weir_log_clear(&rd->log);
 	weir_store_close(rd->db);
 	for (size_t i = 0; i < rd->n_names; i++)
 		free(rd->names[i]);
@@ -49,7 +51,7 @@ void weir_reader_close(struct weir_reader *rd)
 			weir_card_free(rd->cards[i]);
 	}
 	free(rd->cards);
-	free(rd->post.burns);
+	free(rd->post.moves);
 	free(rd);
 }
 
@@ -66,36 +68,30 @@ int weir_reader_damaged(struct weir_reader *rd, uint64_t seq, struct weir_error 
 			 sqlite3_db_filename(rd->db, "main"), seq);
 }
 
-/* One number, 0 if there is no row. */
-static int get_u64(struct weir_reader *rd, const char *sql, const char *text, uint64_t arg,
-		   uint64_t *out, struct weir_error *err)
+int weir_reader_begin(struct weir_reader *rd, bool *begun, struct weir_error *err)
 {
-	weir_autostmt sqlite3_stmt *st = NULL;
-	int rc;
+	*begun = sqlite3_get_autocommit(rd->db);
+	return *begun ? weir_store_exec(rd->db, "BEGIN", err, "reading") : 0;
+}
 
-	if (sqlite3_prepare_v2(rd->db, sql, -1, &st, NULL) != SQLITE_OK)
-		return weir_store_fail(rd->db, err, "reading");
-	if (text)
-		sqlite3_bind_text(st, 1, text, -1, SQLITE_STATIC);
-	else
-		sqlite3_bind_int64(st, 1, (sqlite3_int64)arg);
-	rc = sqlite3_step(st);
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		return weir_store_fail(rd->db, err, "reading");
-	*out = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
-	return 0;
+void weir_reader_end(struct weir_reader *rd, bool begun)
+{
+	if (begun)
+		sqlite3_exec(rd->db, "COMMIT", NULL, NULL, NULL);
 }
 
 int weir_reader_newest(struct weir_reader *rd, uint64_t *seq, struct weir_error *err)
 {
-	return get_u64(rd, "SELECT seq FROM entry WHERE seq > ? ORDER BY seq DESC LIMIT 1", NULL, 0,
-		       seq, err);
+	return weir_store_number(rd->db,
+				 "SELECT seq FROM entry WHERE seq > ? ORDER BY seq DESC LIMIT 1", 0,
+				 seq, err);
 }
 
 int weir_reader_cursor(struct weir_reader *rd, const char *name, uint64_t *seq,
 		       struct weir_error *err)
 {
-	return get_u64(rd, "SELECT seq FROM cursor WHERE name = ?", name, 0, seq, err);
+	return weir_store_number_of(rd->db, "SELECT seq FROM cursor WHERE name = ?", name, seq,
+				    err);
 }
 
 /* ------------------------------------------------------------- names and cards */
@@ -106,7 +102,7 @@ int weir_reader_tenant(struct weir_reader *rd, const char *name, uint32_t *index
 	uint64_t v;
 	int ret;
 
-	ret = get_u64(rd, "SELECT idx FROM tenant WHERE name = ?", name, 0, &v, err);
+	ret = weir_store_number_of(rd->db, "SELECT idx FROM tenant WHERE name = ?", name, &v, err);
 	if (ret)
 		return ret;
 	if (!v)
@@ -198,7 +194,7 @@ const struct weir_card *weir_reader_card(struct weir_reader *rd, uint32_t id)
 
 int weir_reader_decode(struct weir_reader *rd, const struct weir_entry_row *r,
 		       const uint8_t prev[static WEIR_HASH_BYTES], struct weir_row *row,
-		       struct weir_grant *g, struct weir_entry *out)
+		       struct weir_op *op, struct weir_entry *out)
 {
 	const struct weir_entry_head *h = &r->head;
 	struct weir_entry e = {
@@ -213,54 +209,32 @@ int weir_reader_decode(struct weir_reader *rd, const struct weir_entry_row *r,
 		.balance_after_nano = h->after_nano,
 		.actor = "agent",
 	};
-	bool now;
+	bool old;
 	int ret;
 
-	switch (h->kind) {
-	case WEIR_ENTRY_USAGE:
-		ret = weir_decode_usage(h, r->body, r->n_body, row, &rd->post);
+	if (h->kind >= WEIR_ENTRY_KIND_MAX)
+		return -EBADMSG;
+	if (h->kind == WEIR_ENTRY_USAGE) {
+		ret = weir_decode_usage(h, r->body, r->n_body, row, &rd->post, &old);
 		e.row = row;
-		break;
-	case WEIR_ENTRY_GRANT:
-		ret = weir_decode_grant(h, r->body, r->n_body, g, &now, &rd->post);
-		e.grant = g;
-		e.actor = g->actor;
-		break;
-	default:
-		ret = -EBADMSG;
+	} else {
+		ret = weir_decode_op(h, r->body, r->n_body, op, &rd->post, &old);
+		e.op = op;
+		if (op->actor[0])
+			e.actor = op->actor;
 	}
 	if (ret)
 		return ret;
-	e.debt_nano = rd->post.debt_nano;
-	e.burns = rd->post.burns;
-	e.n_burns = rd->post.n_burns;
+	e.moves = rd->post.moves;
+	e.n_moves = rd->post.n_moves;
+	e.positions = rd->post.positions;
+	e.n_positions = rd->post.n_positions;
+	e.session_begins = rd->post.session_begins;
 	e.tenant_name = weir_reader_tenant_name(rd, h->tenant);
 	e.wallet_name = weir_reader_tenant_name(rd, h->wallet);
 	memcpy(e.prev_hash, prev, sizeof(e.prev_hash));
 	memcpy(e.hash, r->hash, sizeof(e.hash));
 	*out = e;
-	return 0;
-}
-
-static int prev_hash(struct weir_reader *rd, uint64_t seq, uint8_t out[static WEIR_HASH_BYTES],
-		     struct weir_error *err)
-{
-	weir_autostmt sqlite3_stmt *st = NULL;
-	int rc;
-
-	memset(out, 0, WEIR_HASH_BYTES);
-	if (seq <= 1)
-		return 0;
-	if (sqlite3_prepare_v2(rd->db, "SELECT hash FROM entry WHERE seq = ?", -1, &st, NULL) !=
-	    SQLITE_OK)
-		return weir_store_fail(rd->db, err, "reading the log");
-	sqlite3_bind_int64(st, 1, (sqlite3_int64)(seq - 1));
-	rc = sqlite3_step(st);
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		return weir_store_fail(rd->db, err, "reading the log");
-	/* A gap in the numbers leaves zeros; verify names it. */
-	if (rc == SQLITE_ROW && sqlite3_column_bytes(st, 0) == WEIR_HASH_BYTES)
-		memcpy(out, sqlite3_column_blob(st, 0), WEIR_HASH_BYTES);
 	return 0;
 }
 
@@ -286,11 +260,11 @@ static int hand_out(struct walk *w, const struct weir_entry_row *r,
 		    const uint8_t prev[static WEIR_HASH_BYTES], struct weir_error *err)
 {
 	struct weir_row row;
-	struct weir_grant g;
+	struct weir_op op;
 	struct weir_entry e;
 	int ret;
 
-	ret = weir_reader_decode(w->rd, r, prev, &row, &g, &e);
+	ret = weir_reader_decode(w->rd, r, prev, &row, &op, &e);
 	if (ret == -ENOMEM)
 		return weir_fail(err, ENOMEM, "ledger: out of memory");
 	if (ret)
@@ -300,88 +274,91 @@ static int hand_out(struct walk *w, const struct weir_entry_row *r,
 	return 0;
 }
 
-/* At the end of a page the statement is reset, and so the snapshot let go. */
-static int walk_page(struct walk *w, sqlite3_stmt *st, struct weir_error *err)
-{
-	uint8_t prev[WEIR_HASH_BYTES];
-	struct weir_entry_row r;
-	uint64_t last = 0;
-	int rc = SQLITE_DONE, n, ret = 0;
-
-	sqlite3_bind_int64(st, 1, (sqlite3_int64)w->lo);
-	sqlite3_bind_int64(st, 2, (sqlite3_int64)w->hi);
-	for (n = 0; n < PAGE && w->left && !w->result && !ret; n++) {
-		rc = sqlite3_step(st);
-		if (rc != SQLITE_ROW)
-			break;
-		last = (uint64_t)sqlite3_column_int64(st, 0);
-		if (weir_entry_row_read(st, &r)) {
-			ret = weir_reader_damaged(w->rd, last, err);
-			break;
-		}
-		if (wanted(w->q, &r.head)) {
-			/* Upwards the row before is at hand, but for the first. */
-			if (w->q->newest_first || !n)
-				ret = prev_hash(w->rd, last, prev, err);
-			if (!ret)
-				ret = hand_out(w, &r, prev, err);
-		}
-		memcpy(prev, r.hash, sizeof(prev));
-	}
-	if (!ret && rc != SQLITE_ROW && rc != SQLITE_DONE)
-		ret = weir_store_fail(w->rd->db, err, "reading the log");
-	sqlite3_reset(st);
-	if (rc != SQLITE_ROW || !last) {
-		w->lo = w->hi + 1; /* nothing left */
-	} else if (w->q->newest_first) {
-		w->hi = last - 1;
-	} else {
-		w->lo = last + 1;
-	}
-	return ret;
-}
-
-static int walk(struct walk *w, struct weir_error *err)
+/* Entries from lo to hi, which one database has; *last: the last one looked at, 0 if none. */
+static int walk_rows(struct walk *w, sqlite3 *db, uint64_t lo, uint64_t hi, uint64_t *last,
+		     struct weir_error *err)
 {
 	weir_autostmt sqlite3_stmt *st = NULL;
-	int ret;
+	uint8_t prev[WEIR_HASH_BYTES];
+	struct weir_entry_row r;
+	int rc, ret;
 
-	ret = weir_store_prepare(w->rd->db,
+	ret = weir_store_prepare(db,
 				 w->q->newest_first
 					 ? "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq"
 					   " BETWEEN ? AND ? ORDER BY seq DESC"
 					 : "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq"
 					   " BETWEEN ? AND ? ORDER BY seq",
 				 &st, err);
-	while (!ret && !w->result && w->left && w->lo <= w->hi)
-		ret = walk_page(w, st, err);
-	return ret ? ret : w->result;
+	if (ret)
+		return ret;
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)lo);
+	sqlite3_bind_int64(st, 2, (sqlite3_int64)hi);
+	while (w->left && !w->result && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		bool first = !*last;
+
+		*last = (uint64_t)sqlite3_column_int64(st, 0);
+		if (weir_entry_row_read(st, &r))
+			return weir_reader_damaged(w->rd, *last, err);
+		if (wanted(w->q, &r.head)) {
+			/* Upwards the row before is at hand, but for the first. A gap in the
+			 * numbers leaves zeros; verify names it. */
+			if (w->q->newest_first || first)
+				ret = weir_log_hash(&w->rd->log, *last - 1, prev, err);
+			if (!ret)
+				ret = hand_out(w, &r, prev, err);
+			if (ret)
+				return ret;
+		}
+		memcpy(prev, r.hash, sizeof(prev));
+	}
+	if (w->left && !w->result && rc != SQLITE_DONE)
+		return weir_store_fail(db, err, "reading the log");
+	return 0;
 }
 
-/* The first seq whose time is at or past t; newest + 1 if there is none. */
-static int seq_at(struct weir_reader *rd, uint64_t t, uint64_t newest, uint64_t *out,
-		  struct weir_error *err)
+/* A page at most, of what the database has that the next entry is in. */
+static int walk_page(struct walk *w, struct weir_error *err)
 {
-	weir_autostmt sqlite3_stmt *st = NULL;
-	uint64_t lo = 1, hi = newest + 1;
+	uint64_t lo = w->lo, hi = w->hi, last = 0;
+	struct weir_log_part part;
+	int ret;
 
-	if (sqlite3_prepare_v2(rd->db, "SELECT time FROM entry WHERE seq >= ? ORDER BY seq LIMIT 1",
-			       -1, &st, NULL) != SQLITE_OK)
-		return weir_store_fail(rd->db, err, "reading the log");
-	while (lo < hi) {
-		uint64_t mid = lo + (hi - lo) / 2;
+	ret = weir_log_at(&w->rd->log, w->q->newest_first ? hi : lo, &part, err);
+	if (ret)
+		return ret;
+	if (part.last < hi)
+		hi = part.last;
+	if (part.first > lo)
+		lo = part.first;
+	if (hi - lo >= PAGE && w->q->newest_first)
+		lo = hi - PAGE + 1;
+	else if (hi - lo >= PAGE)
+		hi = lo + PAGE - 1;
+	ret = walk_rows(w, part.db, lo, hi, &last, err);
+	if (!ret && !last)
+		return weir_reader_damaged(w->rd, lo, err); /* all of them are missing */
+	if (w->q->newest_first)
+		w->hi = lo - 1;
+	else
+		w->lo = hi + 1;
+	return ret;
+}
 
-		sqlite3_bind_int64(st, 1, (sqlite3_int64)mid);
-		if (sqlite3_step(st) != SQLITE_ROW)
-			return weir_store_fail(rd->db, err, "reading the log");
-		if ((uint64_t)sqlite3_column_int64(st, 0) >= t)
-			hi = mid;
-		else
-			lo = mid + 1;
-		sqlite3_reset(st);
+/* At the end of a page the snapshot is let go. */
+static int walk(struct walk *w, struct weir_error *err)
+{
+	bool begun;
+	int ret = 0;
+
+	while (!ret && !w->result && w->left && w->lo <= w->hi) {
+		ret = weir_reader_begin(w->rd, &begun, err);
+		if (ret)
+			break;
+		ret = walk_page(w, err);
+		weir_reader_end(w->rd, begun);
 	}
-	*out = lo;
-	return 0;
+	return ret ? ret : w->result;
 }
 
 int weir_reader_entries(struct weir_reader *rd, const struct weir_entry_query *q, weir_entry_fn fn,
@@ -400,9 +377,9 @@ int weir_reader_entries(struct weir_reader *rd, const struct weir_entry_query *q
 
 	ret = weir_reader_newest(rd, &w.hi, err);
 	if (!ret && q->since_ns)
-		ret = seq_at(rd, q->since_ns, w.hi, &first, err);
+		ret = weir_log_seq_at(&rd->log, q->since_ns, w.hi, &first, err);
 	if (!ret && q->until_ns)
-		ret = seq_at(rd, q->until_ns, w.hi, &end, err);
+		ret = weir_log_seq_at(&rd->log, q->until_ns, w.hi, &end, err);
 	if (ret)
 		return ret;
 	if (first > w.lo)
@@ -416,20 +393,14 @@ int weir_reader_find(struct weir_reader *rd, const struct weir_id *id, weir_entr
 		     struct weir_error *err)
 {
 	static const struct weir_entry_query any;
-	weir_autostmt sqlite3_stmt *st = NULL;
 	struct walk w = { .rd = rd, .q = &any, .fn = fn, .ctx = ctx, .left = 1 };
-	int rc;
+	int ret;
 
-	if (sqlite3_prepare_v2(rd->db, "SELECT seq FROM entry WHERE id = ?", -1, &st, NULL) !=
-	    SQLITE_OK)
-		return weir_store_fail(rd->db, err, "looking up an entry");
-	sqlite3_bind_blob(st, 1, id->b, sizeof(id->b), SQLITE_STATIC);
-	rc = sqlite3_step(st);
-	if (rc == SQLITE_DONE)
+	ret = weir_log_find(&rd->log, id, &w.lo, err);
+	if (ret)
+		return ret;
+	if (!w.lo)
 		return weir_fail(err, ENOENT, "no entry of that id in the ledger");
-	if (rc != SQLITE_ROW)
-		return weir_store_fail(rd->db, err, "looking up an entry");
-	w.lo = w.hi = (uint64_t)sqlite3_column_int64(st, 0);
-	sqlite3_reset(st);
+	w.hi = w.lo;
 	return walk(&w, err);
 }

@@ -67,8 +67,10 @@ struct weir_usage_sum {
 	int64_t estimated; /* requests whose usage was estimated */
 	int64_t partial;
 	struct weir_usage tokens; /* sums, never WEIR_UNKNOWN */
+	int64_t audio, image;
 	int64_t price_nano;
 	int64_t cost_nano;
+	int64_t refunded_nano;
 };
 /* tenant 0: each tenant that has any, in index order. */
 int weir_reader_usage(struct weir_reader *r, uint32_t tenant,
@@ -108,6 +110,10 @@ int weir_reader_by_key(struct weir_reader *r, const char *key, uint64_t *seq,
 int weir_reader_refunded(struct weir_reader *r, uint64_t seq, int64_t *nano,
 			 struct weir_error *err);
 
+/* Where a counter of steps stands (weir_counter_key, weir_month_of); 0 if it never moved. */
+int weir_reader_counter(struct weir_reader *r, const char *key, uint32_t month, int64_t *at,
+			struct weir_error *err);
+
 /* Models, paths and meters that no card had a price for, by service; latest first. */
 struct weir_unpriced {
 	const char *what; /* model, or "meter:storage_gb"; "" where the answer named none */
@@ -115,9 +121,8 @@ struct weir_unpriced {
 	int64_t count;
 	uint64_t first_ns, last_ns; /* started, wall */
 };
-int weir_reader_unpriced(struct weir_reader *r,
-			 int (*fn)(const struct weir_unpriced *u, void *ctx), void *ctx,
-			 struct weir_error *err);
+int weir_reader_unpriced(struct weir_reader *r, int (*fn)(const struct weir_unpriced *u, void *ctx),
+			 void *ctx, struct weir_error *err);
 
 /* Where a consumer of the log stands (weir_ledger_cursor_set); 0 if never set. */
 int weir_reader_cursor(struct weir_reader *r, const char *name, uint64_t *seq,

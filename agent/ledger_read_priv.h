@@ -7,6 +7,7 @@
 
 #include <sqlite3.h>
 
+#include "agent/ledger_log.h"
 #include "agent/ledger_read.h"
 #include "agent/ledger_sql.h"
 
@@ -14,6 +15,7 @@ struct weir_card;
 
 struct weir_reader {
 	sqlite3 *db;
+	struct weir_log log; /* where entries are */
 	char id[40];
 	char **names; /* by number, filled as they are met */
 	size_t n_names;
@@ -22,11 +24,15 @@ struct weir_reader {
 	struct weir_posting post; /* scratch of decoding */
 };
 
-/* Decode r; the entry points into r, *row or *g, and the reader's scratch. prev
+/* Decode r; the entry points into r, *row or *op, and the reader's scratch. prev
  * is the hash of the entry before. 0, -EBADMSG, -ENOMEM. */
 int weir_reader_decode(struct weir_reader *rd, const struct weir_entry_row *r,
 		       const uint8_t prev[static WEIR_HASH_BYTES], struct weir_row *row,
-		       struct weir_grant *g, struct weir_entry *out);
+		       struct weir_op *op, struct weir_entry *out);
+
+/* One snapshot for several queries; inside of another it is that one. */
+int weir_reader_begin(struct weir_reader *rd, bool *begun, struct weir_error *err);
+void weir_reader_end(struct weir_reader *rd, bool begun);
 
 /* A damaged entry, in words. */
 int weir_reader_damaged(struct weir_reader *rd, uint64_t seq, struct weir_error *err);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What the projections say, as a reader sees them: usage per tenant, a wallet's
- * balance and grants. Both are as of the last commit, never behind the log.
+ * What the projections say, as a reader sees them: usage per tenant, counters, refunds, writes.
+ * All are as of the last commit, never behind the log.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/ledger_accounts.h"
 #include "agent/ledger_read_priv.h"
 #include "agent/store.h"
 
@@ -24,8 +23,11 @@ static void read_sum(struct weir_reader *rd, sqlite3_stmt *st, struct weir_usage
 		.tokens.cache_write = sqlite3_column_int64(st, 6),
 		.tokens.output = sqlite3_column_int64(st, 7),
 		.tokens.reasoning = sqlite3_column_int64(st, 8),
-		.price_nano = sqlite3_column_int64(st, 9),
-		.cost_nano = sqlite3_column_int64(st, 10),
+		.audio = sqlite3_column_int64(st, 9),
+		.image = sqlite3_column_int64(st, 10),
+		.price_nano = sqlite3_column_int64(st, 11),
+		.cost_nano = sqlite3_column_int64(st, 12),
+		.refunded_nano = sqlite3_column_int64(st, 13),
 	};
 	s->name = weir_reader_tenant_name(rd, s->tenant);
 }
@@ -40,8 +42,10 @@ int weir_reader_usage(struct weir_reader *rd, uint32_t tenant,
 
 	if (sqlite3_prepare_v2(rd->db,
 			       "SELECT idx, requests, estimated, partial, input, cache_read,"
-			       " cache_write, output, reasoning, price, cost FROM account"
-			       " WHERE requests > 0 AND (?1 = 0 OR idx = ?1) ORDER BY idx",
+			       " cache_write, output, reasoning, audio, image, price, cost,"
+			       " refunded FROM account"
+			       " WHERE (requests > 0 OR price > 0 OR refunded > 0)"
+			       " AND (?1 = 0 OR idx = ?1) ORDER BY idx",
 			       -1, &st, NULL) != SQLITE_OK)
 		return weir_store_fail(rd->db, err, "reading usage");
 	sqlite3_bind_int64(st, 1, tenant);
@@ -54,121 +58,124 @@ int weir_reader_usage(struct weir_reader *rd, uint32_t tenant,
 	return ret;
 }
 
-/* --------------------------------------------------------------------- balance */
+/* ------------------------------------------------------------------ schedules */
 
-void weir_balance_clear(struct weir_balance *b)
+static int read_schedule(struct weir_reader *rd, sqlite3_stmt *st, struct weir_schedule_state *s,
+			 struct weir_error *err)
 {
-	free(b->grants);
-	*b = (struct weir_balance){ 0 };
-}
+	struct weir_entry_head h = { .kind = WEIR_ENTRY_SCHEDULE,
+				     .seq = (uint64_t)sqlite3_column_int64(st, 0),
+				     .tenant = (uint32_t)sqlite3_column_int64(st, 1),
+				     .wallet = (uint32_t)sqlite3_column_int64(st, 1) };
+	const void *body = sqlite3_column_blob(st, 3);
+	bool old;
 
-static void as_lot(const struct weir_grant_state *s, struct weir_credit_lot *lot)
-{
-	weir_lot_from_grant(lot, &s->grant, s->seq, s->created_ns);
-}
-
-static int by_burn_order(const void *x, const void *y)
-{
-	struct weir_credit_lot a, b;
-
-	as_lot(x, &a);
-	as_lot(y, &b);
-	return weir_lot_compare(&a, &b);
-}
-
-static int add_grant(struct weir_reader *rd, sqlite3_stmt *st, struct weir_balance *b, size_t *cap,
-		     struct weir_error *err)
-{
-	struct weir_grant_state *s;
-	struct weir_entry_row r;
-	bool now;
-
-	if (b->n_grants == *cap) {
-		size_t want = *cap ? 2 * *cap : 16;
-
-		s = reallocarray(b->grants, want, sizeof(*s));
-		if (!s)
-			return weir_fail(err, ENOMEM, "ledger: out of memory for grants");
-		b->grants = s;
-		*cap = want;
-	}
-	s = &b->grants[b->n_grants];
-	if (weir_entry_row_read(st, &r) || r.head.kind != WEIR_ENTRY_GRANT ||
-	    weir_decode_grant(&r.head, r.body, r.n_body, &s->grant, &now, &rd->post))
-		return weir_reader_damaged(rd, (uint64_t)sqlite3_column_int64(st, 0), err);
-	s->seq = r.head.seq;
-	s->id = r.head.id;
-	s->created_ns = r.head.time_ns;
-	s->remaining_nano = sqlite3_column_int64(st, WEIR_ENTRY_N_COLUMNS);
-	b->n_grants++;
+	s->seq = h.seq;
+	s->next_ns = (uint64_t)sqlite3_column_int64(st, 2);
+	if (!body ||
+	    weir_decode_op(&h, body, (size_t)sqlite3_column_bytes(st, 3), &s->op, &rd->post, &old))
+		return weir_reader_damaged(rd, h.seq, err);
 	return 0;
 }
 
-static int read_grants(struct weir_reader *rd, uint32_t tenant, struct weir_balance *b,
-		       struct weir_error *err)
+int weir_reader_schedules(struct weir_reader *rd, uint32_t wallet,
+			  int (*fn)(const struct weir_schedule_state *s, void *ctx), void *ctx,
+			  struct weir_error *err)
 {
 	weir_autostmt sqlite3_stmt *st = NULL;
-	size_t cap = 0;
+	struct weir_schedule_state s;
 	int rc, ret = 0;
 
 	if (sqlite3_prepare_v2(rd->db,
-			       "SELECT " WEIR_ENTRY_COLUMNS ", rest FROM (SELECT seq,"
-			       " remaining AS rest FROM credit WHERE wallet = ?)"
-			       " JOIN entry USING (seq)",
+			       "SELECT seq, wallet, next, body FROM schedule"
+			       " WHERE ?1 = 0 OR wallet = ?1 ORDER BY seq",
 			       -1, &st, NULL) != SQLITE_OK)
-		return weir_store_fail(rd->db, err, "reading grants");
-	sqlite3_bind_int64(st, 1, tenant);
-	while (!ret && (rc = sqlite3_step(st)) == SQLITE_ROW)
-		ret = add_grant(rd, st, b, &cap, err);
+		return weir_store_fail(rd->db, err, "reading schedules");
+	sqlite3_bind_int64(st, 1, wallet);
+	while (!ret && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		ret = read_schedule(rd, st, &s, err);
+		if (!ret)
+			ret = fn(&s, ctx);
+	}
 	if (!ret && rc != SQLITE_DONE)
-		ret = weir_store_fail(rd->db, err, "reading grants");
+		ret = weir_store_fail(rd->db, err, "reading schedules");
 	return ret;
 }
 
-static int read_debt(struct weir_reader *rd, uint32_t tenant, int64_t *debt, struct weir_error *err)
+/* ------------------------------------------------------------------ single figures */
+
+int weir_reader_by_key(struct weir_reader *rd, const char *key, uint64_t *seq,
+		       struct weir_error *err)
+{
+	uint64_t found;
+	int ret = weir_store_number_of(rd->db, "SELECT seq FROM write WHERE key = ?", key, &found,
+				       err);
+
+	if (ret)
+		return ret;
+	if (!found)
+		return weir_fail(err, ENOENT, "id \"%s\": no entry was made under it", key);
+	*seq = found;
+	return 0;
+}
+
+int weir_reader_refunded(struct weir_reader *rd, uint64_t seq, int64_t *nano,
+			 struct weir_error *err)
+{
+	uint64_t v;
+	int ret = weir_store_number(rd->db, "SELECT nano FROM refund WHERE seq = ?", seq, &v, err);
+
+	if (!ret)
+		*nano = (int64_t)v;
+	return ret;
+}
+
+int weir_reader_counter(struct weir_reader *rd, const char *key, uint32_t month, int64_t *at,
+			struct weir_error *err)
 {
 	weir_autostmt sqlite3_stmt *st = NULL;
 	int rc;
 
-	if (sqlite3_prepare_v2(rd->db, "SELECT debt FROM account WHERE idx = ?", -1, &st, NULL) !=
-	    SQLITE_OK)
-		return weir_store_fail(rd->db, err, "reading a wallet");
-	sqlite3_bind_int64(st, 1, tenant);
+	if (sqlite3_prepare_v2(rd->db, "SELECT at FROM counter WHERE key = ? AND month = ?", -1,
+			       &st, NULL) != SQLITE_OK)
+		return weir_store_fail(rd->db, err, "reading a counter");
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, month);
 	rc = sqlite3_step(st);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		return weir_store_fail(rd->db, err, "reading a wallet");
-	*debt = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+		return weir_store_fail(rd->db, err, "reading a counter");
+	*at = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
 	return 0;
 }
 
-int weir_reader_balance(struct weir_reader *rd, uint32_t tenant, uint64_t now_ns,
-			struct weir_balance *out, struct weir_error *err)
+/* ------------------------------------------------------------------ unpriced */
+
+int weir_reader_unpriced(struct weir_reader *rd,
+			 int (*fn)(const struct weir_unpriced *u, void *ctx), void *ctx,
+			 struct weir_error *err)
 {
-	struct weir_balance b = { 0 };
-	int ret;
+	weir_autostmt sqlite3_stmt *st = NULL;
+	int rc, ret = 0;
 
-	/* One snapshot: grants and debt of the same commit. */
-	ret = weir_store_exec(rd->db, "BEGIN", err, "reading a balance");
-	if (ret)
-		return ret;
-	ret = read_grants(rd, tenant, &b, err);
-	if (!ret)
-		ret = read_debt(rd, tenant, &b.debt_nano, err);
-	sqlite3_exec(rd->db, "COMMIT", NULL, NULL, NULL);
-	if (ret) {
-		weir_balance_clear(&b);
-		return ret;
-	}
-	b.balance_nano = -b.debt_nano;
-	for (size_t i = 0; i < b.n_grants; i++) {
-		const struct weir_grant_state *s = &b.grants[i];
+	if (sqlite3_prepare_v2(rd->db,
+			       "SELECT what, service, count, first, last FROM unpriced"
+			       " ORDER BY last DESC, what, service",
+			       -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(rd->db, err, "reading what is unpriced");
+	while (!ret && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct weir_unpriced u = {
+			.what = (const char *)sqlite3_column_text(st, 0),
+			.service = (uint16_t)sqlite3_column_int64(st, 1),
+			.count = sqlite3_column_int64(st, 2),
+			.first_ns = (uint64_t)sqlite3_column_int64(st, 3),
+			.last_ns = (uint64_t)sqlite3_column_int64(st, 4),
+		};
 
-		if (s->grant.effective_ns <= now_ns &&
-		    (!s->grant.expires_ns || now_ns < s->grant.expires_ns))
-			b.balance_nano += s->remaining_nano;
+		if (!u.what)
+			return weir_fail(err, ENOMEM, "ledger: out of memory");
+		ret = fn(&u, ctx);
 	}
-	if (b.n_grants)
-		qsort(b.grants, b.n_grants, sizeof(*b.grants), by_burn_order);
-	*out = b;
-	return 0;
+	if (!ret && rc != SQLITE_DONE)
+		ret = weir_store_fail(rd->db, err, "reading what is unpriced");
+	return ret;
 }

@@ -118,7 +118,29 @@ static const char schema_4[] =
 	" WITHOUT ROWID;"
 	"CREATE TABLE unpriced (what TEXT NOT NULL, service INTEGER NOT NULL,"
 	" count INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
-	" PRIMARY KEY (what, service)) WITHOUT ROWID;";
+	" PRIMARY KEY (what, service)) WITHOUT ROWID;"
+	/* Months that were sealed into files of their own (ledger_segment.h): they follow on one
+	 * another, behind the last the log goes on here, and only then may entries leave it.
+	 * opening is the hash before the first entry, closing that of the last. */
+	"CREATE TABLE segment (first INTEGER PRIMARY KEY, last INTEGER NOT NULL UNIQUE,"
+	" since INTEGER NOT NULL, until INTEGER NOT NULL, file TEXT NOT NULL UNIQUE,"
+	" sha256 BLOB NOT NULL, opening BLOB NOT NULL, closing BLOB NOT NULL);"
+	"CREATE TRIGGER segment_insert BEFORE INSERT ON segment WHEN NEW.last < NEW.first"
+	" OR NEW.first <> (SELECT ifnull(max(last), 0) + 1 FROM segment)"
+	" OR NOT EXISTS (SELECT 1 FROM entry WHERE seq = NEW.last AND hash = NEW.closing)"
+	" OR NOT EXISTS (SELECT 1 FROM entry WHERE seq = NEW.last + 1) BEGIN"
+	" SELECT RAISE(ABORT, 'a segment must continue the one before and end within the log');"
+	" END;"
+	"CREATE TRIGGER segment_update BEFORE UPDATE ON segment BEGIN"
+	" SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+	"CREATE TRIGGER segment_delete BEFORE DELETE ON segment BEGIN"
+	" SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+	"DROP TRIGGER entry_delete;"
+	"CREATE TRIGGER entry_delete BEFORE DELETE ON entry WHEN NOT EXISTS"
+	" (SELECT 1 FROM segment WHERE OLD.seq BETWEEN first AND last) BEGIN"
+	" SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+	/* Ids of sealed entries that made lots: who asks for a balance needs no segment. */
+	"CREATE TABLE sealed_lot (seq INTEGER PRIMARY KEY, id BLOB NOT NULL);";
 
 /* Ordered; a step is never edited once released, only followed by another. */
 static const struct migration {
@@ -207,7 +229,7 @@ int weir_store_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **out, struct 
 	return 0;
 }
 
-static int get_int(sqlite3 *db, const char *sql, int *out, struct weir_error *err)
+int weir_store_int(sqlite3 *db, const char *sql, int *out, struct weir_error *err)
 {
 	weir_autostmt sqlite3_stmt *st = NULL;
 
@@ -216,6 +238,38 @@ static int get_int(sqlite3 *db, const char *sql, int *out, struct weir_error *er
 		return weir_store_fail(db, err, "reading the database");
 	*out = sqlite3_column_int(st, 0);
 	return 0;
+}
+
+static int number(sqlite3 *db, sqlite3_stmt *st, uint64_t *out, struct weir_error *err)
+{
+	int rc = sqlite3_step(st);
+
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return weir_store_fail(db, err, "reading");
+	*out = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+	return 0;
+}
+
+int weir_store_number(sqlite3 *db, const char *sql, uint64_t arg, uint64_t *out,
+		      struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(db, err, "reading");
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)arg);
+	return number(db, st, out, err);
+}
+
+int weir_store_number_of(sqlite3 *db, const char *sql, const char *arg, uint64_t *out,
+			 struct weir_error *err)
+{
+	weir_autostmt sqlite3_stmt *st = NULL;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(db, err, "reading");
+	sqlite3_bind_text(st, 1, arg, -1, SQLITE_STATIC);
+	return number(db, st, out, err);
 }
 
 int weir_store_meta(sqlite3 *db, const char *key, char *out, size_t cap, struct weir_error *err)
@@ -265,11 +319,11 @@ static int check_schema(sqlite3 *db, const char *path, int *version, struct weir
 {
 	int app = 0, tables = 0, ret;
 
-	ret = get_int(db, "PRAGMA user_version", version, err);
+	ret = weir_store_int(db, "PRAGMA user_version", version, err);
 	if (!ret)
-		ret = get_int(db, "PRAGMA application_id", &app, err);
+		ret = weir_store_int(db, "PRAGMA application_id", &app, err);
 	if (!ret)
-		ret = get_int(db, "SELECT count(*) FROM sqlite_schema", &tables, err);
+		ret = weir_store_int(db, "SELECT count(*) FROM sqlite_schema", &tables, err);
 	if (ret)
 		return ret;
 	if (app != APPLICATION_ID && (app || *version || tables))
@@ -330,7 +384,7 @@ static int make_file(const char *path, struct weir_error *err)
 			 strerror(errno));
 }
 
-static int open_db(const char *path, int flags, sqlite3 **out, struct weir_error *err)
+int weir_store_connect(const char *path, int flags, sqlite3 **out, struct weir_error *err)
 {
 	sqlite3 *db = NULL;
 	int ret;
@@ -359,7 +413,7 @@ int weir_store_open(const char *path, sqlite3 **out, struct weir_error *err)
 	ret = make_file(path, err);
 	if (ret)
 		return ret;
-	ret = open_db(path, SQLITE_OPEN_READWRITE, &db, err);
+	ret = weir_store_connect(path, SQLITE_OPEN_READWRITE, &db, err);
 	if (ret)
 		return ret;
 	/* Before anything is written into a file that may not be ours. */
@@ -385,7 +439,7 @@ int weir_store_open_read(const char *path, sqlite3 **out, struct weir_error *err
 
 	if (access(path, F_OK))
 		return weir_fail(err, ENOENT, "%s: no such ledger", path);
-	ret = open_db(path, SQLITE_OPEN_READONLY, &db, err);
+	ret = weir_store_connect(path, SQLITE_OPEN_READONLY, &db, err);
 	if (ret)
 		return ret;
 	ret = check_schema(db, path, &version, err);

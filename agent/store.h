@@ -20,6 +20,9 @@ int weir_store_open(const char *path, sqlite3 **out, struct weir_error *err);
 /* Open to read; the file must be there and have exactly our schema. */
 int weir_store_open_read(const char *path, sqlite3 **out, struct weir_error *err);
 
+/* A connection as all of ours are, with flags of sqlite3_open_v2; nothing is looked at. */
+int weir_store_connect(const char *path, int flags, sqlite3 **out, struct weir_error *err);
+
 /* NULL is fine. The last connection to close empties the WAL into the file. */
 void weir_store_close(sqlite3 *db);
 
@@ -40,5 +43,14 @@ void weir_store_finalize(sqlite3_stmt **st); /* for WEIR_CLEANUP */
 
 /* One text value from `meta`, copied into out (cap bytes). -ENOENT. */
 int weir_store_meta(sqlite3 *db, const char *key, char *out, size_t cap, struct weir_error *err);
+
+/* The number that a query without parameters gives. */
+int weir_store_int(sqlite3 *db, const char *sql, int *out, struct weir_error *err);
+
+/* The number that a query of one parameter gives; 0 for NULL, or if there is no row. */
+int weir_store_number(sqlite3 *db, const char *sql, uint64_t arg, uint64_t *out,
+		      struct weir_error *err);
+int weir_store_number_of(sqlite3 *db, const char *sql, const char *arg, uint64_t *out,
+			 struct weir_error *err);
 
 #endif
