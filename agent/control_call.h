@@ -127,5 +127,7 @@ weir_call_fn weir_do_credit_recur, weir_do_credit_schedules;
 weir_call_fn weir_do_credit_balance, weir_do_credit_breakage;
 weir_call_fn weir_do_ledger_list, weir_do_ledger_verify;
 weir_call_fn weir_do_usage, weir_do_events, weir_do_why;
+weir_call_fn weir_do_price_list, weir_do_price_show, weir_do_price_unpriced;
+weir_call_fn weir_do_price_estimate, weir_do_margin, weir_do_meter_add;
 
 #endif

@@ -54,6 +54,18 @@ static const struct weir_operation operations[] = {
 	{ "usage", weir_do_usage, FIELDS("tenant"), false },
 	{ "events", weir_do_events, FIELDS("tenant", "since", "limit", "follow"), true },
 	{ "why", weir_do_why, FIELDS("tenant"), false },
+	{ "price.list", weir_do_price_list, FIELDS(), false },
+	{ "price.show", weir_do_price_show, FIELDS("card"), false },
+	{ "price.unpriced", weir_do_price_unpriced, FIELDS(), false },
+	{ "price.estimate", weir_do_price_estimate,
+	  FIELDS("model", "path", "service", "tenant", "at", "input", "output", "cache_read",
+		 "cache_write", "reasoning", "audio", "image", "seconds", "session_begins"),
+	  false },
+	{ "margin", weir_do_margin, FIELDS("tenant", "by", "since", "until", "progress"), false },
+	{ "meter.add", weir_do_meter_add,
+	  FIELDS("tenant", "dimension", "quantity", "model", "service", "feature", "session", "at",
+		 "reason", "id"),
+	  false },
 };
 
 const struct weir_operation *weir_operation_find(const char *name, struct weir_error *err)

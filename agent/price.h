@@ -120,6 +120,10 @@ struct weir_pick {
 bool weir_cards_pick(struct weir_card *const *cards, size_t n, const struct weir_use *use,
 		     struct weir_pick *out);
 
+/* Of each name the version that is in force at an instant; out has room for n. */
+size_t weir_cards_in_force(struct weir_card *const *cards, size_t n, uint64_t at_ns,
+			   struct weir_card **out);
+
 /* The cards in force at an instant that could price a request of this tenant, tier and service
  * (NULL: any), best first; at most max. What reservations are reckoned with. */
 size_t weir_cards_for(struct weir_card *const *cards, size_t n, const struct weir_use *use,

@@ -273,7 +273,7 @@ const struct ctl_command ctl_commands[] = {
 	  1,
 	  "give back what a request, a deduction or a meter took",
 	  "ENTRY " ENTRY ". It goes back to the grants it came from; into those that have expired "
-			 "it goes and expires, but for --as-grant.",
+	  "it goes and expires, but for --as-grant.",
 	  true,
 	  ctl_credit_refund,
 	  { { "--amount", "AMOUNT", "so much of it (default: all that was not refunded yet)" },

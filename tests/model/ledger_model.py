@@ -103,6 +103,10 @@ class Ledger:
     def lots_of(self, wallet):
         return sorted((x for x in self.lots.values() if x.wallet == wallet), key=Lot.burn_order)
 
+    def live_lots_of(self, wallet):
+        return sorted((x for x in self.lots.values() if x.wallet == wallet and
+                       (x.remaining or x.expired)), key=Lot.burn_order)
+
     def balance(self, wallet):
         remaining = sum(x.remaining for x in self.lots.values() if x.wallet == wallet)
         return remaining - self.debt.get(wallet, 0)
@@ -158,7 +162,7 @@ class Ledger:
 
     def take(self, wallet, nano, started, time):  # 6
         moves = []
-        for lot in self.lots_of(wallet):
+        for lot in self.live_lots_of(wallet):
             if lot.voided or lot.effective > started or lot.expires and started >= lot.expires:
                 continue
             if not lot.is_expired(time):
@@ -177,8 +181,8 @@ class Ledger:
 
     # ------------------------------------------------------------------ what falls due (2)
 
-    def due(self):
-        """(instant, class, number, what to do) of all that will fall due, in no order."""
+    def due(self, to=INT64_MAX):
+        """(instant, class, number, what to do) of all that will fall due by then, in no order."""
         running = {s.number for s in self.schedules.values() if not s.stopped}
         for lot in self.lots.values():
             if lot.pending:
@@ -187,7 +191,7 @@ class Ledger:
                 yield lot.expires, 0, lot.number, lambda lot=lot: self.expire(lot)
         for number in running:
             s = self.schedules[number]
-            if s.rolled_at != s.next and any(self.roll_of(s)[:2]):
+            if s.next <= to and s.rolled_at != s.next and any(self.roll_of(s)[:2]):
                 yield s.next, 0, s.number, lambda s=s: self.roll(s)
             yield s.next, 1, s.number, lambda s=s: self.recur(s)
         for key in self.volumes:
@@ -198,7 +202,7 @@ class Ledger:
 
     def advance(self, to):
         while True:
-            coming = min((d for d in self.due() if d[0] <= to), key=lambda d: d[:3], default=None)
+            coming = min((d for d in self.due(to) if d[0] <= to), key=lambda d: d[:3], default=None)
             if not coming:
                 return
             self.steps += 1
@@ -216,7 +220,8 @@ class Ledger:
 
     def roll_of(self, s):  # 13
         """What is left of a schedule's grants, what of it is rolled, and the lots."""
-        lots = [x for x in self.lots_of(s.wallet) if x.schedule == s.number and x.remaining]
+        lots = [x for x in self.lots.values() if x.schedule == s.number and x.remaining]
+        lots.sort(key=Lot.burn_order)
         left = sum(x.remaining for x in lots)
         return left, min(s.roll_max, max(left, s.roll_min)), lots
 
