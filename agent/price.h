@@ -155,7 +155,8 @@ const char *weir_card_unit(const struct weir_card *c, uint32_t entry);
 
 enum weir_steps { WEIR_STEPS_NONE, WEIR_STEPS_GRADUATED, WEIR_STEPS_VOLUME };
 
-/* The steps of a dimension itself, not of its parent. *pool: NULL: counted per tenant. */
+/* The steps of a dimension itself, not of its parent. pool may be NULL; *pool NULL: counted per
+ * tenant. */
 enum weir_steps weir_card_steps(const struct weir_card *c, uint32_t entry, enum weir_dimension d,
 				const char **pool);
 /* The dimension whose price d has: itself, its parent; WEIR_DIM_MAX: not charged. */

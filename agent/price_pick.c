@@ -258,7 +258,8 @@ enum weir_steps weir_card_steps(const struct weir_card *c, uint32_t entry, enum 
 {
 	const struct card_entry *e = card_entry(c, entry);
 
-	*pool = e->steps ? e->steps[d].pool : NULL;
+	if (pool)
+		*pool = e->steps ? e->steps[d].pool : NULL;
 	return e->steps ? e->steps[d].mode : WEIR_STEPS_NONE;
 }
 

@@ -89,7 +89,9 @@ def request_entry(rng, **conditions):
             entry["multiplier"] = rng.choice(["1.5", "0.333", "2"])
         if rng.random() < 0.6:
             entry["cost"] = cost(rng)
-    if rng.random() < 0.3:
+    volume = any(isinstance(v, dict) and v["mode"] == "volume"
+                 for v in entry.get("price", {}).values())
+    if not volume and rng.random() < 0.3:  # a month's volume has no one band
         entry["bands"] = bands(rng)
     return entry
 

@@ -363,6 +363,7 @@ class Ledger:
         self.advance(time)
         entry = getattr(self, "post_" + op["kind"])(op, now, time)
         self.keys[op["key"]] = content, entry
+        self.advance(self.time)  # what it began may be due at once
         return entry, False
 
     def check(self, op, now):
@@ -444,10 +445,10 @@ class Ledger:
 
     def post_refund(self, op, now, time):  # 11
         wallet, of = op["tenant"], op["of"]
-        if not 0 < of <= len(self.entries) or self.entries[of - 1].wallet != wallet:
+        if not 0 < of <= len(self.entries):
             raise Refused("ENOENT")
         entry = self.entries[of - 1]
-        if entry.kind not in ("usage", "deduct", "meter", "true_up") or entry.amount >= 0:
+        if entry.wallet != wallet or entry.kind not in ("usage", "deduct", "meter", "true_up") or entry.amount >= 0:
             raise Refused("EINVAL")
         before = self.refunded.get(of, 0)
         q = op["amount"] or -entry.amount - before

@@ -116,10 +116,10 @@ class Driver:
         if not self.process:
             return ""
         self.process.stdin.close()
-        self.process.wait()
+        status = self.process.wait()
         self.process.stdout.close()
         self.errors.seek(0)
-        said = self.errors.read()
+        said = self.errors.read() + (f" (status {status})" if status else "")
         self.errors.close()
         shutil.rmtree(self.folder)
         self.process = None
