@@ -5,7 +5,6 @@
 #include "account.h"
 
 #include "expiry.h"
-#include "util.h"
 
 /* Index of the copy that holds: as the kernel chooses it (bpf/admit.h). */
 static int valid(const struct weir_tenant *t)
@@ -152,7 +151,7 @@ void weir_wallet_moved(struct weir_tenant *t, const struct weir_wallet_move *m)
 	uint64_t was_ns = __atomic_load_n(&t->expiry_wall_ns, __ATOMIC_RELAXED);
 	int64_t entered = 0;
 
-	if (was_ns && was_ns <= weir_wall_ns() && was_ns != m->expiry_wall_ns)
+	if (was_ns && was_ns <= m->now_ns && was_ns != m->expiry_wall_ns)
 		entered = t->expiry_nano;
 	weir_ceiling_add(t, -entered, -entered);
 	weir_expiry_store(t, m->expiry_wall_ns, m->expiry_nano);

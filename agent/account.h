@@ -57,7 +57,8 @@ bool weir_ceiling_hold(struct weir_tenant *t, int64_t nano, int64_t *left);
 
 /* A commit moved a wallet: by how much, and what of it expires next (0, 0: nothing does). */
 struct weir_wallet_move {
-	int64_t nano; /* of ceiling and balance */
+	int64_t nano;	 /* of ceiling and balance */
+	uint64_t now_ns; /* wall */
 	uint64_t expiry_wall_ns;
 	int64_t expiry_nano;
 };

@@ -38,7 +38,8 @@ void weir_enforce_ceilings(struct weir_enforce *e, struct weir_ledger *l)
 void weir_enforce_moved(struct weir_enforce *e, struct weir_ledger *l,
 			const struct weir_wallet_change *c)
 {
-	struct weir_wallet_move move = { .nano = c->delta_nano + c->taken_nano };
+	struct weir_wallet_move move = { .nano = c->delta_nano + c->taken_nano,
+					 .now_ns = weir_wall_ns() };
 
 	if (!e->settled || c->wallet >= e->kernel->max_tenants)
 		return;

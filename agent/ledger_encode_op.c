@@ -183,9 +183,14 @@ int weir_encode_op(struct weir_bytes *out, const struct weir_op *op,
 	return 0;
 }
 
-/* A grant as version 1 had it. */
-static int get_grant(struct weir_cursor *c, struct weir_op *op, struct weir_posting *post)
+/* A grant as version 1 had it: it said what it repaid; that the rest went to the lot went
+ * without saying. */
+static int get_grant(struct weir_cursor *c, const struct weir_entry_head *h, struct weir_op *op,
+		     struct weir_posting *post)
 {
+	int64_t debt = 0, rest;
+	int ret;
+
 	op->amount_nano = weir_get_signed(c);
 	op->source = (uint8_t)weir_get_max(c, UINT8_MAX);
 	op->priority = (uint8_t)weir_get_max(c, UINT8_MAX);
@@ -195,7 +200,29 @@ static int get_grant(struct weir_cursor *c, struct weir_op *op, struct weir_post
 	weir_get_str(c, op->key, sizeof(op->key) - 1);
 	weir_get_str(c, op->reason, sizeof(op->reason) - 1);
 	weir_get_str(c, op->actor, sizeof(op->actor) - 1);
-	return weir_get_burns(c, post);
+	ret = weir_get_burns(c, post);
+	if (ret || c->bad)
+		return ret;
+	if (post->n_moves)
+		debt = post->moves[0].nano;
+	if (post->n_moves > 1 || debt > 0 || (post->n_moves && post->moves[0].lot) ||
+	    __builtin_add_overflow(op->amount_nano, debt, &rest) || rest < 0) {
+		c->bad = true;
+		return 0;
+	}
+	if (weir_posting_reserve(post, 2))
+		return -ENOMEM;
+	post->n_moves = 0;
+	if (rest)
+		post->moves[post->n_moves++] = (struct weir_move){
+			.purse = op->effective_ns <= h->time_ns ? WEIR_PURSE_REMAINING
+								: WEIR_PURSE_PENDING,
+			.lot = h->seq,
+			.nano = rest,
+		};
+	if (debt)
+		post->moves[post->n_moves++] = (struct weir_move){ WEIR_PURSE_DEBT, 0, debt };
+	return 0;
 }
 
 int weir_decode_op(const struct weir_entry_head *h, const void *body, size_t n, struct weir_op *op,
@@ -216,7 +243,7 @@ int weir_decode_op(const struct weir_entry_head *h, const void *body, size_t n, 
 	op->tenant = h->tenant;
 	op->wallet = h->wallet;
 	if (*old) {
-		ret = get_grant(&c, op, post);
+		ret = get_grant(&c, h, op, post);
 	} else {
 		get_fields(&c, op, post);
 		ret = weir_get_moves(&c, post);

@@ -10,6 +10,7 @@
 
 #include "agent/ledger.h"
 #include "agent/ledger_book.h"
+#include "agent/ledger_log.h"
 #include "agent/ledger_sql.h"
 #include "agent/names.h"
 
@@ -45,6 +46,7 @@ struct weir_ledger {
 	struct weir_ledger_tip tip;  /* committed */
 	struct weir_ledger_tip next; /* of the open transaction */
 	struct weir_book book;
+	struct weir_log log; /* entries by number, sealed ones too */
 	struct weir_chain chain;
 	struct weir_posting post, taken; /* scratch, as is body */
 	struct weir_bytes body;

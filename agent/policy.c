@@ -174,7 +174,7 @@ static int read_cards(const struct policy_files *f, struct weir_policy *p, struc
 	}
 	if (!r && p->n_cards)
 		qsort(p->cards, p->n_cards, sizeof(*p->cards), compare_card);
-	return r;
+	return r ? r : weir_cards_check(p->cards, p->n_cards, err);
 }
 
 /* ---------------------------------------------------------------- whole and text */
@@ -226,6 +226,7 @@ int weir_policy_load(const char *dir, struct weir_policy **out, struct weir_erro
 {
 	struct weir_policy *p = calloc(1, sizeof(*p));
 	struct storage *st = calloc(1, sizeof(*st));
+	static uint64_t serials;
 	int r;
 
 	if (!p || !st) {
@@ -235,6 +236,7 @@ int weir_policy_load(const char *dir, struct weir_policy **out, struct weir_erro
 	}
 	p->storage = st;
 	p->refs = 1;
+	p->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
 	r = read_all(dir, p, err);
 	/* The trees of 10 k tenants are ten times the policy made of them: without this
 	 * they stay in the heap as free memory for as long as the agent lives. */

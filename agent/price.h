@@ -120,6 +120,10 @@ struct weir_pick {
 bool weir_cards_pick(struct weir_card *const *cards, size_t n, const struct weir_use *use,
 		     struct weir_pick *out);
 
+/* Of each name the version that is in force at an instant; out has room for n. */
+size_t weir_cards_in_force(struct weir_card *const *cards, size_t n, uint64_t at_ns,
+			   struct weir_card **out);
+
 /* The cards in force at an instant that could price a request of this tenant, tier and service
  * (NULL: any), best first; at most max. What reservations are reckoned with. */
 size_t weir_cards_for(struct weir_card *const *cards, size_t n, const struct weir_use *use,
@@ -151,7 +155,8 @@ const char *weir_card_unit(const struct weir_card *c, uint32_t entry);
 
 enum weir_steps { WEIR_STEPS_NONE, WEIR_STEPS_GRADUATED, WEIR_STEPS_VOLUME };
 
-/* The steps of a dimension itself, not of its parent. *pool: NULL: counted per tenant. */
+/* The steps of a dimension itself, not of its parent. pool may be NULL; *pool NULL: counted per
+ * tenant. */
 enum weir_steps weir_card_steps(const struct weir_card *c, uint32_t entry, enum weir_dimension d,
 				const char **pool);
 /* The dimension whose price d has: itself, its parent; WEIR_DIM_MAX: not charged. */

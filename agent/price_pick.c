@@ -54,6 +54,17 @@ static bool in_force(const struct weir_card *c, struct weir_card *const *cards, 
 	return c->effective_from_ns <= at_ns && !later(c, cards, n, at_ns);
 }
 
+size_t weir_cards_in_force(struct weir_card *const *cards, size_t n, uint64_t at_ns,
+			   struct weir_card **out)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (in_force(cards[i], cards, n, at_ns))
+			out[found++] = cards[i];
+	return found;
+}
+
 bool weir_cards_pick(struct weir_card *const *cards, size_t n, const struct weir_use *use,
 		     struct weir_pick *out)
 {
@@ -247,7 +258,8 @@ enum weir_steps weir_card_steps(const struct weir_card *c, uint32_t entry, enum 
 {
 	const struct card_entry *e = card_entry(c, entry);
 
-	*pool = e->steps ? e->steps[d].pool : NULL;
+	if (pool)
+		*pool = e->steps ? e->steps[d].pool : NULL;
 	return e->steps ? e->steps[d].mode : WEIR_STEPS_NONE;
 }
 

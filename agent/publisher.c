@@ -24,6 +24,7 @@
 #include "entry_out.h"
 #include "event.h"
 #include "ledger_read.h"
+#include "nats_connect.h"
 #include "publisher_stream.h"
 #include "publisher_window.h"
 #include "reason.h"
@@ -381,7 +382,7 @@ int weir_publisher_start(const char *url, const char *node, const struct weir_ag
 	p->view = view;
 	snprintf(p->node, sizeof(p->node), "%s", node);
 	snprintf(p->url, sizeof(p->url), "%s", url);
-	p->where = strrchr(p->url, '@') ? strrchr(p->url, '@') + 1 : p->url;
+	p->where = weir_nats_where(p->url);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CONNECT_MS	 2000
+#include "nats_connect.h"
+
 #define CONNECT_AGAIN_NS UINT64_C(300000000)
 #define REFUSED_MAX	 6 /* by when some 6 s have passed (publisher.c, retry) */
 
@@ -147,29 +148,11 @@ size_t weir_pub_room(struct weir_publisher *p)
 
 /* -------------------------------------------------------------------- connection */
 
-/* The library may not reconnect by itself: what it still held for the old
- * connection it would send over the new one, ahead of older events that are lost
- * and sent again. So each connection is used until it breaks, and then a new one
- * is made. */
 static natsStatus open_connection(struct weir_publisher *p)
 {
-	natsOptions *o = NULL;
+	natsStatus s = weir_nats_connect(p->url, &p->nc);
 	jsOptions jo;
-	natsStatus s = natsOptions_Create(&o);
 
-	if (s == NATS_OK)
-		s = natsOptions_SetURL(o, p->url);
-	if (s == NATS_OK)
-		s = natsOptions_SetName(o, "weir-agent");
-	if (s == NATS_OK)
-		s = natsOptions_SetAllowReconnect(o, false);
-	if (s == NATS_OK)
-		s = natsOptions_SetTimeout(o, CONNECT_MS);
-	if (s == NATS_OK)
-		s = natsOptions_SetPingInterval(o, 5000);
-	if (s == NATS_OK)
-		s = natsConnection_Connect(&p->nc, o);
-	natsOptions_Destroy(o);
 	jsOptions_Init(&jo);
 	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
 	jo.PublishAsync.AckHandler = on_ack;

@@ -404,6 +404,8 @@ struct weir_scratch {
 	struct weir_flow_key key;
 	struct weir_key api_key;
 	struct weir_tenant_name tenant_name;
+	struct weir_label session;
+	struct weir_label feature;
 	struct weir_linger linger;
 	struct weir_sha256 sha;
 	weir_u32 answer_off; /* behind the head of the answer at hand */

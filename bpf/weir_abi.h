@@ -541,6 +541,7 @@ enum weir_record_type {
 	WEIR_REC_END,	      /* request over, whatever the cause */
 	WEIR_REC_DENY,	      /* a refusal; not one per packet, see weir_denial */
 	WEIR_REC_BODY,	      /* what the request's body said; only of tenants with rules */
+	WEIR_REC_LABELS,      /* what its head says that it is for; only if it does */
 };
 
 struct weir_record {
@@ -587,6 +588,26 @@ struct weir_rec_body {
 	char model[WEIR_MODEL_BYTES]; /* as asked, cut, as in the JSON */
 };
 _Static_assert(sizeof(struct weir_rec_body) == 112, "weir_rec_body");
+
+#define WEIR_SESSION_BYTES 64
+#define WEIR_FEATURE_BYTES 48
+
+enum weir_label_flags {
+	WEIR_LABELS_TRUSTED = 1 << 0, /* by a peer of weir_config's `trusted` */
+};
+
+/* Comes after the REQUEST of the same (slot, ordinal, started_wall_ns): the headers
+ * x-weir-session and x-weir-feature. Visible ASCII, NUL padded; "": not there, twice there, too
+ * long or of other bytes. Not what anybody is judged by. */
+struct weir_rec_labels {
+	struct weir_record h;
+	weir_u64 started_wall_ns;
+	weir_u32 flags; /* enum weir_label_flags */
+	weir_u32 pad;
+	char session[WEIR_SESSION_BYTES];
+	char feature[WEIR_FEATURE_BYTES];
+};
+_Static_assert(sizeof(struct weir_rec_labels) == 152, "weir_rec_labels");
 
 /* Response bytes follow. Records come in size classes; h.len says how much is data.
  * An offset that jumps means bytes that the tap did not see, or had no room for. */

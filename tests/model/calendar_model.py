@@ -25,6 +25,9 @@ def first_instant(zone, day):
     """The first second whose local date is `day`, or later if there was no such day."""
     second = (day - date(1970, 1, 1)).days * 86400 - 16 * 3600
     while local_date(zone, second) < day:
+        second += 3600
+    second -= 3 * 3600  # the day may have begun, for a minute, before clocks went back
+    while local_date(zone, second) < day:
         second += 60
     second -= 60
     while local_date(zone, second) < day:

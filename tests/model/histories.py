@@ -89,7 +89,9 @@ def request_entry(rng, **conditions):
             entry["multiplier"] = rng.choice(["1.5", "0.333", "2"])
         if rng.random() < 0.6:
             entry["cost"] = cost(rng)
-    if rng.random() < 0.3:
+    volume = any(isinstance(v, dict) and v["mode"] == "volume"
+                 for v in entry.get("price", {}).values())
+    if not volume and rng.random() < 0.3:  # a month's volume has no one band
         entry["bands"] = bands(rng)
     return entry
 
@@ -190,7 +192,7 @@ class Maker:
         if op["op"] == "post" and self.rng.random() < 0.03 and self.last_post:
             op = self.last_post | {"now": self.now}
             if self.rng.random() < 0.5 and "amount" in op:
-                op = op | {"amount": op["amount"] + 1}
+                op = op | {"amount": op["amount"] ^ 1}
         if op["op"] == "post":
             self.last_post = op
         return op

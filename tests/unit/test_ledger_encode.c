@@ -435,7 +435,9 @@ static void usage_of_version_2_is_read(void **state)
 
 static void a_grant_of_version_1_is_read(void **state)
 {
-	struct weir_entry_head h = { .kind = WEIR_ENTRY_GRANT, .seq = 5, .tenant = 3, .wallet = 3 };
+	struct weir_entry_head h = {
+		.kind = WEIR_ENTRY_GRANT, .seq = 5, .time_ns = T0, .tenant = 3, .wallet = 3
+	};
 	struct decoded d = { .post = { 0 } };
 	uint8_t b[256];
 	size_t n = unhex(GRANT_1, b);
@@ -454,9 +456,17 @@ static void a_grant_of_version_1_is_read(void **state)
 	assert_string_equal(d.op.key, "welcome-1");
 	assert_string_equal(d.op.reason, "welcome");
 	assert_string_equal(d.op.actor, "root");
-	assert_int_equal(d.post.n_moves, 1);
-	assert_int_equal(d.post.moves[0].purse, WEIR_PURSE_DEBT);
-	assert_int_equal(d.post.moves[0].nano, -1000);
+	assert_int_equal(d.post.n_moves, 2);
+	assert_int_equal(d.post.moves[0].purse, WEIR_PURSE_REMAINING);
+	assert_int_equal(d.post.moves[0].lot, 5);
+	assert_int_equal(d.post.moves[0].nano, 5000000000 - 1000);
+	assert_int_equal(d.post.moves[1].purse, WEIR_PURSE_DEBT);
+	assert_int_equal(d.post.moves[1].nano, -1000);
+	/* Entered before it was effective. */
+	h.time_ns--;
+	assert_int_equal(decode(&d, &h, b, n), 0);
+	assert_int_equal(d.post.moves[0].purse, WEIR_PURSE_PENDING);
+	h.time_ns++;
 	maul(&h, &(struct weir_bytes){ b, n, n });
 	/* No other kind was ever written in that version. */
 	h.kind = WEIR_ENTRY_VOID;
