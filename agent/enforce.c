@@ -18,6 +18,9 @@
 #include "enforce_prices.h"
 #include "enforce_rules.h"
 
+/* As good as no bound, and a balance may be added to it. */
+#define OVERAGE_MAX (INT64_MAX / 2)
+
 /* Who waits for the lock waits for so many entries at most: the consumer's heartbeat is
  * among them, and says whether an agent is there. */
 #define ENTRIES_A_BREATH 1024
@@ -131,7 +134,7 @@ static void fill_terms(struct weir_terms *terms, const struct weir_limits *l)
 {
 	terms->live = true;
 	terms->credit = l->credit;
-	terms->overage_nano = l->credit == WEIR_CREDIT_SOFT ? l->overage_nano : 0;
+	terms->overage_nano = l->overage_nano < OVERAGE_MAX ? l->overage_nano : OVERAGE_MAX;
 	terms->tokens = l->tokens;
 	terms->cached_weight_ppm = l->cached_weight_ppm;
 	terms->request_cost_cap_nano = l->request_cost_cap_nano;

@@ -47,6 +47,7 @@ static int init(struct weir_ledger *l)
 {
 	if (weir_book_init(&l->book) || weir_chain_init(&l->chain))
 		return -ENOMEM;
+	weir_log_init(&l->log, l->db);
 	l->book.card = book_card;
 	l->book.counter_at = book_counter;
 	l->book.ctx = l;
@@ -88,6 +89,7 @@ void weir_ledger_close(struct weir_ledger *l)
 		return;
 	for (int i = 0; i < WEIR_ST_MAX; i++)
 		weir_store_finalize(&l->st[i]);
+	weir_log_clear(&l->log);
 	weir_store_close(l->db);
 	weir_chain_clear(&l->chain);
 	weir_book_clear(&l->book);
@@ -141,10 +143,32 @@ void weir_ledger_on_change(struct weir_ledger *l,
 
 /* ---------------------------------------------------------------- transactions */
 
+#define PRUNE_NS (UINT64_C(3600) * 1000000000)
+
+/* Sessions that are over: nobody asks for them again. */
+static int prune(struct weir_ledger *l, struct weir_error *err)
+{
+	char sql[80];
+
+	if (l->tip.time_ns < l->pruned_ns + PRUNE_NS)
+		return 0;
+	l->pruned_ns = l->tip.time_ns;
+	weir_book_prune(&l->book, l->tip.time_ns);
+	snprintf(sql, sizeof(sql), "DELETE FROM session WHERE started <= %" PRId64,
+		 (int64_t)(l->tip.time_ns - 2 * WEIR_SESSION_NS));
+	return weir_store_exec(l->db, sql, err, "forgetting sessions that are over");
+}
+
 int weir_ledger_begin(struct weir_ledger *l, struct weir_error *err)
 {
+	int ret;
+
 	l->next = l->tip;
-	return weir_store_exec(l->db, "BEGIN IMMEDIATE", err, "starting a transaction");
+	ret = weir_store_exec(l->db, "BEGIN IMMEDIATE", err, "starting a transaction");
+	if (ret)
+		return ret;
+	ret = prune(l, err);
+	return ret ? weir_ledger_end(l, ret, err) : 0;
 }
 
 int weir_ledger_end(struct weir_ledger *l, int ret, struct weir_error *err)
@@ -285,6 +309,8 @@ int weir_ledger_due(struct weir_ledger *l, uint64_t to_ns, struct weir_error *er
 	uint64_t at_ns;
 	int ret;
 
+	if (to_ns < l->next.time_ns) /* ledger time may be ahead of the clock */
+		to_ns = l->next.time_ns;
 	while ((ret = weir_book_due(&l->book, to_ns, &op, &at_ns)) > 0) {
 		ret = enter_due(l, &op, at_ns, err);
 		if (ret)
@@ -370,7 +396,7 @@ static int append_row(struct weir_ledger *l, const struct weir_row *from, struct
 	struct weir_sale sale;
 	int ret;
 
-	ret = weir_ledger_due(l, from->ended_wall_ns, err);
+	ret = weir_ledger_due(l, row.ended_wall_ns, err);
 	if (ret)
 		return ret;
 	weir_ledger_head(l, WEIR_ENTRY_USAGE, row.tenant, row.wallet, row.ended_wall_ns, &h);
@@ -398,7 +424,7 @@ static int append_row(struct weir_ledger *l, const struct weir_row *from, struct
 	assert(row.wallet >= WEIR_ACCOUNT_MAX ||
 	       weir_book_balance(&l->book, row.wallet) == h.after_nano);
 	if (from->flags & WEIR_ROW_POSTED && row.wallet < WEIR_ACCOUNT_MAX)
-		l->book.v[row.wallet].taken += from->price_nano;
+		weir_book_took(&l->book, row.wallet, from->price_nano);
 	return weir_ledger_ask(l, row.wallet, err);
 }
 

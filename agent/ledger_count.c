@@ -372,3 +372,29 @@ int weir_book_count(struct weir_book *b, const struct weir_sale *s,
 		ret = count_session(b, s);
 	return ret;
 }
+
+/* ---------------------------------------------------------------------- forgetting */
+
+static gboolean is_over(gpointer key, gpointer v, gpointer now_ns)
+{
+	const struct weir_session *s = v;
+
+	return s->started_ns + 2 * WEIR_SESSION_NS <= *(const uint64_t *)now_ns;
+}
+
+static gboolean is_of_old(gpointer key, gpointer v, gpointer month)
+{
+	const struct weir_counter *c = v;
+
+	return c->month + 1 < *(const uint32_t *)month;
+}
+
+void weir_book_prune(struct weir_book *b, uint64_t now_ns)
+{
+	uint32_t month = weir_month_of(now_ns);
+
+	if (b->keep)
+		return;
+	g_hash_table_foreach_remove(b->sessions, is_over, &now_ns);
+	g_hash_table_foreach_remove(b->counters, is_of_old, &month);
+}

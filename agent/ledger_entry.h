@@ -111,7 +111,7 @@ struct weir_op {
 	/* top_up */
 	int64_t threshold_nano;
 	/* deduct */
-	int64_t overage_nano; /* how far below zero it may go */
+	int64_t overage_nano; /* how far below zero it may go; below 0: what must stay */
 	/* of the write */
 	char key[64]; /* idempotency key; "": the ledger's own entries have none */
 	char actor[64];

@@ -311,24 +311,6 @@ static int replay_usage(struct weir_ledger *l, const struct weir_entry_row *r,
 	return weir_ledger_count_row(l, &row, &sale, NULL, err);
 }
 
-/* An old grant says only what it repaid. */
-static int whole_grant(struct weir_ledger *l, const struct weir_op *op,
-		       const struct weir_entry_head *h)
-{
-	bool effective = op->effective_ns <= h->time_ns;
-	int64_t repaid = l->post.n_moves ? -l->post.moves[0].nano : 0;
-
-	if (weir_posting_reserve(&l->post, l->post.n_moves + 1))
-		return -ENOMEM;
-	if (op->amount_nano > repaid)
-		l->post.moves[l->post.n_moves++] = (struct weir_move){
-			.purse = effective ? WEIR_PURSE_REMAINING : WEIR_PURSE_PENDING,
-			.lot = h->seq,
-			.nano = op->amount_nano - repaid,
-		};
-	return 0;
-}
-
 static int replay_op(struct weir_ledger *l, const struct weir_entry_row *r, struct weir_error *err)
 {
 	struct weir_quantities q;
@@ -349,8 +331,6 @@ static int replay_op(struct weir_ledger *l, const struct weir_entry_row *r, stru
 
 	if (!ret && old)
 		ret = weir_book_pass(&l->book, r->head.time_ns);
-	if (!ret && old)
-		ret = whole_grant(l, &op, &r->head);
 	if (!ret)
 		ret = weir_book_apply_op(&l->book, &op, &r->head, &l->post, old);
 	if (!ret && op.key[0])
@@ -367,17 +347,20 @@ static int replay_op(struct weir_ledger *l, const struct weir_entry_row *r, stru
 	return weir_ledger_count_meter(l, &op, &sale, NULL, err);
 }
 
-static int replay(struct weir_ledger *l, uint64_t after, struct weir_error *err)
+static int replay_part(struct weir_ledger *l, const struct weir_log_part *part, uint64_t from,
+		       struct weir_error *err)
 {
 	weir_autostmt sqlite3_stmt *st = NULL;
 	struct weir_entry_row r;
 	int rc, ret = 0;
 
-	if (sqlite3_prepare_v2(
-		    l->db, "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq > ? ORDER BY seq",
-		    -1, &st, NULL) != SQLITE_OK)
-		return weir_store_fail(l->db, err, "reading the log");
-	sqlite3_bind_int64(st, 1, (sqlite3_int64)after);
+	if (sqlite3_prepare_v2(part->db,
+			       "SELECT " WEIR_ENTRY_COLUMNS
+			       " FROM entry WHERE seq BETWEEN ? AND ? ORDER BY seq",
+			       -1, &st, NULL) != SQLITE_OK)
+		return weir_store_fail(part->db, err, "reading the log");
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)from);
+	sqlite3_bind_int64(st, 2, part->last < INT64_MAX ? (sqlite3_int64)part->last : INT64_MAX);
 	while (!ret && (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		if (weir_entry_row_read(st, &r))
 			return broken(l, (uint64_t)sqlite3_column_int64(st, 0), err);
@@ -389,7 +372,23 @@ static int replay(struct weir_ledger *l, uint64_t after, struct weir_error *err)
 			return out_of_memory(err);
 	}
 	if (!ret && rc != SQLITE_DONE)
-		ret = weir_store_fail(l->db, err, "reading the log");
+		ret = weir_store_fail(part->db, err, "reading the log");
+	return ret;
+}
+
+/* Segments and the main database, one after the other. */
+static int replay(struct weir_ledger *l, uint64_t after, struct weir_error *err)
+{
+	int ret = 0;
+
+	while (!ret && after < l->tip.seq) {
+		struct weir_log_part part;
+
+		ret = weir_log_at(&l->log, after + 1, &part, err);
+		if (!ret)
+			ret = replay_part(l, &part, after + 1, err);
+		after = part.last;
+	}
 	return ret;
 }
 

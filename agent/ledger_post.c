@@ -17,17 +17,20 @@
 static int read_entry(struct weir_ledger *l, uint64_t seq, struct weir_entry_row *r,
 		      sqlite3_stmt **st, struct weir_error *err)
 {
-	int rc;
+	struct weir_log_part part;
+	int rc, ret = weir_log_at(&l->log, seq, &part, err);
 
-	if (sqlite3_prepare_v2(l->db, "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq = ?", -1,
-			       st, NULL) != SQLITE_OK)
-		return weir_store_fail(l->db, err, "looking up an entry");
+	if (ret)
+		return ret;
+	if (sqlite3_prepare_v2(part.db, "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq = ?",
+			       -1, st, NULL) != SQLITE_OK)
+		return weir_store_fail(part.db, err, "looking up an entry");
 	sqlite3_bind_int64(*st, 1, (sqlite3_int64)seq);
 	rc = sqlite3_step(*st);
 	if (rc == SQLITE_DONE)
 		return weir_fail(err, ENOENT, "entry %" PRIu64 ": no such entry", seq);
 	if (rc != SQLITE_ROW)
-		return weir_store_fail(l->db, err, "looking up an entry");
+		return weir_store_fail(part.db, err, "looking up an entry");
 	if (weir_entry_row_read(*st, r))
 		return weir_fail(err, EBADMSG, "entry %" PRIu64 " is damaged", seq);
 	return 0;
@@ -160,7 +163,7 @@ static int check(struct weir_ledger *l, const struct weir_op *op, uint64_t now_n
 			return weir_fail(err, EINVAL, "\"%s\": an adjustment of nothing", op->key);
 		return 0;
 	case WEIR_ENTRY_DEDUCT:
-		if (op->amount_nano <= 0 || op->overage_nano < 0)
+		if (op->amount_nano <= 0)
 			return weir_fail(err, EINVAL, "\"%s\": the amount must be above 0",
 					 op->key);
 		return 0;

@@ -10,6 +10,7 @@
 
 #include "agent/ledger.h"
 #include "agent/ledger_book.h"
+#include "agent/ledger_log.h"
 #include "agent/ledger_sql.h"
 #include "agent/names.h"
 
@@ -45,12 +46,14 @@ struct weir_ledger {
 	struct weir_ledger_tip tip;  /* committed */
 	struct weir_ledger_tip next; /* of the open transaction */
 	struct weir_book book;
+	struct weir_log log; /* entries by number, sealed ones too */
 	struct weir_chain chain;
 	struct weir_posting post, taken; /* scratch, as is body */
 	struct weir_bytes body;
 	struct weir_names names; /* of tenants and scopes */
 	GHashTable *cards;	 /* id -> struct weir_card, parsed, as they are wanted */
 	GHashTable *thresholds;	 /* wallet -> struct weir_threshold */
+	uint64_t pruned_ns;	 /* ledger time when what is over was forgotten last */
 	GArray *changes;	 /* struct weir_wallet_change, of the transaction */
 	void (*on_change)(void *ctx, const struct weir_wallet_change *c);
 	void *on_change_ctx;

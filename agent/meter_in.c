@@ -144,8 +144,8 @@ static bool publish_refusal(struct weir_meter_in *m, natsMsg *msg, const jsMsgMe
 		return true;
 	snprintf(
 		m->trouble, sizeof(m->trouble),
-		"nats: usage that is refused stays in the queue, for it cannot be published on %s: "
-		"%s (JetStream error %d)",
+		"nats: usage that is refused stays in the queue, for it cannot be published on %.80s: "
+		"%.40s (JetStream error %d)",
 		subject, natsStatus_GetText(s), (int)code);
 	return false;
 }

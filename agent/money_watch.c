@@ -193,13 +193,13 @@ static void describe(const struct sum *s, char out[static 224])
 	weir_margin_percent(1000, 0, 1000 - (__int128)s->floor_milli, floor);
 	if (s->tenant)
 		snprintf(out, 224,
-			 "margin: %.63s is at %s %% this month by card %.63s, below its floor of "
-			 "%s %%",
+			 "margin: %.63s is at %.9s %% this month by card %.63s, below its floor of "
+			 "%.9s %%",
 			 s->tenant, percent, s->card, floor);
 	else
 		snprintf(out, 224,
-			 "margin: card %.63s, %.80s is at %s %% this month, below its floor of "
-			 "%s %%",
+			 "margin: card %.63s, %.80s is at %.9s %% this month, below its floor of "
+			 "%.9s %%",
 			 s->card, s->entry[0] ? s->entry : "default", percent, floor);
 }
 

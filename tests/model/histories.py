@@ -192,7 +192,7 @@ class Maker:
         if op["op"] == "post" and self.rng.random() < 0.03 and self.last_post:
             op = self.last_post | {"now": self.now}
             if self.rng.random() < 0.5 and "amount" in op:
-                op = op | {"amount": op["amount"] + 1}
+                op = op | {"amount": op["amount"] ^ 1}
         if op["op"] == "post":
             self.last_post = op
         return op

@@ -15,6 +15,10 @@ INT64_MAX = 2**63 - 1
 PAID, PROMO, TRIAL, ADJUST, REFUND, TRUE_UP = "paid", "promo", "trial", "adjust", "refund", "true_up"
 
 
+# What somebody asks for. More credit is asked for behind what falls due with it.
+ACTS = ("grant", "void", "refund", "adjust", "deduct", "meter", "schedule")
+
+
 class Refused(Exception):
     """What was asked is refused, with that error; nothing is entered."""
 
@@ -56,6 +60,7 @@ class Schedule:
     roll_min: int
     roll_max: int
     next: int
+    begun: bool = False  # its first grant, which need not be at a boundary, was made
     stopped: bool = False
     rolled_at: int = 0  # the boundary at which its lots expired last
 
@@ -132,19 +137,18 @@ class Ledger:
         entry.after = self.balance(wallet)
         self.entries.append(entry)
         self.time = entry.time
-        self.ask_for_more(entry)
-        return entry
-
-    def ask_for_more(self, entry):  # 11a
-        wallet = entry.wallet
         if wallet in self.asked and entry.after >= self.asked[wallet]:
             del self.asked[wallet]
+        if kind not in ACTS:
+            self.ask_for_more(wallet)
+        return entry
+
+    def ask_for_more(self, wallet):  # 11a
         below, ask = self.thresholds.get(wallet, (None, 0))
-        if entry.kind == "top_up" or below is None:
+        if below is None or self.balance(wallet) >= below or wallet in self.asked:
             return
-        if entry.after < below and wallet not in self.asked:
-            self.asked[wallet] = below
-            self.enter("top_up", entry.time, wallet, wallet, amount_asked=ask, threshold=below)
+        self.asked[wallet] = below
+        self.enter("top_up", self.time, wallet, wallet, asked=ask, threshold=below)
 
     def coming(self):
         """The seq that the next entry will have."""
@@ -191,7 +195,7 @@ class Ledger:
                 yield lot.expires, 0, lot.number, lambda lot=lot: self.expire(lot)
         for number in running:
             s = self.schedules[number]
-            if s.next <= to and s.rolled_at != s.next and any(self.roll_of(s)[:2]):
+            if s.begun and s.next <= to and s.rolled_at != s.next and any(self.roll_of(s)[:2]):
                 yield s.next, 0, s.number, lambda s=s: self.roll(s)
             yield s.next, 1, s.number, lambda s=s: self.recur(s)
         for key in self.volumes:
@@ -214,7 +218,7 @@ class Ledger:
                     ("expired", lot.number, lot.remaining)], of=lot.number)
 
     def activate(self, lot):  # 4
-        self.enter("activate", lot.effective, lot.wallet, lot.wallet, lot.pending,
+        self.enter("activate", lot.effective, lot.wallet, lot.wallet, 0,
                    [("pending", lot.number, -lot.pending),
                     *self.grant_moves(lot.wallet, lot.number, lot.pending)], of=lot.number)
 
@@ -247,7 +251,7 @@ class Ledger:
     def recur(self, s):  # 12
         begin, end = s.next, next_boundary(s.every, s.zone, s.next)
         lot = Lot(0, s.wallet, s.amount, s.source, s.priority, begin, end, 0, s.number)
-        s.next = end
+        s.begun, s.next = True, end
         self.issue(s.wallet, s.amount)
         self.enter("recur", begin, s.wallet, s.wallet, s.amount,
                    self.grant_moves(s.wallet, self.coming(), s.amount), lot,
@@ -285,12 +289,12 @@ class Ledger:
 
     def price(self, use, quantities, billable=True):
         """What it costs by the cards, counters and sessions as they stand; and count it."""
-        said = {"card": None, "price": 0, "cost": 0, "positions": {}, "session": False}
+        nothing = {"card": None, "price": 0, "cost": 0, "positions": {}, "session": False,
+                   "unpriced": billable}
         found = card_model.pick(self.cards, use) if billable else None
         if not found:
-            return said | {"unpriced": billable}
+            return nothing
         card, number = found
-        said["card"] = (card.get("name", "list"), card["version"], number)
         tenant, started, time = use["number"], use["started"], use["time"]
 
         begins = False
@@ -314,15 +318,16 @@ class Ledger:
                 card, number, card_model.discount_milli(card, use["tier"]), quantities,
                 lambda d: self.counters.get(counter(d), 0))
         except card_model.Unfit:  # 23
-            return said | {"unpriced": True}
+            return nothing
         if begins and session:
             self.sessions[session] = started
         for dimension, by in charge.counted.items():
             self.counters[counter(dimension)] = charge.positions[dimension] + by
         for dimension, weighted, unit in charge.volume:
             self.count_volume(counter(dimension), use, (json.dumps(card), number), weighted, unit)
-        return said | {"unpriced": False, "price": charge.price, "cost": charge.cost,
-                       "positions": charge.positions, "session": begins}
+        return {"card": (card.get("name", "list"), card["version"], number),
+                "price": charge.price, "cost": charge.cost, "positions": charge.positions,
+                "session": begins, "unpriced": False}
 
     def count_volume(self, counter, use, version, weighted, unit):
         if max(use["time"], self.time) >= month_end(counter[-1]) + HOUR:
@@ -352,7 +357,8 @@ class Ledger:
 
     def post(self, op, now):
         """The entry that comes of it, or Refused. Asked again: the same, and True."""
-        content = json.dumps({k: v for k, v in op.items() if k != "key"}, sort_keys=True)
+        said = {k: v for k, v in op.items() if k not in ("key", "now", "overage")}
+        content = json.dumps(said, sort_keys=True)
         if op["key"] in self.keys:
             was, entry = self.keys[op["key"]]
             if was != content:
@@ -364,6 +370,7 @@ class Ledger:
         entry = getattr(self, "post_" + op["kind"])(op, now, time)
         self.keys[op["key"]] = content, entry
         self.advance(self.time)  # what it began may be due at once
+        self.ask_for_more(entry.wallet)
         return entry, False
 
     def check(self, op, now):

@@ -42,7 +42,7 @@ class Model:
             return {"known": sum(not ledger.usage(row) for row in op["rows"])}
         if op["op"] == "post":
             entry, repeated = ledger.post({k: v for k, v in op.items() if k != "op"}, op["now"])
-            return {"seq": entry.seq, "repeated": repeated}
+            return {"seq": entry.seq, "repeated": repeated, "moved": moved(op, entry)}
         if op["op"] == "advance":
             ledger.advance(op["now"])
         if op["op"] == "threshold":
@@ -69,6 +69,12 @@ class Model:
         if op["op"] != "state":
             said["entries"] = [entry_text(e) for e in self.ledger.entries[before:]]
         return said
+
+
+def moved(op, entry):
+    """What the asker is told that it came to."""
+    return {"refund": entry.amount, "void": -entry.amount, "meter": entry.says.get("price")}.get(
+        op["kind"], op.get("amount"))
 
 
 def wallet_state(ledger, wallet):

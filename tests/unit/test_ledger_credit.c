@@ -184,14 +184,15 @@ static void what_cannot_be_posted_is_recorded_all_the_same(void **state)
 	r[0] = make_row(f, f->acme, f->t0, "9223372036");
 	r[1] = make_row(f, f->acme, f->t0, "9223372036"); /* would not fit the debt */
 	r[2] = make_row(f, f->acme, f->t0, "0");
-	r[2].price_nano = -7;
+	r[2].usage.input = -7;
 	r[3] = make_row(f, UINT32_MAX, f->t0, "1"); /* garbage from shared memory */
 	append(f, r, 4);
 	k = all(f);
 	assert_int_equal(k->n, 4);
 	assert_true(k->row[0].flags & WEIR_ROW_POSTED);
-	for (int i = 1; i < 4; i++)
-		assert_false(k->row[i].flags & WEIR_ROW_POSTED);
+	assert_false(k->row[1].flags & WEIR_ROW_POSTED);
+	assert_true(k->row[2].flags & WEIR_ROW_UNPRICED);
+	assert_false(k->row[3].flags & WEIR_ROW_POSTED);
 	assert_balance(f, f->acme, "-9223372036");
 	assert_string_equal(k->tenant[3], "");
 	reopen(f);
