@@ -4,6 +4,8 @@
  */
 #include "account.h"
 
+#include "expiry.h"
+
 /* Index of the copy that holds: as the kernel chooses it (bpf/admit.h). */
 static int valid(const struct weir_tenant *t)
 {
@@ -115,4 +117,43 @@ void weir_ceiling_add(struct weir_tenant *t, int64_t delta_nano, int64_t balance
 {
 	__atomic_fetch_add(&t->balance_nano, balance_delta_nano, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&t->ceiling_nano, delta_nano, __ATOMIC_RELEASE);
+}
+
+bool weir_ceiling_hold(struct weir_tenant *t, int64_t nano, int64_t *left)
+{
+	uint64_t reserved = __atomic_load_n(&t->reserved_nano, __ATOMIC_SEQ_CST);
+	int64_t after;
+
+	*left = (int64_t)((uint64_t)__atomic_load_n(&t->ceiling_nano, __ATOMIC_SEQ_CST) - reserved);
+	if (*left < nano) /* also keeps the difference below from wrapping */
+		return false;
+	__atomic_fetch_sub(&t->balance_nano, nano, __ATOMIC_RELAXED);
+	after = __atomic_sub_fetch(&t->ceiling_nano, nano, __ATOMIC_SEQ_CST);
+	/* Ours is off before `reserved` is looked at, as a request's is in before the ceiling is:
+	 * of two that race for the last of it at least one sees the other. */
+	reserved = __atomic_load_n(&t->reserved_nano, __ATOMIC_SEQ_CST);
+	after = (int64_t)((uint64_t)after - reserved);
+	if (after >= 0)
+		return true;
+	weir_ceiling_add(t, nano, nano);
+	*left = after + nano;
+	return false;
+}
+
+/*
+ * The kernel takes what was stored as the next expiry off what is left, from its instant on.
+ * When that has been entered, the next one is stored: between the two stores the amount is
+ * counted twice, never not at all. What comes, comes last: a request that is let in for it
+ * finds its expiry there.
+ */
+void weir_wallet_moved(struct weir_tenant *t, const struct weir_wallet_move *m)
+{
+	uint64_t was_ns = __atomic_load_n(&t->expiry_wall_ns, __ATOMIC_RELAXED);
+	int64_t entered = 0;
+
+	if (was_ns && was_ns <= m->now_ns && was_ns != m->expiry_wall_ns)
+		entered = t->expiry_nano;
+	weir_ceiling_add(t, -entered, -entered);
+	weir_expiry_store(t, m->expiry_wall_ns, m->expiry_nano);
+	weir_ceiling_add(t, m->nano + entered, m->nano + entered);
 }

@@ -51,4 +51,19 @@ void weir_ceiling_set(struct weir_tenant *t, int64_t balance_nano, int64_t overa
  * refusals quote. */
 void weir_ceiling_add(struct weir_tenant *t, int64_t delta_nano, int64_t balance_delta_nano);
 
+/* Take nano (> 0) off ceiling and balance, if as much is left beside what is reserved. In any
+ * case *left is what that was. What was taken is given back by weir_ceiling_add. */
+bool weir_ceiling_hold(struct weir_tenant *t, int64_t nano, int64_t *left);
+
+/* A commit moved a wallet: by how much, and what of it expires next (0, 0: nothing does). */
+struct weir_wallet_move {
+	int64_t nano;	 /* of ceiling and balance */
+	uint64_t now_ns; /* wall */
+	uint64_t expiry_wall_ns;
+	int64_t expiry_nano;
+};
+/* Whenever a request is judged meanwhile, and whenever we are killed, nothing is spent that is
+ * not there. One thread. */
+void weir_wallet_moved(struct weir_tenant *t, const struct weir_wallet_move *m);
+
 #endif

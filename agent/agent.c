@@ -3,7 +3,8 @@
  * Start, tick, stop. The order of starting is what makes it safe:
  *
  *   lock → maps → ledger → state → switches → policy → what a dead agent left (queued rows,
- *   then the ring) → ceilings from the ledger → consumer → outer layers → links
+ *   then the ring, then what fell due) → ceilings from the ledger → consumer → outer layers
+ *   → links
  *
  * so that no packet meets a program before its limits are there, and no request
  * is judged against a balance that misses one.
@@ -94,19 +95,30 @@ static int call_ceilings(struct weir_ledger *l, void *arg)
 	struct weir_agent *a = arg;
 
 	weir_enforce_ceilings(a->enforce, l);
-	a->passage_wall_ns = weir_wall_ns();
+	weir_writer_keep_time(a->writer);
 	return 0;
 }
 
-static int call_passage(struct weir_ledger *l, void *arg)
+/* What fell due while no agent ran comes behind the rows of that time, and before the
+ * ceilings. */
+static int call_catch_up(struct weir_ledger *l, void *arg)
+{
+	return weir_ledger_advance(l, weir_wall_ns(), arg);
+}
+
+static int call_lost(struct weir_ledger *l, void *arg)
 {
 	struct weir_agent *a = arg;
-	uint64_t now = weir_wall_ns();
 
-	weir_enforce_passage(a->enforce, l, a->passage_wall_ns, now);
 	weir_enforce_lost(a->enforce);
-	a->passage_wall_ns = now;
 	return 0;
+}
+
+static void on_change(void *ctx, const struct weir_wallet_change *c)
+{
+	struct weir_agent *a = ctx;
+
+	weir_enforce_moved(a->enforce, a->ledger, c);
 }
 
 /* What was switched outlives the agent. Suspensions come before the limits: else they would
@@ -188,6 +200,8 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 	if (!r)
 		r = put_switches(a, err);
 	if (!r)
+		weir_ledger_on_change(a->ledger, on_change, a);
+	if (!r)
 		r = weir_enforce_apply(a->enforce, policy, a->ledger, err);
 	weir_policy_unref(policy);
 	return r;
@@ -200,7 +214,8 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	int r;
 
 	store_settings(a);
-	r = weir_consumer_new(a->kernel, a->enforce, a->state, a->denials, &a->consumer, err);
+	r = weir_consumer_new(a->kernel, a->enforce, a->state, a->denials, a->services,
+			      a->cfg.n_services + 1, &a->consumer, err);
 	if (!r)
 		r = weir_writer_start(a->ledger, &rows, &o, &a->writer, err);
 	if (!r)
@@ -211,6 +226,8 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 			      "takes no rows, or a record was never finished");
 	if (!r)
 		r = wait_rows(a, err);
+	if (!r)
+		r = weir_writer_call(a->writer, call_catch_up, err);
 	if (!r)
 		r = weir_writer_call(a->writer, call_ceilings, a);
 	if (!r)
@@ -353,7 +370,7 @@ void weir_agent_tick(struct weir_agent *a)
 	store_clock(a);
 	weir_kernel_sweep(a->kernel);
 	look_for_room(a, now);
-	weir_writer_call(a->writer, call_passage, a);
+	weir_writer_call(a->writer, call_lost, a);
 	if (!a->refreshed_ns)
 		a->refreshed_ns = now;
 	if (now - a->refreshed_ns >= REFRESH_EVERY) {

@@ -48,7 +48,6 @@ struct weir_agent {
 
 	struct weir_room room;
 
-	uint64_t passage_wall_ns; /* grants are reckoned up to here; writer's thread */
 	uint64_t ticked_ns, refreshed_ns;
 };
 

@@ -142,10 +142,20 @@ struct weir_agent_view {
 	/* A stored key was committed (revoked_ns 0) or revoked: make the kernel agree. */
 	int (*key_changed)(void *ctx, const struct weir_stored_key *key, struct weir_error *err);
 
-	/* A grant was committed just now (not called for a repeated one): raise the ceiling.
-	 * Called in the writer's thread, in the very call that wrote it, so that the passage of
-	 * time cannot come between. The view looks at effective_ns and expires_ns itself. */
-	int (*grant_posted)(void *ctx, struct weir_ledger *l, const struct weir_grant *g);
+	/* Who pays for a tenant: itself, or who its "wallet" leads to. Whoever is not in the policy
+	 * pays for itself. -ENOENT: no such number. */
+	int (*wallet_of)(void *ctx, uint32_t tenant, uint32_t *out);
+
+	/*
+	 * weir_ledger_post, now, for every kind: to be called in the writer's thread (from a
+	 * function given to weir_writer_call). The kernel agrees when it returns. What a deduct
+	 * takes is held off the kernel's ceiling before it is written: it and requests in flight
+	 * never spend the same credit. Its overage_nano is filled in here, from the wallet's
+	 * policy. Errors as of weir_ledger_post; a repeated key gives what was done, whatever is
+	 * left now.
+	 */
+	int (*post)(void *ctx, struct weir_ledger *l, const struct weir_op *op,
+		    struct weir_done *done, struct weir_error *err);
 
 	/* A switch was thrown and committed, or asked for again: put in force what holds now.
 	 * Called in the writer's thread, in the very call that wrote it, so that two throws come

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A rate card from JSON: its fields, their bounds, fall-backs between dimensions
- * resolved once. What a request costs by it is price.c's.
+ * A rate card from JSON: what holds for all of it, and its identity. Its entries
+ * are card_entry.c's; what a thing costs by it is price.c's.
  */
 #include "card.h"
 
@@ -10,150 +10,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PER_MAX	    1000000000
-#define VERSION_MAX 63
-#define MATCH_MAX   127
-#define ENTRIES_MAX 10000
+#include "money.h"
 
-static const enum weir_dimension parents[WEIR_DIM_MAX] = {
-	[WEIR_DIM_INPUT] = WEIR_DIM_INPUT,	 [WEIR_DIM_CACHE_READ] = WEIR_DIM_INPUT,
-	[WEIR_DIM_CACHE_WRITE] = WEIR_DIM_INPUT, [WEIR_DIM_OUTPUT] = WEIR_DIM_OUTPUT,
-	[WEIR_DIM_REASONING] = WEIR_DIM_OUTPUT,	 [WEIR_DIM_REQUEST] = WEIR_DIM_REQUEST,
-};
+#define VERSION_MAX	63
+#define SCOPE_NAMES_MAX 10000
+#define FLOOR_MIN	(-1000000 * WEIR_NANO)
 
-static void no_rates(struct card_rates *r)
+int card_milli(const struct weir_json *at, int64_t min, int64_t max, int64_t *milli,
+	       struct weir_error *err)
 {
-	r->per = 1;
-	for (int d = 0; d < WEIR_DIM_MAX; d++) {
-		r->unit_nano[d] = 0;
-		r->priced_as[d] = WEIR_DIM_MAX;
-	}
-}
+	int64_t nano;
+	int r = weir_json_decimal(at, min, max, &nano, err);
 
-static int read_rates(const struct weir_json *at, struct card_rates *rates, struct weir_error *err)
-{
-	const char *fields[WEIR_DIM_MAX + 2] = { NULL };
-	struct weir_json child;
-	bool any = false;
-	int r;
-
-	for (int d = 0; d < WEIR_DIM_MAX; d++)
-		fields[d] = weir_dimension_names[d];
-	fields[WEIR_DIM_MAX] = "per";
-	no_rates(rates);
-	r = weir_json_object(at, fields, err);
-	if (!r && weir_json_get(at, "per", &child))
-		r = weir_json_int(&child, 1, PER_MAX, &rates->per, err);
-	for (int d = 0; d < WEIR_DIM_MAX && !r; d++) {
-		if (!weir_json_get(at, weir_dimension_names[d], &child))
-			continue;
-		r = weir_json_decimal(&child, 0, INT64_MAX, &rates->unit_nano[d], err);
-		rates->priced_as[d] = (uint8_t)d;
-		any = true;
-	}
 	if (r)
 		return r;
-	if (!any)
-		return weir_json_fail(at, err,
-				      "prices nothing (a free model says \"input\": \"0\")");
-	for (int d = 0; d < WEIR_DIM_MAX; d++) {
-		enum weir_dimension parent = parents[d];
-
-		if (rates->priced_as[d] == d || rates->priced_as[parent] != parent)
-			continue;
-		rates->priced_as[d] = (uint8_t)parent;
-		rates->unit_nano[d] = rates->unit_nano[parent];
-	}
+	if (nano % (WEIR_NANO / CARD_MILLI))
+		return weir_json_refuse(at, err, "has more than three decimals");
+	*milli = nano / (WEIR_NANO / CARD_MILLI);
 	return 0;
-}
-
-static int read_entry(const struct weir_json *at, struct card_entry *e, struct weir_error *err)
-{
-	static const char *const fields[] = { "match", "price", "cost", NULL };
-	struct weir_json child;
-	const char *match;
-	int r = weir_json_object(at, fields, err);
-
-	if (r)
-		return r;
-	if (!weir_json_get(at, "match", &child))
-		return weir_json_fail(at, err, "has no \"match\"");
-	r = weir_json_string(&child, MATCH_MAX, &match, err);
-	if (r)
-		return r;
-	e->fallback = !strcmp(match, "default") || !strcmp(match, "*");
-	e->literal = e->fallback ? 0 : strcspn(match, "*?");
-	e->exact = !e->fallback && !match[e->literal];
-	e->match = strdup(match);
-	if (!e->match)
-		return weir_fail(err, ENOMEM, "out of memory");
-
-	if (!weir_json_get(at, "price", &child))
-		return weir_json_fail(at, err, "has no \"price\"");
-	r = read_rates(&child, &e->price, err);
-	if (r)
-		return r;
-	if (weir_json_get(at, "cost", &child))
-		return read_rates(&child, &e->cost, err);
-	no_rates(&e->cost);
-	return 0;
-}
-
-/* Most specific first: exact, longest literal prefix, as listed; the fall-back last. */
-static int compare_rank(const void *pa, const void *pb, void *entries)
-{
-	uint32_t ia = *(const uint32_t *)pa, ib = *(const uint32_t *)pb;
-	const struct card_entry *a = (struct card_entry *)entries + ia;
-	const struct card_entry *b = (struct card_entry *)entries + ib;
-
-	if (a->fallback != b->fallback)
-		return a->fallback ? 1 : -1;
-	if (a->exact != b->exact)
-		return a->exact ? -1 : 1;
-	if (a->literal != b->literal)
-		return a->literal > b->literal ? -1 : 1;
-	return ia < ib ? -1 : 1;
-}
-
-static int rank_entries(struct card_entry *entries, size_t n, struct weir_error *err)
-{
-	weir_autofree uint32_t *order = calloc(n, sizeof(*order));
-
-	if (!order)
-		return weir_fail(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++)
-		order[i] = (uint32_t)i;
-	qsort_r(order, n, sizeof(*order), compare_rank, entries);
-	for (size_t i = 0; i < n; i++)
-		entries[i].by_rank = order[i];
-	return 0;
-}
-
-static int read_entries(const struct weir_json *at, struct weir_card *c, struct weir_error *err)
-{
-	size_t n = json_array_size(at->v);
-	struct card_entry *entries = calloc(n, sizeof(*entries));
-	struct weir_json item, match;
-	int r;
-
-	if (!entries)
-		return weir_fail(err, ENOMEM, "out of memory");
-	c->entries = entries;
-	c->n_entries = n;
-	for (size_t i = 0; i < n; i++) {
-		item = weir_json_element(at, i);
-		r = read_entry(&item, &entries[i], err);
-		if (r)
-			return r;
-		for (size_t j = 0; j < i; j++)
-			if (!strcmp(entries[j].match, entries[i].match) ||
-			    (entries[j].fallback && entries[i].fallback)) {
-				weir_json_get(&item, "match", &match);
-				return weir_json_refuse(&match, err,
-							"matches what entry [%zu] does already", j);
-			}
-	}
-	return rank_entries(entries, n, err);
 }
 
 /* Letters, digits, dot, dash, underscore: a version is quoted in invoices and paths. */
@@ -178,6 +52,156 @@ static int read_effective(const struct weir_json *at, uint64_t *ns, struct weir_
 	return 0;
 }
 
+/* ------------------------------------------------------------------------ scope */
+
+static int compare_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int read_names(const struct weir_json *at, struct weir_card *c, struct weir_error *err)
+{
+	int r = weir_json_array(at, 1, SCOPE_NAMES_MAX, err);
+	size_t n = json_array_size(at->v);
+	struct card_entries *entries = c->entries;
+	struct weir_json item;
+	const char *name;
+	char **names;
+
+	if (r)
+		return r;
+	names = calloc(n + 1, sizeof(*names));
+	if (!names)
+		return weir_fail(err, ENOMEM, "out of memory");
+	c->scope_names = (const char *const *)names;
+	for (size_t i = 0; i < n; i++) {
+		item = weir_json_element(at, i);
+		r = weir_json_name(&item, &name, err);
+		if (r)
+			return r;
+		names[i] = strdup(name);
+		if (!names[i])
+			return weir_fail(err, ENOMEM, "out of memory");
+	}
+	entries->n_scope = n;
+	qsort(names, n, sizeof(*names), compare_name);
+	for (size_t i = 1; i < n; i++)
+		if (!strcmp(names[i - 1], names[i]))
+			return weir_json_fail(at, err, "has \"%s\" twice", names[i]);
+	return 0;
+}
+
+static int read_scope(const struct weir_json *at, struct weir_card *c, struct weir_error *err)
+{
+	static const struct {
+		const char *field;
+		enum weir_card_scope scope;
+	} scopes[] = { { "tenants", WEIR_SCOPE_TENANT },
+		       { "tiers", WEIR_SCOPE_TIER },
+		       { "services", WEIR_SCOPE_SERVICE } };
+	const char *seen = NULL;
+	struct weir_json child;
+
+	for (size_t i = 0; i < sizeof(scopes) / sizeof(*scopes); i++) {
+		int r;
+
+		if (!weir_json_get(at, scopes[i].field, &child))
+			continue;
+		if (seen)
+			return weir_json_fail(&child, err,
+					      "a card is for \"%s\" or \"%s\", not for both", seen,
+					      scopes[i].field);
+		seen = scopes[i].field;
+		c->scope = scopes[i].scope;
+		r = read_names(&child, c, err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ money */
+
+static int read_currency(const struct weir_json *at, char out[static 4], struct weir_error *err)
+{
+	const char *text = json_string_value(at->v);
+
+	if (!text || strlen(text) != 3 || strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 3)
+		return weir_json_refuse(at, err, "is not a currency of three letters (\"USD\")");
+	memcpy(out, text, 4);
+	return 0;
+}
+
+static int read_money(const struct weir_json *at, struct weir_card *c, struct weir_error *err)
+{
+	static const char *const units[] = { "credit", "currency", NULL };
+	struct card_entries *entries = c->entries;
+	struct weir_json child;
+	int r = 0, unit = 0;
+
+	if (weir_json_get(at, "currency", &child))
+		r = read_currency(&child, c->currency, err);
+	if (!r && weir_json_get(at, "credit_price", &child)) {
+		if (!c->currency[0])
+			return weir_json_refuse(&child, err, "is of no \"currency\"");
+		r = weir_json_decimal(&child, 1, INT64_MAX, &c->credit_price_nano, err);
+	} else if (!r && c->currency[0]) {
+		return weir_json_fail(at, err,
+				      "has a \"currency\" and no \"credit_price\", which says what "
+				      "a credit costs in it");
+	}
+	if (!r && weir_json_get(at, "cost_unit", &child)) {
+		r = weir_json_choice(&child, units, &unit, err);
+		if (!r && unit && !c->credit_price_nano)
+			return weir_json_refuse(&child, err, "needs a \"credit_price\"");
+	}
+	entries->cost_in_currency = unit;
+	c->margin_floor_milli = INT64_MIN;
+	if (!r && weir_json_get(at, "margin_floor", &child))
+		r = card_milli(&child, FLOOR_MIN, WEIR_NANO, &c->margin_floor_milli, err);
+	return r;
+}
+
+static int compare_discount(const void *a, const void *b)
+{
+	return strcmp(((const struct card_discount *)a)->tier,
+		      ((const struct card_discount *)b)->tier);
+}
+
+static int read_discounts(const struct weir_json *at, struct card_discounts *out,
+			  struct weir_error *err)
+{
+	struct weir_json item;
+	const char *tier;
+	json_t *v;
+	int r = weir_json_map(at, err);
+
+	if (r)
+		return r;
+	out->v = calloc(json_object_size(at->v) + 1, sizeof(*out->v));
+	if (!out->v)
+		return weir_fail(err, ENOMEM, "out of memory");
+	json_object_foreach(at->v, tier, v)
+	{
+		int64_t milli = 0;
+
+		item = weir_json_member(at, tier, v);
+		if (!weir_name_ok(tier))
+			return weir_json_fail(&item, err, "is not the name of a tier");
+		r = card_milli(&item, 0, WEIR_NANO, &milli, err);
+		if (r)
+			return r;
+		out->v[out->n].milli = (uint32_t)milli;
+		out->v[out->n].tier = strdup(tier);
+		if (!out->v[out->n++].tier)
+			return weir_fail(err, ENOMEM, "out of memory");
+	}
+	qsort(out->v, out->n, sizeof(*out->v), compare_discount);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ whole */
+
 /* The text that is kept and hashed, so that the same card written in another order is
  * the same card. */
 static int canonical(const struct weir_json *at, struct weir_card *c, struct weir_error *err)
@@ -193,26 +217,13 @@ static int canonical(const struct weir_json *at, struct weir_card *c, struct wei
 	return 0;
 }
 
-static void free_card(struct weir_card **c)
+static int read_identity(const struct weir_json *at, struct weir_card *c, struct weir_error *err)
 {
-	weir_card_free(*c);
-}
-
-int weir_card_from(const struct weir_json *at, struct weir_card **out, struct weir_error *err)
-{
-	static const char *const fields[] = { "name", "version", "effective_from", "models", NULL };
-	WEIR_CLEANUP(free_card) struct weir_card *c = calloc(1, sizeof(*c));
 	const char *name = WEIR_CARD_NAME, *version = NULL;
 	struct weir_json child;
-	int r;
+	int r = 0;
 
-	if (!c)
-		return weir_fail(err, ENOMEM, "out of memory");
-	r = weir_json_object(at, fields, err);
-	for (size_t i = 1; fields[i] && !r; i++)
-		if (!json_object_get(at->v, fields[i]))
-			return weir_json_fail(at, err, "has no \"%s\"", fields[i]);
-	if (!r && weir_json_get(at, "name", &child))
+	if (weir_json_get(at, "name", &child))
 		r = weir_json_name(&child, &name, err);
 	if (!r && weir_json_get(at, "version", &child))
 		r = read_version(&child, &version, err);
@@ -224,11 +235,42 @@ int weir_card_from(const struct weir_json *at, struct weir_card **out, struct we
 	c->version = strdup(version);
 	if (!c->name || !c->version)
 		return weir_fail(err, ENOMEM, "out of memory");
-	if (weir_json_get(at, "models", &child)) {
-		r = weir_json_array(&child, 1, ENTRIES_MAX, err);
-		if (!r)
-			r = read_entries(&child, c, err);
-	}
+	return 0;
+}
+
+static void free_card(struct weir_card **c)
+{
+	weir_card_free(*c);
+}
+
+int weir_card_from(const struct weir_json *at, struct weir_card **out, struct weir_error *err)
+{
+	static const char *const fields[] = { "version",   "effective_from", "models",
+					      "name",	   "tenants",	     "tiers",
+					      "services",  "currency",	     "credit_price",
+					      "cost_unit", "margin_floor",   "discounts",
+					      NULL };
+	WEIR_CLEANUP(free_card) struct weir_card *c = calloc(1, sizeof(*c));
+	struct weir_json child;
+	int r;
+
+	if (!c || !(c->entries = calloc(1, sizeof(struct card_entries))) ||
+	    !(c->discounts = calloc(1, sizeof(struct card_discounts))))
+		return weir_fail(err, ENOMEM, "out of memory");
+	r = weir_json_object(at, fields, err);
+	for (size_t i = 0; i < 3 && !r; i++) /* the first three must be there */
+		if (!json_object_get(at->v, fields[i]))
+			return weir_json_fail(at, err, "has no \"%s\"", fields[i]);
+	if (!r)
+		r = read_identity(at, c, err);
+	if (!r)
+		r = read_scope(at, c, err);
+	if (!r)
+		r = read_money(at, c, err);
+	if (!r && weir_json_get(at, "discounts", &child))
+		r = read_discounts(&child, c->discounts, err);
+	if (!r && weir_json_get(at, "models", &child))
+		r = card_entries_read(&child, c, err);
 	if (!r)
 		r = canonical(at, c, err);
 	if (r)
@@ -253,14 +295,20 @@ int weir_card_parse(const char *json, const char *where, struct weir_card **out,
 
 void weir_card_free(struct weir_card *c)
 {
-	struct card_entry *entries;
+	struct card_discounts *discounts;
 
 	if (!c)
 		return;
-	entries = c->entries;
-	for (size_t i = 0; entries && i < c->n_entries; i++)
-		free(entries[i].match);
-	free(entries);
+	card_entries_free(c->entries, c->n_entries);
+	discounts = c->discounts;
+	for (size_t i = 0; discounts && i < discounts->n; i++)
+		free(discounts->v[i].tier);
+	if (discounts)
+		free(discounts->v);
+	free(discounts);
+	for (size_t i = 0; c->scope_names && c->scope_names[i]; i++)
+		free((char *)c->scope_names[i]);
+	free((void *)c->scope_names);
 	free((char *)c->name);
 	free((char *)c->version);
 	free(c->json);

@@ -271,10 +271,33 @@ static int read_http(const struct weir_json *at, struct weir_agent_config *c,
 	return 0;
 }
 
+/* "usage.v1.>", "usage.v1.*" or "usage.v1.*.gpu-01": of two such subjects one takes all of the
+ * other or nothing of it, which is what nats-server (2.9) can tell of two consumers. */
+static int read_usage_subject(const struct weir_json *at, struct weir_agent_config *c,
+			      struct weir_error *err)
+{
+	static const char all[] = "usage.v1.", one[] = "usage.v1.*.";
+	const char *text;
+	int r;
+
+	if (json_is_null(at->v))
+		return 0;
+	r = weir_json_string(at, sizeof(c->nats_usage) - 1, &text, err);
+	if (r)
+		return r;
+	if (strncmp(text, all, sizeof(all) - 1) ||
+	    (strcmp(text + sizeof(all) - 1, ">") && strcmp(text + sizeof(all) - 1, "*") &&
+	     (strncmp(text, one, sizeof(one) - 1) || !weir_name_ok(text + sizeof(one) - 1))))
+		return weir_json_refuse(
+			at, err, "is not \"usage.v1.>\", \"usage.v1.*\" or \"usage.v1.*.NAME\"");
+	put(c->nats_usage, text);
+	return 0;
+}
+
 static int read_nats(const struct weir_json *at, struct weir_agent_config *c,
 		     struct weir_error *err)
 {
-	static const char *const fields[] = { "url", NULL };
+	static const char *const fields[] = { "url", "usage_subject", NULL };
 	struct weir_json child;
 	const char *url;
 	int r;
@@ -293,7 +316,7 @@ static int read_nats(const struct weir_json *at, struct weir_agent_config *c,
 	if (strncmp(url, "nats://", 7) != 0 && strncmp(url, "tls://", 6) != 0)
 		return weir_json_fail(&child, err, "does not start with nats:// or tls://");
 	put(c->nats_url, url);
-	return 0;
+	return weir_json_get(at, "usage_subject", &child) ? read_usage_subject(&child, c, err) : 0;
 }
 
 static int read_ring(const struct weir_json *at, struct weir_agent_config *c,

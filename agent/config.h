@@ -59,9 +59,10 @@ struct weir_agent_config {
 	uint32_t max_flows;		  /* connections; default 262144, up to 16777216 */
 	uint32_t max_keys;		  /* default max_tenants x 4, up to 16777216 */
 	char nats_url[WEIR_CONFIG_PATH];  /* "" is no NATS */
-	uint64_t agent_timeout_ns;	  /* agent_timeout_ms; default 3 s */
-	bool enforce;			  /* default true; false: meter only */
-	uint64_t head_timeout_ns;	  /* head_timeout_ms; default 30 s */
+	char nats_usage[96]; /* usage_subject: reported usage that this node enters; "": none */
+	uint64_t agent_timeout_ns;  /* agent_timeout_ms; default 3 s */
+	bool enforce;		    /* default true; false: meter only */
+	uint64_t head_timeout_ns;   /* head_timeout_ms; default 30 s */
 	uint64_t idle_timeout_ns;   /* idle_timeout_s, of forwarded connections; default 1 h */
 	uint64_t sweep_interval_ns; /* sweep_interval_s, of drift.h; default 10 s */
 	uint32_t max_split_heads;   /* heads in parts at a time; default 1024, 16 to 65536 */

@@ -46,25 +46,33 @@ struct weir_consumer {
 	bool drained;	 /* by the thread when it ends: nothing is left in the ring */
 	struct weir_consumer_stats stats; /* written by the thread, read by others */
 	uint64_t ended;			  /* requests; likewise */
+	struct weir_pricing *pricing;
 	struct weir_cost_cap cap;
 	uint64_t hurry_until_ns; /* monotonic: naps are short */
 };
 
 int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,
-		      struct weir_denials *d, struct weir_consumer **out, struct weir_error *err)
+		      struct weir_denials *d, const char *const *services, size_t n_services,
+		      struct weir_consumer **out, struct weir_error *err)
 {
 	struct weir_consumer *c = calloc(1, sizeof(*c));
 	int r;
 
 	if (!c)
 		return weir_fail(err, ENOMEM, "out of memory");
+	r = weir_pricing_new(services, n_services, &c->pricing, err);
+	if (r) {
+		free(c);
+		return r;
+	}
 	c->kernel = k;
 	c->enforce = e;
-	c->cap = (struct weir_cost_cap){ .kernel = k, .enforce = e };
+	c->cap = (struct weir_cost_cap){ .kernel = k, .enforce = e, .pricing = c->pricing };
 	c->state = s;
 	c->denials = d;
 	r = weir_ring_map(k->ring_fd, k->ring_bytes, &c->ring, err);
 	if (r) {
+		weir_pricing_free(c->pricing);
 		free(c);
 		return r;
 	}
@@ -112,6 +120,9 @@ static void fold_request(struct weir_consumer *c, const struct weir_rec_request 
 	memcpy(o->method, rec->method, sizeof(o->method));
 	memcpy(o->path, rec->path, sizeof(o->path));
 	memcpy(o->client, rec->client, sizeof(o->client));
+	o->trusted = 0;
+	memset(o->session, 0, sizeof(o->session));
+	memset(o->feature, 0, sizeof(o->feature));
 	weir_body_init(&o->body);
 	weir_response_init(&o->response, rec->flags & WEIR_SLOT_HEAD_METHOD);
 	weir_state_flip(c->state, rec->h.slot);
@@ -169,14 +180,34 @@ static void fold_body(struct weir_consumer *c, const struct weir_rec_body *rec, 
 	weir_state_flip(c->state, rec->h.slot);
 }
 
+static void fold_labels(struct weir_consumer *c, const struct weir_rec_labels *rec, uint64_t end)
+{
+	const struct weir_open *now = weir_state_open_of(c->state, rec->h.slot);
+	struct weir_open *o;
+
+	if (now->next_pos >= end)
+		return;
+	if (!is_of(now, &rec->h, rec->started_wall_ns)) {
+		count(&c->stats.orphans);
+		return;
+	}
+	o = weir_state_spare(c->state, rec->h.slot);
+	*o = *now;
+	o->next_pos = end;
+	o->trusted = rec->flags & WEIR_LABELS_TRUSTED;
+	memcpy(o->session, rec->session, sizeof(o->session) - 1);
+	memcpy(o->feature, rec->feature, sizeof(o->feature) - 1);
+	weir_state_flip(c->state, rec->h.slot);
+}
+
 /* The time that these tokens take of a level's bucket. */
-static uint64_t debt_ns(const struct weir_terms *terms, const struct weir_usage *u)
+static uint64_t debt_ns(const struct weir_terms *terms, const struct weir_row *row)
 {
 	unsigned __int128 tokens;
 
 	if (!terms->tokens.count)
 		return 0;
-	tokens = weir_counted_tokens(u, terms->cached_weight_ppm);
+	tokens = weir_counted_tokens(row, terms->cached_weight_ppm);
 	tokens *= terms->tokens.period_ns;
 	tokens = (tokens + terms->tokens.count - 1) / terms->tokens.count;
 	/* A server that reports more has lost its mind; the sum must not wrap. */
@@ -185,7 +216,7 @@ static uint64_t debt_ns(const struct weir_terms *terms, const struct weir_usage 
 
 /* Settle one level, if it was not before: a crash may have come between two of them. */
 static bool settle_level(struct weir_consumer *c, uint32_t level, const struct weir_rec_end *rec,
-			 const struct weir_usage *u, uint64_t pos)
+			 const struct weir_row *row, uint64_t pos)
 {
 	const struct weir_terms *terms = weir_enforce_terms(c->enforce, level);
 	struct weir_settlement s = {
@@ -198,7 +229,7 @@ static bool settle_level(struct weir_consumer *c, uint32_t level, const struct w
 
 	if (!terms)
 		return false;
-	s.tokens_ns = debt_ns(terms, u);
+	s.tokens_ns = debt_ns(terms, row);
 	return weir_settle(&c->kernel->tenants[level], &s);
 }
 
@@ -216,7 +247,7 @@ static void settle(struct weir_consumer *c, const struct weir_rec_end *rec,
 
 		if (i && level == WEIR_NO_TENANT)
 			continue;
-		now = settle_level(c, level, rec, &row->usage, pos);
+		now = settle_level(c, level, rec, row, pos);
 		if (level == rec->wallet) {
 			wallet_done = true;
 			paid = now;
@@ -237,7 +268,6 @@ static int fold_end(struct weir_consumer *c, const struct weir_rec_end *rec, uin
 {
 	const struct weir_open *o = weir_state_open_of(c->state, rec->h.slot);
 	const struct weir_terms *terms = weir_enforce_terms(c->enforce, rec->tenant);
-	const struct weir_policy *p = weir_enforce_policy_locked(c->enforce);
 	struct weir_row row = { 0 };
 
 	if (!terms)
@@ -249,8 +279,7 @@ static int fold_end(struct weir_consumer *c, const struct weir_rec_end *rec, uin
 			count(&c->stats.orphans);
 			o = NULL;
 		}
-		weir_finish(o, rec, terms, p->cards, p->n_cards, c->kernel->config->instance_boot,
-			    &row);
+		weir_finish(o, rec, terms, c->pricing, c->kernel->config->instance_boot, &row);
 		if (weir_finish_leaves_row(&row)) {
 			if (!weir_state_put_row(c->state, &row))
 				return -EAGAIN;
@@ -265,7 +294,7 @@ static int fold_end(struct weir_consumer *c, const struct weir_rec_end *rec, uin
  * kernel program, and what it does not have is zero; one that is longer, of a newer. */
 static const uint32_t least_bytes[] = {
 	[WEIR_REC_REQUEST] = 152, [WEIR_REC_DATA] = 40,	 [WEIR_REC_END] = 72,
-	[WEIR_REC_DENY] = 96,	  [WEIR_REC_BODY] = 112,
+	[WEIR_REC_DENY] = 96,	  [WEIR_REC_BODY] = 112, [WEIR_REC_LABELS] = 152,
 };
 
 /* The record as ours, in the ring or in `room`. */
@@ -282,6 +311,7 @@ static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t
 	union {
 		struct weir_rec_request request;
 		struct weir_rec_body body;
+		struct weir_rec_labels labels;
 		struct weir_rec_end end;
 		struct weir_rec_deny deny;
 	} r;
@@ -301,6 +331,9 @@ static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t
 	case WEIR_REC_BODY:
 		fold_body(c, ours(rec, len, &r, sizeof(r.body)), end);
 		return 0;
+	case WEIR_REC_LABELS:
+		fold_labels(c, ours(rec, len, &r, sizeof(r.labels)), end);
+		return 0;
 	case WEIR_REC_END:
 		if (fold_end(c, ours(rec, len, &r, sizeof(r.end)), end))
 			return -EAGAIN;
@@ -316,10 +349,13 @@ static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t
 /* Up to BATCH records. Returns how many; *full: stopped at a full row queue. */
 static size_t run_batch(struct weir_consumer *c, bool *full)
 {
+	const struct weir_policy *p;
 	size_t n = 0;
 
 	*full = false;
 	weir_enforce_read_lock(c->enforce);
+	p = weir_enforce_policy_locked(c->enforce);
+	weir_pricing_set(c->pricing, p->cards, p->n_cards, p->serial);
 	while (n < BATCH) {
 		uint64_t before = c->ring.at, end;
 		const struct weir_record *rec;
@@ -463,6 +499,7 @@ bool weir_consumer_stop(struct weir_consumer *c)
 		drained = c->drained;
 	}
 	weir_ring_unmap(&c->ring);
+	weir_pricing_free(c->pricing);
 	free(c);
 	return drained;
 }

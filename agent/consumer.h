@@ -28,8 +28,10 @@ struct weir_consumer_stats {
 	uint64_t capped_shadow; /* would have been */
 };
 
+/* services: their names by number, [0] is nobody's. All must live as long as *out. */
 int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,
-		      struct weir_denials *d, struct weir_consumer **out, struct weir_error *err);
+		      struct weir_denials *d, const char *const *services, size_t n_services,
+		      struct weir_consumer **out, struct weir_error *err);
 
 /* Before the thread runs: fold what an earlier agent left in the ring. Ceilings are
  * not moved; the caller sets them once the rows are committed. w may be kicked. */

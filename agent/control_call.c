@@ -199,7 +199,7 @@ void weir_live_figures(const struct weir_tenant *t, uint64_t mono_ns, struct wei
 				   t->request_interval_ns * t->request_burst, t->request_burst);
 	if (t->flags & WEIR_TENANT_LIMIT_TOKENS)
 		out->tokens_remaining = units_left(tokens_ahead(t, mono_ns, in_flight), mono_ns,
-						   t->tokens_tau_ns, t->tokens_burst);
+						   t->tokens_tau_ns, weir_tokens_burst(t));
 }
 
 static json_t *remaining(int64_t n)

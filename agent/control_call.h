@@ -120,8 +120,14 @@ weir_call_fn weir_do_tenant_list, weir_do_tenant_show;
 weir_call_fn weir_do_tenant_suspend, weir_do_tenant_resume;
 weir_call_fn weir_do_enforce_show, weir_do_enforce_set;
 weir_call_fn weir_do_key_add, weir_do_key_list, weir_do_key_revoke;
-weir_call_fn weir_do_credit_grant, weir_do_credit_balance;
+weir_call_fn weir_do_credit_grant, weir_do_credit_adjust, weir_do_credit_deduct;
+weir_call_fn weir_do_credit_packs, weir_do_credit_sell;
+weir_call_fn weir_do_credit_void, weir_do_credit_stop, weir_do_credit_refund;
+weir_call_fn weir_do_credit_recur, weir_do_credit_schedules;
+weir_call_fn weir_do_credit_balance, weir_do_credit_breakage;
 weir_call_fn weir_do_ledger_list, weir_do_ledger_verify;
 weir_call_fn weir_do_usage, weir_do_events, weir_do_why;
+weir_call_fn weir_do_price_list, weir_do_price_show, weir_do_price_unpriced;
+weir_call_fn weir_do_price_estimate, weir_do_margin, weir_do_meter_add;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Handlers of `events` and `why`: usage as CloudEvents, read from the ledger,
- * and the last refusals, from memory.
+ * Handlers of `events` and `why`: usage and top-ups as CloudEvents, read from the
+ * ledger, and the last refusals, from memory.
  */
 #include "control_call.h"
 
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "denials.h"
+#include "entry_out.h"
 #include "event.h"
 #include "reason.h"
 
@@ -29,8 +30,8 @@ static int event_item(const struct weir_entry *e, void *ctx)
 
 	if (e->seq > w->until_seq)
 		return 1;
-	r = weir_event_json(e, &w->origin, weir_reader_card(w->reader, e->row->card_id), &w->text);
-
+	r = weir_event_json(e, &w->origin, weir_reader_card(w->reader, weir_entry_card_id(e)),
+			    &w->text);
 	return r ? r : weir_call_item_text(w->c, w->text.p, w->text.len);
 }
 
@@ -61,7 +62,9 @@ static int events(struct walk *w, struct weir_entry_query *q, bool following,
 
 int weir_do_events(struct weir_call *c, struct weir_error *err)
 {
-	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE };
+	/* Those that are events (weir_event_topic). */
+	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER |
+					       1u << WEIR_ENTRY_TOP_UP };
 	weir_autofree struct weir_status *s = NULL;
 	struct walk w = { .c = c };
 	const char *tenant = NULL;

@@ -15,11 +15,10 @@ static void count(uint64_t *n)
 void weir_cost_cap_check(struct weir_cost_cap *c, const struct weir_open *before,
 			 const struct weir_open *now, uint32_t slot)
 {
-	const struct weir_policy *p = weir_enforce_policy_locked(c->enforce);
 	const struct weir_terms *terms;
 	struct weir_open_request r;
+	struct weir_runs runs;
 	int64_t cap, cost;
-	bool degraded;
 
 	/* As the slot has it now: if that is another request's, the copy below says so. */
 	terms = weir_enforce_terms(c->enforce, c->kernel->slots[slot].tenant);
@@ -31,13 +30,17 @@ void weir_cost_cap_check(struct weir_cost_cap *c, const struct weir_open *before
 	if (!weir_slot_read(c->kernel, slot, &r) || r.started_wall_ns != now->started_wall_ns)
 		return;
 	cap = terms->request_cost_cap_nano;
-	degraded = r.flags & WEIR_SLOT_DEGRADED;
-	cost = weir_cost_so_far(now, degraded, p->cards, p->n_cards, &c->memo);
+	runs = (struct weir_runs){ .tenant = r.tenant,
+				   .service = r.service,
+				   .degraded = r.flags & WEIR_SLOT_DEGRADED,
+				   .terms = terms,
+				   .for_ns = weir_mono_ns() - r.started_ns };
+	cost = weir_cost_so_far(now, &runs, c->pricing);
 	if (cost <= cap)
 		return;
 	if (!c->kernel->config->enforce ||
 	    c->kernel->tenants[r.tenant].flags & WEIR_TENANT_SHADOW) {
-		if (weir_cost_so_far(before, degraded, p->cards, p->n_cards, &c->memo) <= cap)
+		if (weir_cost_so_far(before, &runs, c->pricing) <= cap)
 			count(&c->cut_in_shadow); /* it has just passed the cap */
 		return;
 	}

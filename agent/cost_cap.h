@@ -13,13 +13,13 @@
 #include "kernel.h"
 #include "state.h"
 
-/* Starts with kernel and enforce; counters may be read by any thread. */
+/* Starts with kernel, enforce and pricing; counters may be read by any thread. */
 struct weir_cost_cap {
 	struct weir_kernel *kernel;
 	struct weir_enforce *enforce;
-	uint64_t cut;		/* answers marked */
+	struct weir_pricing *pricing; /* set to the policy in force */
+	uint64_t cut;		      /* answers marked */
 	uint64_t cut_in_shadow; /* that would have been: a tenant in shadow, enforcement off */
-	struct weir_entry_memo memo;
 };
 
 /* Bytes of the answer in a slot took its parser from `before` to `now`. Under

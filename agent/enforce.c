@@ -4,7 +4,7 @@
  * plain stores: a packet may meet a limit of the old and one of the new policy
  * for an instant, never half a number.
  */
-#include "enforce.h"
+#include "enforce_priv.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -13,28 +13,17 @@
 #include <string.h>
 
 #include "account.h"
-#include "enforce_levels.h"
 #include "enforce_limits.h"
 #include "enforce_maps.h"
+#include "enforce_prices.h"
 #include "enforce_rules.h"
-#include "money.h"
-#include "names.h"
+
+/* As good as no bound, and a balance may be added to it. */
+#define OVERAGE_MAX (INT64_MAX / 2)
 
 /* Who waits for the lock waits for so many entries at most: the consumer's heartbeat is
  * among them, and says whether an agent is there. */
 #define ENTRIES_A_BREATH 1024
-
-struct weir_enforce {
-	struct weir_kernel *kernel;
-	const struct weir_agent_config *cfg;
-	pthread_rwlock_t lock; /* of what follows */
-	struct weir_policy *policy;
-	struct weir_rules_table *rules;
-	struct weir_terms *terms; /* by number, max_tenants of them */
-	struct weir_names names;
-	uint32_t count; /* highest number given out */
-	bool settled;	/* weir_enforce_ceilings was called */
-};
 
 /* Handshakes of nobody's: they pass unfollowed when there are more. */
 static void limit_nobody(struct weir_kernel *k)
@@ -70,9 +59,11 @@ void weir_enforce_free(struct weir_enforce *e)
 	if (!e)
 		return;
 	weir_policy_unref(e->policy);
+	weir_cards_free(e->cards, e->n_cards);
 	pthread_rwlock_destroy(&e->lock);
 	weir_rules_free(e->rules);
 	weir_names_free(&e->names);
+	weir_names_free(&e->tiers);
 	free(e->terms);
 	free(e);
 }
@@ -111,6 +102,18 @@ static int learn_names(struct weir_enforce *e, struct weir_ledger *l, struct wei
 	return r;
 }
 
+static int learn_tiers(struct weir_enforce *e, const struct weir_policy *p, struct weir_error *err)
+{
+	int r = 0;
+
+	pthread_rwlock_wrlock(&e->lock);
+	for (size_t i = 0; i < p->n_tiers && !r; i++)
+		if (!weir_names_find(&e->tiers, p->tiers[i]))
+			r = weir_names_put(&e->tiers, e->tiers.n ? e->tiers.n : 1, p->tiers[i]);
+	pthread_rwlock_unlock(&e->lock);
+	return r ? weir_fail(err, ENOMEM, "out of memory") : 0;
+}
+
 /* Whatever can be refused of a policy is refused here. */
 static int check(struct weir_enforce *e, const struct weir_policy *p, struct weir_ledger *l,
 		 struct weir_plan *plan, struct weir_error *err)
@@ -120,64 +123,65 @@ static int check(struct weir_enforce *e, const struct weir_policy *p, struct wei
 
 	if (!r)
 		r = learn_names(e, l, err);
+	if (!r)
+		r = learn_tiers(e, p, err);
 	for (size_t i = 0; i < p->n_cards && !r; i++)
 		r = weir_ledger_card(l, p->cards[i], &p->cards[i]->id, err);
 	return r ? r : weir_check_maps(e->kernel, p, l, err);
-}
-
-/* The ceiling of a tenant from nothing but ledger and map. */
-static void set_ceiling(struct weir_enforce *e, uint32_t i, struct weir_ledger *l)
-{
-	struct weir_tenant *t = &e->kernel->tenants[i];
-
-	/* Read first: what is lost in between is given back by weir_enforce_lost. */
-	e->terms[i].lost_nano = __atomic_load_n(&t->lost_nano, __ATOMIC_ACQUIRE);
-	weir_ceiling_set(t, weir_ledger_balance(l, i), e->terms[i].overage_nano,
-			 e->terms[i].lost_nano);
 }
 
 static void fill_terms(struct weir_terms *terms, const struct weir_limits *l)
 {
 	terms->live = true;
 	terms->credit = l->credit;
-	terms->overage_nano = l->credit == WEIR_CREDIT_SOFT ? l->overage_nano : 0;
+	terms->overage_nano = l->overage_nano < OVERAGE_MAX ? l->overage_nano : OVERAGE_MAX;
 	terms->tokens = l->tokens;
 	terms->cached_weight_ppm = l->cached_weight_ppm;
 	terms->request_cost_cap_nano = l->request_cost_cap_nano;
 }
 
-static void put_tenant(struct weir_enforce *e, uint32_t i, const struct weir_limits *limits,
-		       const struct weir_card *card, struct weir_ledger *l, uint64_t now_ns)
+static uint32_t wallet_number(const struct weir_plan *plan, const struct weir_tenant_policy *t)
+{
+	const struct weir_policy *p = plan->policy;
+
+	if (t->wallet)
+		t = weir_policy_tenant(p, t->wallet);
+	return plan->numbers[t - p->tenants];
+}
+
+static void put_tenant(struct weir_enforce *e, uint32_t i, const struct weir_tenant_policy *tp,
+		       uint32_t wallet, const struct weir_prices *prices, uint64_t now_ns)
 {
 	struct weir_tenant *t = &e->kernel->tenants[i];
 	struct weir_terms *terms = &e->terms[i];
-	int64_t overage = terms->live ? terms->overage_nano : 0;
-	bool was_live = terms->live;
+	int64_t overage = terms->overage_nano;
+	struct weir_reserve_price price;
 
-	fill_terms(terms, limits);
+	fill_terms(terms, &tp->limits);
+	terms->wallet = wallet;
+	terms->tier = weir_names_get(&e->tiers, weir_names_find(&e->tiers, tp->tier));
 	/* At start the ledger does not have yet what the last run left in queue and
 	 * ring: the kernel's own figures hold until weir_enforce_ceilings. */
-	if (!was_live && e->settled)
-		set_ceiling(e, i, l);
-	else if (was_live)
+	if (e->settled)
 		weir_ceiling_add(t, terms->overage_nano - overage, 0);
-	weir_limits_store(t, i, limits, card, now_ns);
+	weir_prices_of(prices, tp, &price);
+	weir_limits_store(t, wallet, &tp->limits, &price, now_ns);
 }
 
 /* Limits of all entries. rules[]: of the tenants. */
 static void put_limits(struct weir_enforce *e, const struct weir_plan *plan, const uint32_t *rules,
-		       struct weir_ledger *l, uint64_t now_ns)
+		       const struct weir_prices *prices, uint64_t now_ns)
 {
 	const struct weir_policy *p = plan->policy;
-	const struct weir_card *card = weir_card_at(p->cards, p->n_cards, weir_wall_ns());
 
 	pthread_rwlock_wrlock(&e->lock);
 	for (size_t i = 0; i < p->n_tenants; i++) {
-		struct weir_tenant *t = &e->kernel->tenants[plan->numbers[i]];
+		const struct weir_tenant_policy *tp = &p->tenants[i];
+		uint32_t n = plan->numbers[i];
 
 		breathe(e, i);
-		weir_rules_point(e->rules, t, rules[i], now_ns);
-		put_tenant(e, plan->numbers[i], &p->tenants[i].limits, card, l, now_ns);
+		weir_rules_point(e->rules, &e->kernel->tenants[n], rules[i], now_ns);
+		put_tenant(e, n, tp, wallet_number(plan, tp), prices, now_ns);
 	}
 	for (size_t i = 0; i < plan->n_scopes; i++) {
 		uint32_t n = plan->numbers[p->n_tenants + i];
@@ -191,8 +195,7 @@ static void put_limits(struct weir_enforce *e, const struct weir_plan *plan, con
 
 /* Who left the policy keeps name and number, but no limit. That may have been while no
  * agent ran: what the kernel has is looked at. */
-static void drop_leavers(struct weir_enforce *e, struct weir_policy *next, const bool *stays,
-			 uint64_t now_ns)
+static void drop_leavers(struct weir_enforce *e, const bool *stays, uint64_t now_ns)
 {
 	pthread_rwlock_wrlock(&e->lock);
 	for (uint32_t i = 1; i < e->kernel->max_tenants; i++) {
@@ -201,13 +204,38 @@ static void drop_leavers(struct weir_enforce *e, struct weir_policy *next, const
 		breathe(e, i);
 		if (stays[i] || !(t->flags & WEIR_TENANT_LIVE))
 			continue;
+		/* Its overage stays in its ceiling, and is told from here when it comes back. */
 		e->terms[i].live = false;
+		e->terms[i].tier = NULL;
+		e->terms[i].wallet = 0;
 		weir_limits_clear(t);
 		weir_rules_point(e->rules, t, 0, now_ns);
 	}
-	weir_policy_unref(e->policy);
-	e->policy = weir_policy_ref(next);
 	pthread_rwlock_unlock(&e->lock);
+}
+
+struct cards {
+	struct weir_card **v;
+	size_t n;
+};
+
+static void free_cards(struct cards *c)
+{
+	weir_cards_free(c->v, c->n);
+}
+
+/* What was in force is left in cards. */
+static void replace(struct weir_enforce *e, struct weir_policy *p, struct cards *cards)
+{
+	struct cards old = { .v = e->cards, .n = e->n_cards };
+
+	pthread_rwlock_wrlock(&e->lock);
+	weir_policy_unref(e->policy);
+	e->policy = weir_policy_ref(p);
+	e->cards = cards->v;
+	e->n_cards = cards->n;
+	pthread_rwlock_unlock(&e->lock);
+	*cards = old;
 }
 
 static void store_defaults(struct weir_kernel *k, const struct weir_plan *plan)
@@ -227,12 +255,18 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 	weir_autofree uint32_t *rules = calloc(p->n_tenants + 1, sizeof(*rules));
 	weir_autofree bool *stays = calloc(e->kernel->max_tenants, sizeof(*stays));
 	WEIR_CLEANUP(weir_plan_free) struct weir_plan plan = { 0 };
+	WEIR_CLEANUP(weir_prices_free) struct weir_prices prices = { 0 };
+	WEIR_CLEANUP(free_cards) struct cards cards = { 0 };
 	uint64_t now_ns = weir_mono_ns();
 	int r;
 
 	if (!rules || !stays)
 		return weir_fail(err, ENOMEM, "out of memory");
 	r = check(e, p, l, &plan, err);
+	if (!r && weir_prices_make(p, weir_wall_ns(), &prices))
+		r = weir_fail(err, ENOMEM, "out of memory");
+	if (!r && p != e->policy)
+		r = weir_cards_load(p, l, &cards.v, &cards.n, err);
 	if (!r) /* last: it writes, though only what nobody points to */
 		r = weir_rules_place(e->rules, p, now_ns, rules, err);
 	if (r)
@@ -241,14 +275,20 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 		stays[plan.numbers[i]] = true;
 
 	/* Limits first, then the ways to them: a key never leads to an empty entry. */
-	put_limits(e, &plan, rules, l, now_ns);
+	if (p != e->policy)
+		weir_prices_warn(p, e->cfg->services, e->cfg->n_services);
+	put_limits(e, &plan, rules, &prices, now_ns);
 	r = weir_levels_link(e->kernel, &plan, err);
 	if (!r)
 		r = weir_sync_maps(e->kernel, p, plan.numbers, l, err);
 	if (r)
 		return r;
 	store_defaults(e->kernel, &plan);
-	drop_leavers(e, p, stays, now_ns);
+	drop_leavers(e, stays, now_ns);
+	if (p != e->policy)
+		replace(e, p, &cards);
+	if (weir_enforce_top_ups(e, &plan, l))
+		return weir_fail(err, ENOMEM, "out of memory: not every top-up is watched for");
 	return weir_levels_prune(e->kernel, &plan, err);
 }
 
@@ -274,48 +314,6 @@ bool weir_enforce_suspended(const struct weir_enforce *e, uint32_t tenant)
 	return tenant < e->kernel->max_tenants &&
 	       __atomic_load_n(&e->kernel->tenants[tenant].flags, __ATOMIC_RELAXED) &
 		       WEIR_TENANT_SUSPENDED;
-}
-
-void weir_enforce_ceilings(struct weir_enforce *e, struct weir_ledger *l)
-{
-	e->settled = true;
-	for (uint32_t i = 1; i <= e->count; i++)
-		if (e->terms[i].live && !e->terms[i].is_scope)
-			set_ceiling(e, i, l);
-}
-
-void weir_enforce_lost(struct weir_enforce *e)
-{
-	for (uint32_t i = 1; i <= e->count; i++) {
-		struct weir_tenant *t = &e->kernel->tenants[i];
-		uint64_t lost = __atomic_load_n(&t->lost_nano, __ATOMIC_ACQUIRE);
-		int64_t delta = (int64_t)(lost - e->terms[i].lost_nano);
-		char text[WEIR_MONEY_TEXT];
-
-		if (!delta)
-			continue;
-		e->terms[i].lost_nano = lost;
-		weir_ceiling_add(t, delta, 0);
-		weir_money_format(delta, text);
-		weir_log(WEIR_ERR,
-			 "tenant %s: the ring was full: requests that had reserved %s were served "
-			 "and "
-			 "cannot be billed; raise \"ring_bytes\"",
-			 e->terms[i].name, text);
-	}
-}
-
-void weir_enforce_passage(struct weir_enforce *e, struct weir_ledger *l, uint64_t then_wall_ns,
-			  uint64_t now_wall_ns)
-{
-	for (uint32_t i = 1; i <= e->count; i++) {
-		/* Both on the ledger as it is: the difference is time's alone. */
-		int64_t delta = weir_ledger_balance_at(l, i, now_wall_ns) -
-				weir_ledger_balance_at(l, i, then_wall_ns);
-
-		if (delta && e->terms[i].live)
-			weir_ceiling_add(&e->kernel->tenants[i], delta, delta);
-	}
 }
 
 int weir_enforce_key(struct weir_enforce *e, const struct weir_stored_key *key,
@@ -422,4 +420,10 @@ const struct weir_terms *weir_enforce_terms(const struct weir_enforce *e, uint32
 const struct weir_policy *weir_enforce_policy_locked(const struct weir_enforce *e)
 {
 	return e->policy;
+}
+
+struct weir_card *const *weir_enforce_cards_locked(const struct weir_enforce *e, size_t *n)
+{
+	*n = e->n_cards;
+	return e->cards;
 }

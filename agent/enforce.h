@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Puts a policy in force: numbers for tenants, limits and reservation prices into
- * the kernel's tenant entries, keys and sources into its maps. Keeps what the
+ * Puts a policy in force: numbers for tenants, limits, wallets and reservation prices
+ * into the kernel's tenant entries, keys and sources into its maps. Keeps what the
  * consumer needs of it per tenant. The kernel never sees half a policy that does
  * not fit: everything is checked before the first store.
+ *
+ * And keeps the wallets' ceilings in step with the ledger. Every number has one, in the
+ * policy or not: what was in flight when a wallet changed is settled at the old one.
  */
 #ifndef WEIR_ENFORCE_H
 #define WEIR_ENFORCE_H
@@ -18,10 +21,13 @@
  * tokens and cached_weight_ppm. */
 struct weir_terms {
 	const char *name; /* lives as long as e; NULL: the number is not given out */
+	const char *tier; /* likewise; NULL: not in the policy, or a scope */
+	uint32_t wallet;  /* number of who pays; 0: itself */
 	bool live;	  /* in the policy in force */
 	bool is_scope;
+	bool has_top_up; /* the ledger was told of a threshold */
 	enum weir_credit credit;
-	int64_t overage_nano;
+	int64_t overage_nano; /* its ceiling has it in; used where it pays */
 	struct weir_rate tokens;
 	uint32_t cached_weight_ppm;
 	uint64_t lost_nano;	       /* of the tenant's lost_nano, what the ceiling has in it */
@@ -40,17 +46,27 @@ void weir_enforce_free(struct weir_enforce *e);
 int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct weir_ledger *l,
 		       struct weir_error *err);
 
-/* Ceilings from the ledger's balances, for every tenant. Only while nothing settles. */
+/* -- credit: where the ledger may be used */
+
+/* Ceilings and next expiries from the ledger, for every wallet. Only while nothing settles. */
 void weir_enforce_ceilings(struct weir_enforce *e, struct weir_ledger *l);
 
-/* Time passed: grants expired or became effective between then and now. Where the
- * ledger may be used. */
-void weir_enforce_passage(struct weir_enforce *e, struct weir_ledger *l, uint64_t then_wall_ns,
-			  uint64_t now_wall_ns);
+/* A wallet moved (weir_ledger_on_change). Before weir_enforce_ceilings: nothing to do. */
+void weir_enforce_moved(struct weir_enforce *e, struct weir_ledger *l,
+			const struct weir_wallet_change *c);
+
+/* weir_ledger_post, with what struct weir_agent_view says of it. */
+int weir_enforce_post(struct weir_enforce *e, struct weir_ledger *l, const struct weir_op *op,
+		      struct weir_done *done, struct weir_error *err);
+
+/* Who pays for a tenant: its own number for who is not in the policy. -ENOENT. Any thread. */
+int weir_enforce_wallet(struct weir_enforce *e, uint32_t tenant, uint32_t *out);
 
 /* Give back what was reserved by requests whose END record was lost, and say so:
- * they were served and are not billed. Same thread as the two above. */
+ * they were served and are not billed. */
 void weir_enforce_lost(struct weir_enforce *e);
+
+/* -- doors */
 
 /* A stored key was added, or revoked (revoked_ns != 0). */
 int weir_enforce_key(struct weir_enforce *e, const struct weir_stored_key *key,
@@ -80,5 +96,7 @@ void weir_enforce_read_lock(struct weir_enforce *e);
 void weir_enforce_read_unlock(struct weir_enforce *e);
 const struct weir_terms *weir_enforce_terms(const struct weir_enforce *e, uint32_t tenant);
 const struct weir_policy *weir_enforce_policy_locked(const struct weir_enforce *e);
+/* The cards that price: the policy's, and those that were in force before them. */
+struct weir_card *const *weir_enforce_cards_locked(const struct weir_enforce *e, size_t *n);
 
 #endif

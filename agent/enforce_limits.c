@@ -9,7 +9,6 @@
 
 #include <assert.h>
 
-#include "price.h"
 #include "util.h"
 
 #define RESERVE_PRICE_MAX (INT64_C(1) << 38)  /* see bpf/admit.h: token x price in 63 bits */
@@ -115,6 +114,7 @@ static void store_tokens(struct weir_tenant *t, bool was, const struct weir_rate
 	uint64_t next = per(r, MINUTE_NS), last = was ? t->tokens_per_minute : 0;
 	uint64_t tau = 0;
 
+	assert(next <= UINT32_MAX); /* policy_limits.c */
 	if (r->count)
 		tau = (unsigned __int128)r->burst * r->period_ns / r->count;
 	if (next && !last)
@@ -123,8 +123,7 @@ static void store_tokens(struct weir_tenant *t, bool was, const struct weir_rate
 		rescale_tokens(t, now_ns, last, next);
 	__atomic_store_n(&t->tokens_interval_ns, token_ns(r), __ATOMIC_RELEASE);
 	__atomic_store_n(&t->tokens_tau_ns, tau, __ATOMIC_RELEASE);
-	t->tokens_burst = r->burst;
-	__atomic_store_n(&t->tokens_per_minute, next, __ATOMIC_RELEASE);
+	__atomic_store_n(&t->tokens_per_minute, (uint32_t)next, __ATOMIC_RELEASE);
 	if (last && next > last)
 		rescale_tokens(t, now_ns, last, next);
 }
@@ -166,21 +165,21 @@ static int64_t reserve_price(int64_t nano)
 }
 
 static void store_reservation(struct weir_tenant *t, const struct weir_limits *l,
-			      const struct weir_card *card)
+			      const struct weir_reserve_price *price)
 {
-	struct weir_reserve_price price = {};
+	static const struct weir_reserve_price nothing;
 
-	if (card && l->credit != WEIR_CREDIT_NONE)
-		weir_card_reserve_price(card, &price);
-	t->reserve_nano_per_input_token = reserve_price(price.input_nano);
-	t->reserve_nano_per_output_token = reserve_price(price.output_nano);
-	t->reserve_nano_per_request = reserve_price(price.request_nano);
+	if (!price || l->credit == WEIR_CREDIT_NONE)
+		price = &nothing;
+	t->reserve_nano_per_input_token = reserve_price(price->input_nano);
+	t->reserve_nano_per_output_token = reserve_price(price->output_nano);
+	t->reserve_nano_per_request = reserve_price(price->request_nano);
 	t->reserve_input_tokens = l->reserve_input_tokens;
 	t->reserve_output_tokens = l->reserve_output_tokens;
 }
 
 void weir_limits_store(struct weir_tenant *t, uint32_t wallet, const struct weir_limits *l,
-		       const struct weir_card *card, uint64_t now_ns)
+		       const struct weir_reserve_price *price, uint64_t now_ns)
 {
 	const struct bucket connects = { &t->connect_interval_ns, &t->connect_tat_ns,
 					 &t->connect_burst };
@@ -199,8 +198,7 @@ void weir_limits_store(struct weir_tenant *t, uint32_t wallet, const struct weir
 	store_bucket(&requests, last & WEIR_TENANT_LIMIT_REQUESTS, &l->requests, now_ns);
 	store_tokens(t, last & WEIR_TENANT_LIMIT_TOKENS, &l->tokens, now_ns);
 	t->requests_per_minute = per_shown(&l->requests, MINUTE_NS);
-	t->connects_per_second = per_shown(&l->connect_rate, WEIR_SECOND);
-	store_reservation(t, l, card);
+	store_reservation(t, l, price);
 	__atomic_store_n(&t->flags, next, __ATOMIC_RELEASE);
 }
 

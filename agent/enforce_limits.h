@@ -13,13 +13,13 @@
 #include <stdint.h>
 
 #include "bpf/weir_abi.h"
-#include "card.h"
 #include "policy.h"
+#include "price.h"
 
-/* Put l in force. wallet: the number of the entry that pays. card: NULL is no price.
+/* Put l in force. wallet: the number of the entry that pays. price: NULL is none.
  * Leaves alone what is not a limit: rules, parent, scopes, a suspension, what is used. */
 void weir_limits_store(struct weir_tenant *t, uint32_t wallet, const struct weir_limits *l,
-		       const struct weir_card *card, uint64_t now_ns);
+		       const struct weir_reserve_price *price, uint64_t now_ns);
 
 /* Nothing is limited any more, and nobody is above. A suspension stays. */
 void weir_limits_clear(struct weir_tenant *t);

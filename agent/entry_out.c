@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "agent/money.h"
+
 uint32_t weir_entry_card_id(const struct weir_entry *e)
 {
 	const struct weir_row *r = e->row;
@@ -60,13 +62,34 @@ void weir_put_card(struct weir_out *o, const struct weir_priced *p)
 	weir_out_close(o, '}');
 }
 
-/* Of these a quantity has nine decimals. */
+/* Of these a quantity, and what a price is per, is counted in 1e-9. */
+static bool in_nano(enum weir_dimension d)
+{
+	return d == WEIR_DIM_SECOND || d == WEIR_DIM_UNIT;
+}
+
 static void put_quantity(struct weir_out *o, const char *name, enum weir_dimension d, int64_t v)
 {
-	if (d == WEIR_DIM_SECOND || d == WEIR_DIM_UNIT)
+	if (in_nano(d))
 		weir_out_money(o, name, v);
 	else
 		weir_out_int(o, name, v);
+}
+
+/* What the line comes to in credits, before the factor; rounded for itself, so that lines may
+ * add up to a nano-credit more or less than the charge. */
+static void put_amount(struct weir_out *o, const struct weir_price_line *line, int64_t credit_nano)
+{
+	__int128 n = (__int128)line->quantity * line->unit_nano, d = line->per;
+	int64_t nano;
+
+	/* Of a markup over cost in a currency the lines are in that one. */
+	if (credit_nano && __builtin_mul_overflow(n, WEIR_NANO, &n))
+		return;
+	if (credit_nano)
+		d *= credit_nano;
+	if (!weir_money_div(n, d, &nano))
+		weir_out_money(o, "amount", nano);
 }
 
 void weir_put_lines(struct weir_out *o, const struct weir_priced *p)
@@ -81,9 +104,11 @@ void weir_put_lines(struct weir_out *o, const struct weir_priced *p)
 			weir_out_cstr(o, "priced_as", weir_dimension_names[line->priced_as]);
 		put_quantity(o, "quantity", line->dimension, line->quantity);
 		weir_out_money(o, "unit_price", line->unit_nano);
-		weir_out_int(o, "per", line->per);
+		weir_out_int(o, "per",
+			     in_nano(line->dimension) ? line->per / WEIR_NANO : line->per);
 		if (line->position >= 0)
 			put_quantity(o, "position", line->dimension, line->position);
+		put_amount(o, line, p->charge.lines_credit_nano);
 		weir_out_close(o, '}');
 	}
 	weir_out_close(o, ']');
@@ -111,7 +136,7 @@ void weir_put_burn(struct weir_out *o, const struct weir_entry *e)
 		weir_out_u64(o, "grant_seq", m->lot);
 		weir_out_money(o, "amount", -m->nano);
 		if (m->purse == WEIR_PURSE_EXPIRED)
-			weir_out_bool(o, "late", true);
+			weir_out_bool(o, "expired", true);
 		weir_out_close(o, '}');
 	}
 	weir_out_close(o, ']');

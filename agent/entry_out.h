@@ -16,7 +16,7 @@
 
 #define WEIR_OUT_NAME_MAX    128 /* bytes shown of a card's name, and of its version */
 #define WEIR_OUT_CARD_BYTES  (12 * WEIR_OUT_NAME_MAX + 256)
-#define WEIR_OUT_LINES_BYTES (WEIR_LINES_MAX * 288 + 32)
+#define WEIR_OUT_LINES_BYTES (WEIR_LINES_MAX * 320 + 32)
 #define WEIR_OUT_MOVE_BYTES  112 /* each, in "burn" or "moves" */
 
 /* A charge, made again. */
@@ -35,10 +35,10 @@ uint32_t weir_entry_card_id(const struct weir_entry *e);
 
 /* "rate_card": {"name","version","entry"}, with "factor" if it is not 1. */
 void weir_put_card(struct weir_out *o, const struct weir_priced *p);
-/* "lines": [{"dimension","priced_as","quantity","unit_price","per","position"}]; priced_as if it
- * is another, position where a dimension has steps. Seconds and units are decimal strings. */
+/* "lines": [{"dimension","priced_as","quantity","unit_price","per","position","amount"}]; priced_as
+ * if it is another, position where a dimension has steps. Seconds and units are decimal strings. */
 void weir_put_lines(struct weir_out *o, const struct weir_priced *p);
-/* "burn": [{"grant_seq","amount"}], what lots gave for it; "late": true where they had expired.
+/* "burn": [{"grant_seq","amount"}], what lots gave for it; "expired": true where they had expired.
  * Empty for what uses nothing (a void, an expiry). Then "debt", what it changed by, if it did. */
 void weir_put_burn(struct weir_out *o, const struct weir_entry *e);
 

@@ -12,6 +12,7 @@
 
 #include "agent/entry_out.h"
 #include "agent/json_out.h"
+#include "agent/money.h"
 #include "bpf/weir_abi.h"
 
 /* Without burns, card lines and names; a byte of a string takes six at most. */
@@ -93,8 +94,15 @@ static void put_usage(struct weir_out *o, const struct weir_row *r)
 	put_count(o, "cache_write_tokens", r->usage.cache_write);
 	put_count(o, "output_tokens", r->usage.output);
 	put_count(o, "reasoning_tokens", r->usage.reasoning);
+	put_count(o, "audio_tokens", r->audio);
+	put_count(o, "image_tokens", r->image);
 	if (r->usage_source < sizeof(sources) / sizeof(sources[0]) && sources[r->usage_source])
 		weir_out_cstr(o, "usage_source", sources[r->usage_source]);
+}
+
+static const char *service_of(const struct weir_event_origin *from, const struct weir_row *r)
+{
+	return from->services && r->service < from->n_services ? from->services[r->service] : NULL;
 }
 
 static void put_request(struct weir_out *o, const char *service, const struct weir_row *r)
@@ -133,46 +141,163 @@ static void put_request(struct weir_out *o, const char *service, const struct we
 		put_text(o, "finish_reason", r->finish_reason, sizeof(r->finish_reason));
 }
 
+static const char *name_or_unknown(const char *name)
+{
+	return name ? name : "unknown";
+}
+
+/* What it was for, as somebody said. What a client may write into a header is not proof. */
+static void put_labels(struct weir_out *o, const char *session, const char *feature, bool trusted)
+{
+	put_text(o, "session", session, sizeof(((struct weir_row *)0)->session));
+	put_text(o, "feature", feature, sizeof(((struct weir_row *)0)->feature));
+	if (session[0] || feature[0])
+		weir_out_bool(o, "labels_trusted", trusted);
+}
+
+/* Whose it is: the end of the path is who used it, the wallet is who pays. */
+static void put_tenant(struct weir_out *o, const struct weir_entry *e)
+{
+	const char *tenant = name_or_unknown(e->tenant_name);
+
+	weir_out_cstr(o, "tenant", tenant);
+	weir_out_open(o, "path", '[');
+	weir_out_cstr(o, NULL, tenant);
+	weir_out_close(o, ']');
+	if (e->wallet != e->tenant)
+		weir_out_cstr(o, "wallet", name_or_unknown(e->wallet_name));
+}
+
+/* What it costs, and who gave the credit. */
+struct bill {
+	bool unpriced;
+	uint32_t discount_milli;
+	int64_t price_nano, cost_nano;
+};
+
+static void put_bill(struct weir_out *o, const struct weir_entry *e, const struct weir_priced *p,
+		     const struct bill *b)
+{
+	if (p->card)
+		weir_put_card(o, p);
+	if (p->card && weir_card_unit(p->card, p->entry))
+		weir_out_str(o, "unit", weir_card_unit(p->card, p->entry),
+			     strnlen(weir_card_unit(p->card, p->entry), WEIR_OUT_NAME_MAX));
+	if (p->card && b->discount_milli)
+		weir_out_money(o, "discount", (int64_t)b->discount_milli * (WEIR_NANO / 1000));
+	if (b->unpriced)
+		weir_out_bool(o, "unpriced", true);
+	weir_out_money(o, "price", b->price_nano);
+	weir_out_money(o, "cost", b->cost_nano);
+	if (p->card)
+		weir_put_lines(o, p);
+	weir_put_burn(o, e);
+	weir_out_u64(o, "ledger_seq", e->seq);
+}
+
+static void put_row(struct weir_out *o, const struct weir_entry *e,
+		    const struct weir_event_origin *from, const struct weir_priced *p)
+{
+	const struct weir_row *r = e->row;
+
+	put_text(o, "response_id", r->response_id, sizeof(r->response_id));
+	put_tenant(o, e);
+	put_labels(o, r->session, r->feature, r->flags & WEIR_ROW_TRUSTED);
+	put_request(o, service_of(from, r), r);
+	put_bill(o, e, p,
+		 &(struct bill){ r->flags & WEIR_ROW_UNPRICED, r->discount_milli, r->price_nano,
+				 r->cost_nano });
+}
+
+static uint64_t metered_at(const struct weir_entry *e)
+{
+	return e->op->started_ns ? e->op->started_ns : e->time_ns;
+}
+
+static void put_meter(struct weir_out *o, const struct weir_entry *e, const struct weir_priced *p)
+{
+	const struct weir_op *op = e->op;
+
+	put_text(o, "usage_id", op->key, sizeof(op->key));
+	put_tenant(o, e);
+	put_labels(o, op->session, op->feature, op->flags & WEIR_OP_TRUSTED);
+	put_text(o, "dimension", op->dimension, sizeof(op->dimension));
+	weir_out_money(o, "quantity", op->quantity_nano);
+	put_text(o, "model", op->model, sizeof(op->model));
+	weir_out_bool(o, "billable", true);
+	weir_out_cstr(o, "usage_source", "reported");
+	weir_out_time(o, "started_at", metered_at(e));
+	put_bill(o, e, p,
+		 &(struct bill){ op->flags & WEIR_OP_UNPRICED, op->discount_milli, op->price_nano,
+				 op->cost_nano });
+}
+
+static void put_top_up(struct weir_out *o, const struct weir_entry *e)
+{
+	weir_out_cstr(o, "tenant", name_or_unknown(e->tenant_name));
+	weir_out_cstr(o, "wallet", name_or_unknown(e->wallet_name));
+	weir_out_money(o, "balance", e->balance_after_nano);
+	weir_out_money(o, "threshold", e->op->threshold_nano);
+	weir_out_money(o, "ask", e->op->amount_nano);
+	weir_out_u64(o, "ledger_seq", e->seq);
+}
+
+static size_t bytes_for(const struct weir_entry *e, const struct weir_event_origin *from)
+{
+	const char *service = e->row ? service_of(from, e->row) : NULL;
+
+	return FIXED_BYTES + names_bytes(from, name_or_unknown(e->tenant_name)) +
+	       NAME_BYTES * (strlen(name_or_unknown(e->wallet_name)) +
+			     (service ? strlen(service) : 0) + WEIR_OUT_NAME_MAX) +
+	       WEIR_OUT_CARD_BYTES + WEIR_OUT_LINES_BYTES + e->n_moves * WEIR_OUT_MOVE_BYTES;
+}
+
+const char *weir_event_topic(const struct weir_entry *e)
+{
+	switch (e->kind) {
+	case WEIR_ENTRY_USAGE:
+		return e->row ? "meter" : NULL;
+	case WEIR_ENTRY_METER:
+		return e->op ? "meter" : NULL;
+	case WEIR_ENTRY_TOP_UP:
+		return e->op ? "alert" : NULL;
+	default:
+		return NULL;
+	}
+}
+
 int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *from,
 		    const struct weir_card *card, struct weir_text *out)
 {
-	const char *tenant = e->tenant_name ? e->tenant_name : "unknown";
-	const struct weir_row *r = e->row;
-	const char *service = NULL;
+	const char *type = "weir.usage.v1";
 	struct weir_priced priced;
 	struct weir_out o;
+	uint64_t at_ns;
 	char id[2 * WEIR_ID_BYTES + 1];
 
-	if (!r)
+	if (!weir_event_topic(e))
 		return -EINVAL;
-	if (r->service < from->n_services && from->services)
-		service = from->services[r->service];
-	if (weir_text_reserve(out, FIXED_BYTES + names_bytes(from, tenant) +
-					   NAME_BYTES * (service ? strlen(service) : 0) +
-					   WEIR_OUT_CARD_BYTES + WEIR_OUT_LINES_BYTES +
-					   e->n_moves * WEIR_OUT_MOVE_BYTES))
+	if (weir_text_reserve(out, bytes_for(e, from)))
 		return -ENOMEM;
 	weir_entry_priced(e, card, &priced);
 	weir_hex(e->id.b, WEIR_ID_BYTES, id);
+	at_ns = e->time_ns;
+	if (e->kind == WEIR_ENTRY_USAGE)
+		at_ns = e->row->ended_wall_ns;
+	else if (e->kind == WEIR_ENTRY_METER)
+		at_ns = metered_at(e);
+	else
+		type = "weir.topup.v1";
 	o = (struct weir_out){ .p = out->p };
-	put_envelope(&o, from, id, "weir.usage.v1", tenant, r->ended_wall_ns);
-	weir_out_cstr(&o, "request_id", id);
-	put_text(&o, "response_id", r->response_id, sizeof(r->response_id));
-	weir_out_cstr(&o, "tenant", tenant);
-	weir_out_open(&o, "path", '[');
-	weir_out_cstr(&o, NULL, tenant);
-	weir_out_close(&o, ']');
-	put_request(&o, service, r);
-	if (priced.card)
-		weir_put_card(&o, &priced);
-	if (r->flags & WEIR_ROW_UNPRICED)
-		weir_out_bool(&o, "unpriced", true);
-	weir_out_money(&o, "price", r->price_nano);
-	weir_out_money(&o, "cost", r->cost_nano);
-	if (priced.card)
-		weir_put_lines(&o, &priced);
-	weir_put_burn(&o, e);
-	weir_out_u64(&o, "ledger_seq", e->seq);
+	put_envelope(&o, from, id, type, name_or_unknown(e->tenant_name), at_ns);
+	if (e->kind != WEIR_ENTRY_TOP_UP)
+		weir_out_cstr(&o, "request_id", id);
+	if (e->kind == WEIR_ENTRY_USAGE)
+		put_row(&o, e, from, &priced);
+	else if (e->kind == WEIR_ENTRY_METER)
+		put_meter(&o, e, &priced);
+	else
+		put_top_up(&o, e);
 	weir_out_close(&o, '}');
 	weir_out_close(&o, '}');
 	weir_text_end(out, o.p);
@@ -182,24 +307,17 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 /* -------------------------------------------------------------------- refusals */
 
 /* Fields end in a NUL each, so that no two sets run together. */
-static int denied_id(const struct weir_denied *d, const struct weir_event_origin *from,
-		     char id[static WEIR_DENIED_ID_TEXT])
+static int id_of(const char *const *parts, size_t n, const uint64_t *numbers, size_t n_numbers,
+		 char id[static WEIR_EVENT_ID_TEXT])
 {
-	const char *const parts[] = { from->ledger_id,
-				      from->node,
-				      d->tenant,
-				      d->reason,
-				      d->limit_of ? d->limit_of : "",
-				      d->shadow ? "shadow" : "" };
-	uint64_t second = d->first_wall_ns / 1000000000;
 	uint8_t hash[EVP_MAX_MD_SIZE];
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	bool ok;
 
 	ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
-	for (size_t i = 0; ok && i < sizeof(parts) / sizeof(parts[0]); i++)
+	for (size_t i = 0; ok && i < n; i++)
 		ok = EVP_DigestUpdate(ctx, parts[i], strlen(parts[i]) + 1) == 1;
-	ok = ok && EVP_DigestUpdate(ctx, &second, sizeof(second)) == 1 &&
+	ok = ok && EVP_DigestUpdate(ctx, numbers, n_numbers * sizeof(*numbers)) == 1 &&
 	     EVP_DigestFinal_ex(ctx, hash, NULL) == 1;
 	EVP_MD_CTX_free(ctx);
 	if (!ok)
@@ -208,10 +326,24 @@ static int denied_id(const struct weir_denied *d, const struct weir_event_origin
 	return 0;
 }
 
-int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_origin *from,
-			   struct weir_text *out, char id_out[WEIR_DENIED_ID_TEXT])
+static int denied_id(const struct weir_denied *d, const struct weir_event_origin *from,
+		     char id[static WEIR_EVENT_ID_TEXT])
 {
-	char id[WEIR_DENIED_ID_TEXT];
+	const char *const parts[] = { from->ledger_id,
+				      from->node,
+				      d->tenant,
+				      d->reason,
+				      d->limit_of ? d->limit_of : "",
+				      d->shadow ? "shadow" : "" };
+	uint64_t second = d->first_wall_ns / 1000000000;
+
+	return id_of(parts, sizeof(parts) / sizeof(parts[0]), &second, 1, id);
+}
+
+int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_origin *from,
+			   struct weir_text *out, char id_out[WEIR_EVENT_ID_TEXT])
+{
+	char id[WEIR_EVENT_ID_TEXT];
 	struct weir_out o;
 
 	if (weir_text_reserve(out, FIXED_BYTES + names_bytes(from, d->tenant) +
@@ -236,6 +368,39 @@ int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_
 	weir_out_close(&o, '}');
 	if (id_out)
 		memcpy(id_out, id, sizeof(id));
+	weir_text_end(out, o.p);
+	return 0;
+}
+
+/* --------------------------------------------------------- usage that was not entered */
+
+int weir_event_usage_refused_json(const struct weir_usage_refused *u,
+				  const struct weir_event_origin *from, struct weir_text *out,
+				  char id_out[WEIR_EVENT_ID_TEXT])
+{
+	const char *const parts[] = { from->ledger_id, from->node, "usage", u->subject };
+	const uint64_t numbers[] = { u->stream_seq, u->received_wall_ns };
+	size_t shown = u->message_len < WEIR_REFUSED_SHOWN ? u->message_len : WEIR_REFUSED_SHOWN;
+	char id[WEIR_EVENT_ID_TEXT];
+	struct weir_out o;
+
+	if (weir_text_reserve(
+		    out, FIXED_BYTES + names_bytes(from, u->tenant) +
+				 NAME_BYTES * (strlen(u->subject) + strlen(u->reason) + shown)) ||
+	    id_of(parts, sizeof(parts) / sizeof(parts[0]), numbers, 2, id))
+		return -ENOMEM;
+	o = (struct weir_out){ .p = out->p };
+	put_envelope(&o, from, id, "weir.usage_refused.v1", u->tenant, u->received_wall_ns);
+	weir_out_cstr(&o, "tenant", u->tenant);
+	weir_out_cstr(&o, "reason", u->reason);
+	weir_out_cstr(&o, "subject", u->subject);
+	weir_out_u64(&o, "stream_seq", u->stream_seq);
+	weir_out_str(&o, "message", u->message, shown);
+	if (shown < u->message_len)
+		weir_out_u64(&o, "message_bytes", u->message_len);
+	weir_out_close(&o, '}');
+	weir_out_close(&o, '}');
+	memcpy(id_out, id, sizeof(id));
 	weir_text_end(out, o.p);
 	return 0;
 }

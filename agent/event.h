@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events as text: a ledger entry as a CloudEvent 1.0 (structured JSON), a
- * refusal as one. Its own writer, because a JSON library takes longer than everything else a
- * request costs. It reads no database and sends nothing.
+ * Events as text: ledger entries and refusals as CloudEvents 1.0 (structured JSON). Its own writer,
+ * because a JSON library takes longer than everything else a request costs. It reads no database
+ * and sends nothing.
  */
 #ifndef WEIR_EVENT_H
 #define WEIR_EVENT_H
@@ -25,9 +25,24 @@ struct weir_event_origin {
 	size_t n_services;
 };
 
-/* weir.usage.v1 of a WEIR_ENTRY_USAGE; out is overwritten. card is that of
- * row->card_id (weir_reader_card), NULL if there is none: then no lines.
- * 0, -EINVAL for another kind, -ENOMEM. One line, no newline. */
+#define WEIR_EVENT_ID_TEXT 33
+
+/* The first word of the subject an entry is published on, "meter" or "alert"; NULL: it is
+ * not published. */
+const char *weir_event_topic(const struct weir_entry *e);
+
+/*
+ * What an entry is told as; out is overwritten. card is that of weir_entry_card_id
+ * (weir_reader_card), NULL if there is none: then no lines.
+ *
+ *	WEIR_ENTRY_USAGE	weir.usage.v1, one request
+ *	WEIR_ENTRY_METER	weir.usage.v1 too, with `dimension` and `quantity` (a decimal
+ *				string) in place of a request's counts; usage_id is its
+ *				sender's id, request_id the entry's
+ *	WEIR_ENTRY_TOP_UP	weir.topup.v1: {tenant, wallet, balance, threshold, ask}
+ *
+ * 0, -EINVAL for another kind, -ENOMEM. One line, no newline.
+ */
 int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *o,
 		    const struct weir_card *card, struct weir_text *out);
 
@@ -45,8 +60,23 @@ struct weir_denied {
 /* The id is made from node, tenant, reason, whose limit, shadow and the second of
  * first_wall_ns, so that the same second told twice is recognised. id (may be NULL): for
  * Nats-Msg-Id. */
-#define WEIR_DENIED_ID_TEXT 33
 int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_origin *o,
-			   struct weir_text *out, char id[WEIR_DENIED_ID_TEXT]);
+			   struct weir_text *out, char id[WEIR_EVENT_ID_TEXT]);
+
+/* weir.usage_refused.v1: a message that said what was used (meter_in.h) and cannot be
+ * entered. With its text, so that it can be put right and sent again. */
+#define WEIR_REFUSED_SHOWN 4096 /* bytes of a message */
+struct weir_usage_refused {
+	const char *tenant; /* of its subject */
+	const char *reason;
+	const char *subject;
+	const char *message; /* as it came, any bytes */
+	size_t message_len;
+	uint64_t stream_seq, received_wall_ns; /* where and when the stream has it */
+};
+/* The id is made of where and when the stream has the message. */
+int weir_event_usage_refused_json(const struct weir_usage_refused *u,
+				  const struct weir_event_origin *o, struct weir_text *out,
+				  char id[WEIR_EVENT_ID_TEXT]);
 
 #endif

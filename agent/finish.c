@@ -62,18 +62,50 @@ static void put_body(const struct weir_body *body, const struct weir_response_se
 		 model_of(body, seen, row->flags & WEIR_ROW_DEGRADED));
 }
 
-static void price(struct weir_row *row, struct weir_card *const *cards, size_t n_cards)
+/* The entry that a request is priced by; card NULL: none. */
+static struct weir_pick pick(struct weir_pricing *pricing, const struct weir_terms *terms,
+			     const struct weir_row *row)
 {
-	const struct weir_card *card = weir_card_at(cards, n_cards, row->started_wall_ns);
-	int entry = card ? weir_card_entry(card, row->model) : -1;
+	struct weir_use use = { .tenant = terms->name,
+				.tier = terms->tier,
+				.model = row->model,
+				.path = row->path,
+				.status = row->status,
+				.started_ns = row->started_wall_ns };
+	struct weir_pick found = { 0 };
+
+	weir_pricing_pick(pricing, row->tenant, row->service, &use, &found);
+	return found;
+}
+
+/* An error costs nothing, unless a card says so by its status. */
+static bool is_billable(const struct weir_row *row, const struct weir_pick *p)
+{
+	return row->status < 400 || (p->card && weir_card_names_status(p->card, p->entry));
+}
+
+/* Neither does an answer without anything that is metered (a list of models), unless a card
+ * prices its path. That one has no price is nothing to tell of. */
+static bool is_priced(const struct weir_row *row, const struct weir_pick *p)
+{
+	return row->usage_source != WEIR_USAGE_NONE || row->status >= 400 ||
+	       (p->card && weir_card_names_path(p->card, p->entry));
+}
+
+/* What it costs at most: the ledger, which knows counters and sessions, prices it for good. */
+static void price(struct weir_row *row, const struct weir_pick *p)
+{
+	struct weir_quantities q;
 	struct weir_charge charge;
 
-	if (entry < 0 || weir_card_charge(card, entry, &row->usage, &charge)) {
+	weir_quantities_of(row, true, &q);
+	if (!p->card || weir_card_charge(p->card, p->entry, p->discount_milli, &q, NULL, &charge)) {
 		row->flags |= WEIR_ROW_UNPRICED;
 		return;
 	}
-	row->card_id = card->id;
-	row->card_entry = entry;
+	row->card_id = p->card->id;
+	row->card_entry = p->entry;
+	row->discount_milli = p->discount_milli;
 	row->price_nano = charge.price_nano;
 	row->cost_nano = charge.cost_nano;
 }
@@ -90,11 +122,12 @@ static void copy_word(char *to, size_t room, const char *from, size_t n)
 }
 
 void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
-		 const struct weir_terms *terms, struct weir_card *const *cards, size_t n_cards,
-		 uint32_t boot, struct weir_row *row)
+		 const struct weir_terms *terms, struct weir_pricing *pricing, uint32_t boot,
+		 struct weir_row *row)
 {
 	struct weir_response response;
 	const struct weir_response_seen *seen = &response.seen;
+	struct weir_pick found;
 
 	memset(row, 0, sizeof(*row));
 	weir_request_id(end->started_wall_ns, boot, end->h.slot, end->h.ordinal, &row->id);
@@ -110,6 +143,7 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 	row->max_tokens_requested = WEIR_UNKNOWN;
 	row->usage = (struct weir_usage){ WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN,
 					  WEIR_UNKNOWN };
+	row->audio = row->image = WEIR_UNKNOWN;
 	if (end->flags & WEIR_SLOT_SHADOW)
 		row->flags |= WEIR_ROW_SHADOW;
 	if (end->flags & WEIR_SLOT_DEGRADED)
@@ -137,6 +171,8 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 	if (!(row->flags & WEIR_ROW_UNJUDGED)) /* of that one no request was seen */
 		row->request_bytes = open->body_bytes;
 	row->usage = seen->usage;
+	row->audio = seen->audio;
+	row->image = seen->image;
 	row->usage_source = weir_response_source(&response);
 	if (seen->stream)
 		row->flags |= WEIR_ROW_STREAM;
@@ -146,15 +182,18 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 	put_body(&open->body, seen, row);
 	memcpy(row->response_id, seen->response_id, sizeof(row->response_id));
 	memcpy(row->finish_reason, seen->finish_reason, sizeof(row->finish_reason));
-	if (seen->status < 200 || seen->status >= 400)
+	if (seen->status < 200)
+		return;
+	found = pick(pricing, terms, row);
+	if (!is_billable(row, &found))
 		return;
 	row->flags |= WEIR_ROW_BILLABLE;
 	if (row->usage_source == WEIR_USAGE_ESTIMATED ||
 	    (row->usage_source == WEIR_USAGE_PARTIAL && seen->chunks))
 		estimate(seen, row->usage_source == WEIR_USAGE_ESTIMATED, row->request_bytes,
 			 &row->usage);
-	if (row->usage_source != WEIR_USAGE_NONE)
-		price(row, cards, n_cards);
+	if (is_priced(row, &found))
+		price(row, &found);
 }
 
 bool weir_finish_leaves_row(const struct weir_row *row)
@@ -164,52 +203,52 @@ bool weir_finish_leaves_row(const struct weir_row *row)
 
 bool weir_counts_moved(const struct weir_open *a, const struct weir_open *b)
 {
-	return a->response.seen.chunks != b->response.seen.chunks ||
-	       memcmp(&a->response.seen.usage, &b->response.seen.usage, sizeof(struct weir_usage));
+	const struct weir_response_seen *x = &a->response.seen, *y = &b->response.seen;
+
+	return x->chunks != y->chunks || x->audio != y->audio || x->image != y->image ||
+	       memcmp(&x->usage, &y->usage, sizeof(x->usage));
 }
 
-/* A card that is stored is known by its number for ever; one that is not is looked up. */
-static int entry_of(const struct weir_card *card, const char *model, struct weir_entry_memo *memo)
-{
-	uint32_t hash = 0, at;
-	int entry;
-
-	for (const char *p = model; *p; p++)
-		hash = hash * 31 + (uint8_t)*p;
-	at = hash % WEIR_MEMO_MODELS;
-	if (card->id && memo->of[at].card_id == card->id && !strcmp(memo->of[at].model, model))
-		return memo->of[at].entry;
-	entry = weir_card_entry(card, model);
-	memo->of[at].card_id = card->id;
-	memo->of[at].entry = entry;
-	snprintf(memo->of[at].model, sizeof(memo->of[at].model), "%s", model);
-	return entry;
-}
-
-int64_t weir_cost_so_far(const struct weir_open *open, bool degraded,
-			 struct weir_card *const *cards, size_t n_cards,
-			 struct weir_entry_memo *memo)
+int64_t weir_cost_so_far(const struct weir_open *open, const struct weir_runs *runs,
+			 struct weir_pricing *pricing)
 {
 	const struct weir_response_seen *seen = &open->response.seen;
-	const struct weir_card *card = weir_card_at(cards, n_cards, open->started_wall_ns);
-	struct weir_usage u = seen->usage;
+	struct weir_row row = {
+		.tenant = runs->tenant,
+		.service = runs->service,
+		.status = seen->status,
+		.started_wall_ns = open->started_wall_ns,
+		.ended_wall_ns = open->started_wall_ns + runs->for_ns,
+		.usage = seen->usage,
+		.audio = seen->audio,
+		.image = seen->image,
+	};
+	struct weir_quantities q;
 	struct weir_charge charge;
-	int entry = -1;
+	struct weir_pick found;
 
-	if (card && seen->status >= 200 && seen->status < 400)
-		entry = entry_of(card, model_of(&open->body, seen, degraded), memo);
-	estimate(seen, false, open->body_bytes, &u);
-	if (entry < 0 || weir_card_charge(card, entry, &u, &charge))
+	if (seen->status < 200 || seen->status >= 400)
+		return 0;
+	copy_word(row.path, sizeof(row.path), open->path, sizeof(open->path));
+	snprintf(row.model, sizeof(row.model), "%s", model_of(&open->body, seen, runs->degraded));
+	found = pick(pricing, runs->terms, &row);
+	if (!found.card)
+		return 0;
+	estimate(seen, false, open->body_bytes, &row.usage);
+	/* Who else pays for the session is not known here, and to go on makes it no dearer. */
+	weir_quantities_of(&row, false, &q);
+	if (weir_card_charge(found.card, found.entry, found.discount_milli, &q, NULL, &charge))
 		return 0;
 	return charge.price_nano;
 }
 
-uint64_t weir_counted_tokens(const struct weir_usage *u, uint32_t cached_weight_ppm)
+uint64_t weir_counted_tokens(const struct weir_row *row, uint32_t cached_weight_ppm)
 {
+	const struct weir_usage *u = &row->usage;
 	unsigned __int128 sum = (unsigned __int128)known(u->cache_read) * cached_weight_ppm;
 
 	sum = (sum + 999999) / 1000000;
 	sum += (unsigned __int128)known(u->input) + known(u->cache_write) + known(u->output) +
-	       known(u->reasoning);
+	       known(u->reasoning) + known(row->audio) + known(row->image);
 	return sum < UINT64_MAX ? (uint64_t)sum : UINT64_MAX;
 }

@@ -1,47 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The log's writing end: opening, and committing groups of requests. Per row it
- * does as little as it can (plan, encode, hash, one insert); whatever is slow to
- * build is built from the log by those who want it.
+ * The log's writing end: opening, transactions, and committing groups of requests. Per row it
+ * does as little as it can (price, plan, encode, hash, one insert); whatever is slow to build is
+ * built from the log by those who want it.
  */
 #include "agent/ledger.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/ledger_priv.h"
+#include "agent/price.h"
 #include "agent/store.h"
 
 /* ------------------------------------------------------------- open and close */
 
-static int prepare(struct weir_ledger *l, struct weir_error *err)
+static void free_card(void *card)
 {
-	static const char insert[] =
-		"INSERT INTO entry (" WEIR_ENTRY_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?)";
-	static const char put_account[] =
-		"INSERT INTO account VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"
-		" ON CONFLICT (idx) DO UPDATE SET debt=?2, requests=?3, estimated=?4, partial=?5,"
-		" input=?6, cache_read=?7, cache_write=?8, output=?9, reasoning=?10, price=?11,"
-		" cost=?12";
-	static const char put_credit[] =
-		"INSERT INTO credit (seq, key, wallet, amount, remaining) VALUES (?,?,?,?,?)";
-	int ret;
+	weir_card_free(card);
+}
 
-	ret = weir_store_prepare(l->db, insert, &l->insert, err);
-	if (!ret)
-		ret = weir_store_prepare(l->db, put_account, &l->put_account, err);
-	if (!ret)
-		ret = weir_store_prepare(l->db, put_credit, &l->put_credit, err);
-	if (!ret)
-		ret = weir_store_prepare(l->db, "UPDATE credit SET remaining=? WHERE seq=?",
-					 &l->set_remaining, err);
-	if (!ret)
-		ret = weir_store_prepare(l->db, "UPDATE meta SET value=? WHERE key='checkpoint'",
-					 &l->set_checkpoint, err);
-	return ret;
+static const struct weir_card *book_card(void *ctx, uint32_t id)
+{
+	return weir_ledger_card_of(ctx, id);
+}
+
+/* A counter of a month that is long past. */
+static int64_t book_counter(void *ctx, const char *key, uint32_t month)
+{
+	struct weir_ledger *l = ctx;
+	weir_autostmt sqlite3_stmt *st = NULL;
+
+	if (sqlite3_prepare_v2(l->db, "SELECT at FROM counter WHERE key = ? AND month = ?", -1, &st,
+			       NULL) != SQLITE_OK)
+		return 0;
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, month);
+	return sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+}
+
+static int init(struct weir_ledger *l)
+{
+	if (weir_book_init(&l->book) || weir_chain_init(&l->chain))
+		return -ENOMEM;
+	weir_log_init(&l->log, l->db);
+	l->book.card = book_card;
+	l->book.counter_at = book_counter;
+	l->book.ctx = l;
+	l->cards = g_hash_table_new_full(NULL, NULL, NULL, free_card);
+	l->thresholds = g_hash_table_new_full(NULL, NULL, NULL, free);
+	l->changes = g_array_new(false, false, sizeof(struct weir_wallet_change));
+	return 0;
 }
 
 int weir_ledger_open(const char *path, struct weir_ledger **out, struct weir_error *err)
@@ -52,12 +65,12 @@ int weir_ledger_open(const char *path, struct weir_ledger **out, struct weir_err
 	if (!l)
 		return weir_fail(err, ENOMEM, "%s: out of memory", path);
 	ret = weir_store_open(path, &l->db, err);
-	if (!ret && weir_chain_init(&l->chain))
+	if (!ret && init(l))
 		ret = weir_fail(err, ENOMEM, "%s: SHA-256 is not to be had from libcrypto", path);
 	if (!ret)
 		ret = weir_store_meta(l->db, "ledger_id", l->id, sizeof(l->id), err);
 	if (!ret)
-		ret = prepare(l, err);
+		ret = weir_ledger_prepare(l, err);
 	if (!ret)
 		ret = weir_ledger_load_names(l, err);
 	if (!ret)
@@ -74,15 +87,18 @@ void weir_ledger_close(struct weir_ledger *l)
 {
 	if (!l)
 		return;
-	weir_store_finalize(&l->insert);
-	weir_store_finalize(&l->put_account);
-	weir_store_finalize(&l->put_credit);
-	weir_store_finalize(&l->set_remaining);
-	weir_store_finalize(&l->set_checkpoint);
+	for (int i = 0; i < WEIR_ST_MAX; i++)
+		weir_store_finalize(&l->st[i]);
+	weir_log_clear(&l->log);
 	weir_store_close(l->db);
 	weir_chain_clear(&l->chain);
-	weir_accounts_clear(&l->accounts);
-	free(l->post.burns);
+	weir_book_clear(&l->book);
+	g_clear_pointer(&l->cards, g_hash_table_destroy);
+	g_clear_pointer(&l->thresholds, g_hash_table_destroy);
+	if (l->changes)
+		g_array_free(l->changes, true);
+	free(l->post.moves);
+	free(l->taken.moves);
 	free(l->body.p);
 	weir_names_free(&l->names);
 	free(l);
@@ -98,14 +114,31 @@ uint64_t weir_ledger_newest(const struct weir_ledger *l)
 	return l->tip.seq;
 }
 
-int64_t weir_ledger_balance_at(struct weir_ledger *l, uint32_t tenant, uint64_t now_ns)
+uint64_t weir_ledger_latest_priced(const struct weir_ledger *l)
 {
-	return weir_accounts_balance(&l->accounts, tenant, now_ns);
+	return l->tip.priced_ns;
 }
 
-int64_t weir_ledger_balance(struct weir_ledger *l, uint32_t tenant)
+int64_t weir_ledger_balance(struct weir_ledger *l, uint32_t wallet)
 {
-	return weir_accounts_balance(&l->accounts, tenant, weir_wall_ns());
+	return weir_book_balance(&l->book, wallet);
+}
+
+void weir_ledger_next_expiry(struct weir_ledger *l, uint32_t wallet, uint64_t *at_ns, int64_t *nano)
+{
+	weir_book_next_expiry(&l->book, wallet, at_ns, nano);
+}
+
+uint64_t weir_ledger_next_due(const struct weir_ledger *l)
+{
+	return weir_book_next_due(&l->book);
+}
+
+void weir_ledger_on_change(struct weir_ledger *l,
+			   void (*fn)(void *ctx, const struct weir_wallet_change *c), void *ctx)
+{
+	l->on_change = fn;
+	l->on_change_ctx = ctx;
 }
 
 /* ---------------------------------------------------------------- transactions */
@@ -116,96 +149,60 @@ int weir_ledger_begin(struct weir_ledger *l, struct weir_error *err)
 	return weir_store_exec(l->db, "BEGIN IMMEDIATE", err, "starting a transaction");
 }
 
-static int step_done(struct weir_ledger *l, sqlite3_stmt *st, const char *doing,
-		     struct weir_error *err)
-{
-	int ret = 0;
-
-	/* The error is the connection's until the next call, and reset is one. */
-	if (sqlite3_step(st) != SQLITE_DONE)
-		ret = weir_store_fail(l->db, err, doing);
-	sqlite3_reset(st);
-	return ret;
-}
-
-static int flush_account(struct weir_ledger *l, uint32_t index, struct weir_error *err)
-{
-	const struct weir_figures *f = &l->accounts.v[index].f;
-	const int64_t v[] = {
-		index,
-		f->debt,
-		f->requests,
-		f->estimated,
-		f->partial,
-		f->tokens.input,
-		f->tokens.cache_read,
-		f->tokens.cache_write,
-		f->tokens.output,
-		f->tokens.reasoning,
-		f->price,
-		f->cost,
-	};
-
-	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++)
-		sqlite3_bind_int64(l->put_account, (int)i + 1, v[i]);
-	return step_done(l, l->put_account, "writing an account", err);
-}
-
-/* The checkpoint goes with the group, so what is read is never behind the log. */
-static int flush(struct weir_ledger *l, struct weir_error *err)
-{
-	struct weir_accounts *a = &l->accounts;
-	int ret = 0;
-
-	for (size_t i = 0; !ret && i < a->n_accounts; i++)
-		ret = flush_account(l, a->accounts[i].index, err);
-	for (size_t i = 0; !ret && i < a->n_lots; i++) {
-		const struct weir_credit_lot *lot =
-			weir_account_lot(&a->v[a->lots[i].index], a->lots[i].seq);
-
-		sqlite3_bind_int64(l->set_remaining, 1, lot->remaining);
-		sqlite3_bind_int64(l->set_remaining, 2, (sqlite3_int64)lot->seq);
-		ret = step_done(l, l->set_remaining, "writing a grant's remainder", err);
-	}
-	if (ret)
-		return ret;
-	sqlite3_bind_int64(l->set_checkpoint, 1, (sqlite3_int64)l->next.seq);
-	return step_done(l, l->set_checkpoint, "writing the checkpoint", err);
-}
-
 int weir_ledger_end(struct weir_ledger *l, int ret, struct weir_error *err)
 {
 	if (!ret)
-		ret = flush(l, err);
+		ret = weir_ledger_flush(l, err);
 	if (!ret)
 		ret = weir_store_exec(l->db, "COMMIT", err, "committing");
 	if (ret) {
 		/* SQLite may have rolled back by itself already. */
 		if (!sqlite3_get_autocommit(l->db))
 			sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
-		weir_accounts_rollback(&l->accounts);
+		weir_book_rollback(&l->book);
 		return ret;
 	}
-	weir_accounts_commit(&l->accounts);
+	weir_book_commit(&l->book);
 	l->tip = l->next;
+	for (guint i = 0; l->on_change && i < l->changes->len; i++)
+		l->on_change(l->on_change_ctx,
+			     &g_array_index(l->changes, struct weir_wallet_change, i));
 	return 0;
 }
 
 /* --------------------------------------------------------------------- entries */
+
+void weir_ledger_head(const struct weir_ledger *l, enum weir_entry_kind kind, uint32_t tenant,
+		      uint32_t wallet, uint64_t at_ns, struct weir_entry_head *h)
+{
+	*h = (struct weir_entry_head){
+		.seq = l->next.seq + 1,
+		.kind = (uint8_t)kind,
+		.tenant = tenant,
+		.wallet = wallet,
+		.time_ns = at_ns > l->next.time_ns ? at_ns : l->next.time_ns,
+	};
+}
+
+void weir_ledger_new_posting(struct weir_ledger *l)
+{
+	l->post.n_moves = l->post.n_positions = 0;
+	l->post.session_begins = false;
+}
 
 int weir_ledger_put(struct weir_ledger *l, struct weir_entry_head *h, struct weir_error *err)
 {
 	struct weir_entry_row r;
 	int rc, ret = 0;
 
-	h->seq = l->next.seq + 1;
+	assert(h->seq == l->next.seq + 1);
 	r.head = *h;
 	r.body = l->body.p;
 	r.n_body = l->body.len;
 	if (weir_chain_hash(&l->chain, l->next.hash, h, r.body, r.n_body, r.hash))
 		return weir_fail(err, EIO, "ledger: SHA-256 failed in libcrypto");
-	weir_entry_row_bind(l->insert, &r);
-	rc = sqlite3_step(l->insert);
+	weir_entry_row_bind(l->st[WEIR_ST_ENTRY], &r);
+	rc = sqlite3_step(l->st[WEIR_ST_ENTRY]);
 	if (rc == SQLITE_CONSTRAINT_UNIQUE) {
 		ret = -EEXIST;
 	} else if (rc != SQLITE_DONE) {
@@ -213,7 +210,7 @@ int weir_ledger_put(struct weir_ledger *l, struct weir_entry_head *h, struct wei
 		/* Of all constraints only the id's means "known". */
 		ret = ret == -EEXIST ? -EIO : ret;
 	}
-	sqlite3_reset(l->insert);
+	sqlite3_reset(l->st[WEIR_ST_ENTRY]);
 	if (ret)
 		return ret;
 	l->next.seq = h->seq;
@@ -222,51 +219,191 @@ int weir_ledger_put(struct weir_ledger *l, struct weir_entry_head *h, struct wei
 	return 0;
 }
 
+/* What was planned has just been made durable, all but the commit: that it cannot be applied is a
+ * bug of ours, and going on would make it everybody's. */
+static int applied(int ret, struct weir_error *err)
+{
+	if (ret == -ENOMEM)
+		return weir_fail(err, ENOMEM, "ledger: out of memory");
+	assert(!ret);
+	return 0;
+}
+
+int weir_ledger_put_op(struct weir_ledger *l, const struct weir_op *op, struct weir_entry_head *h,
+		       struct weir_error *err)
+{
+	int ret;
+
+	l->body.len = 0;
+	if (weir_encode_op(&l->body, op, &l->post))
+		return weir_fail(err, ENOMEM, "ledger: out of memory");
+	ret = weir_ledger_put(l, h, err);
+	if (ret == -EEXIST)
+		return weir_fail(err, EIO, "ledger: the id of an entry is taken");
+	if (ret)
+		return ret;
+	ret = applied(weir_book_apply_op(&l->book, op, h, &l->post, false), err);
+	assert(ret || weir_book_balance(&l->book, h->wallet) == h->after_nano);
+	return ret;
+}
+
+/* Time first, so that ids sort; then the number, marked: no request has such an id. */
+static void own_id(const struct weir_entry_head *h, struct weir_id *id)
+{
+	for (int i = 0; i < 8; i++) {
+		id->b[i] = (uint8_t)(h->time_ns >> (56 - 8 * i));
+		id->b[8 + i] = (uint8_t)(h->seq >> (56 - 8 * i));
+	}
+	id->b[8] = 0xff;
+}
+
+static int enter_due(struct weir_ledger *l, struct weir_op *op, uint64_t at_ns,
+		     struct weir_error *err)
+{
+	struct weir_entry_head h;
+	int ret;
+
+	weir_ledger_head(l, op->kind, op->tenant, op->wallet, at_ns, &h);
+	own_id(&h, &h.id);
+	weir_ledger_new_posting(l);
+	ret = weir_book_plan_due(&l->book, op, &h, &l->post);
+	if (ret == -ERANGE) {
+		weir_log(WEIR_ERR,
+			 "ledger: wallet %" PRIu32 ": a %s of %" PRId64
+			 " nano-credits does not fit and is left out",
+			 op->wallet, weir_entry_kind_names[op->kind], op->amount_nano);
+		ret = weir_book_due_drop(&l->book);
+		return ret ? weir_fail(err, -ret, "ledger: out of memory") : 0;
+	}
+	if (ret)
+		return weir_fail(err, -ret, "ledger: out of memory");
+	ret = weir_ledger_put_op(l, op, &h, err);
+	return ret ? ret : weir_ledger_ask(l, op->wallet, err);
+}
+
+int weir_ledger_due(struct weir_ledger *l, uint64_t to_ns, struct weir_error *err)
+{
+	struct weir_op op;
+	uint64_t at_ns;
+	int ret;
+
+	if (to_ns < l->next.time_ns) /* ledger time may be ahead of the clock */
+		to_ns = l->next.time_ns;
+	while ((ret = weir_book_due(&l->book, to_ns, &op, &at_ns)) > 0) {
+		ret = enter_due(l, &op, at_ns, err);
+		if (ret)
+			return ret;
+	}
+	return ret ? weir_fail(err, -ret, "ledger: out of memory") : 0;
+}
+
+int weir_ledger_advance(struct weir_ledger *l, uint64_t now_ns, struct weir_error *err)
+{
+	int ret;
+
+	if (weir_book_next_due(&l->book) > now_ns)
+		return 0;
+	ret = weir_ledger_begin(l, err);
+	return ret ? ret : weir_ledger_end(l, weir_ledger_due(l, now_ns, err), err);
+}
+
+/* --------------------------------------------------------------------- top-ups */
+
+struct weir_threshold {
+	int64_t below, ask;
+};
+
+int weir_ledger_threshold(struct weir_ledger *l, uint32_t wallet, int64_t below_nano,
+			  int64_t ask_nano)
+{
+	struct weir_threshold *t;
+
+	if (below_nano == INT64_MIN) {
+		g_hash_table_remove(l->thresholds, GUINT_TO_POINTER(wallet));
+		return 0;
+	}
+	t = malloc(sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	*t = (struct weir_threshold){ below_nano, ask_nano };
+	g_hash_table_replace(l->thresholds, GUINT_TO_POINTER(wallet), t);
+	return 0;
+}
+
+int weir_ledger_ask(struct weir_ledger *l, uint32_t wallet, struct weir_error *err)
+{
+	const struct weir_threshold *t =
+		g_hash_table_lookup(l->thresholds, GUINT_TO_POINTER(wallet));
+	const struct weir_account *acc = weir_book_account(&l->book, wallet, false);
+	struct weir_entry_head h;
+	struct weir_op op;
+
+	if (!t || (acc && acc->f.asked) || weir_book_balance(&l->book, wallet) >= t->below)
+		return 0;
+	op = (struct weir_op){ .kind = WEIR_ENTRY_TOP_UP,
+			       .tenant = wallet,
+			       .wallet = wallet,
+			       .amount_nano = t->ask,
+			       .threshold_nano = t->below };
+	weir_ledger_head(l, WEIR_ENTRY_TOP_UP, wallet, wallet, 0, &h);
+	own_id(&h, &h.id);
+	weir_ledger_new_posting(l);
+	if (weir_book_plan_op(&l->book, &op, &h, &l->post))
+		return weir_fail(err, ENOMEM, "ledger: out of memory");
+	return weir_ledger_put_op(l, &op, &h, err);
+}
+
+/* ------------------------------------------------------------------------ rows */
+
 /* A request that cannot be posted (numbers that no sane card gives) is kept all
  * the same, as one that nobody pays, and said aloud: usage is never dropped. */
-static const struct weir_row *unpost(const struct weir_row *row, struct weir_row *copy)
+static void unpost(struct weir_row *row)
 {
 	weir_log(WEIR_ERR,
 		 "ledger: tenant %" PRIu32 ", wallet %" PRIu32 ": a price of %" PRId64
 		 " nano-credits cannot be posted; the request is recorded unposted, check the card",
 		 row->tenant, row->wallet, row->price_nano);
-	*copy = *row;
-	copy->flags = (uint16_t)(copy->flags & ~WEIR_ROW_POSTED);
-	return copy;
+	row->flags = (uint16_t)(row->flags & ~WEIR_ROW_POSTED);
 }
 
-static int append_row(struct weir_ledger *l, const struct weir_row *row, struct weir_error *err)
+static int append_row(struct weir_ledger *l, const struct weir_row *from, struct weir_error *err)
 {
-	struct weir_entry_head h = {
-		.id = row->id,
-		.kind = WEIR_ENTRY_USAGE,
-		.tenant = row->tenant,
-		.wallet = row->wallet,
-		.time_ns =
-			row->ended_wall_ns > l->next.time_ns ? row->ended_wall_ns : l->next.time_ns,
-	};
-	struct weir_row copy;
+	struct weir_row row = *from;
+	struct weir_entry_head h;
+	struct weir_charge charge;
+	struct weir_sale sale;
 	int ret;
 
-	ret = weir_accounts_plan_usage(&l->accounts, row, h.time_ns, &h, &l->post);
+	ret = weir_ledger_due(l, row.ended_wall_ns, err);
+	if (ret)
+		return ret;
+	weir_ledger_head(l, WEIR_ENTRY_USAGE, row.tenant, row.wallet, row.ended_wall_ns, &h);
+	h.id = row.id;
+	ret = weir_ledger_price_row(l, &row, h.time_ns, &sale, &charge);
+	if (!ret)
+		ret = weir_book_plan_usage(&l->book, &row, &h, &l->post);
 	if (ret == -ERANGE) {
-		row = unpost(row, &copy);
-		ret = weir_accounts_plan_usage(&l->accounts, row, h.time_ns, &h, &l->post);
+		unpost(&row);
+		ret = weir_book_plan_usage(&l->book, &row, &h, &l->post);
 	}
 	l->body.len = 0;
 	if (!ret)
-		ret = weir_encode_usage(&l->body, row, &l->post);
+		ret = weir_encode_usage(&l->body, &row, &l->post);
 	if (ret)
 		return weir_fail(err, -ret, "ledger: out of memory");
 	ret = weir_ledger_put(l, &h, err);
 	if (ret)
 		return ret;
-	ret = weir_accounts_apply_usage(&l->accounts, row, &l->post);
-	if (ret == -ENOMEM)
-		return weir_fail(err, ENOMEM, "ledger: out of memory");
-	assert(!ret); /* burns + debt = price, and each burn was there */
-	assert(weir_accounts_balance(&l->accounts, row->wallet, h.time_ns) == h.after_nano);
-	return 0;
+	ret = applied(weir_book_apply_usage(&l->book, &row, &h, &l->post, false), err);
+	if (!ret)
+		ret = weir_ledger_count_row(l, &row, &sale, &charge, err);
+	if (ret)
+		return ret;
+	assert(row.wallet >= WEIR_ACCOUNT_MAX ||
+	       weir_book_balance(&l->book, row.wallet) == h.after_nano);
+	if (from->flags & WEIR_ROW_POSTED && row.wallet < WEIR_ACCOUNT_MAX)
+		weir_book_took(&l->book, row.wallet, from->price_nano);
+	return weir_ledger_ask(l, row.wallet, err);
 }
 
 int weir_ledger_append(struct weir_ledger *l, const struct weir_row *rows, size_t n, size_t *known,

@@ -87,11 +87,6 @@ int weir_lot_compare(const struct weir_lot *x, const struct weir_lot *y)
 	return ret ? ret : compare(x->seq, y->seq);
 }
 
-static bool is_empty(const struct weir_lot *lot)
-{
-	return !lot->pending && !lot->remaining && !lot->expired;
-}
-
 /* Long expired: it gives to nobody any more (ledger.md, 6). */
 static bool is_past(const struct weir_lot *lot, uint64_t now_ns)
 {

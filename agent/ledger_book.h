@@ -45,7 +45,8 @@ struct weir_account {
 	int64_t held;	   /* Σ pending + remaining + expired, of all lots there ever were */
 	struct weir_lot **lots; /* in burn order; those that can still give or get */
 	uint32_t n_lots, cap_lots;
-	bool dirty; /* in the open transaction */
+	bool dirty;	/* in the open transaction */
+	int64_t taken;	/* in it: what the consumer had taken off the ceiling for its rows */
 };
 
 struct weir_schedule {
@@ -101,6 +102,7 @@ struct weir_book {
 	size_t n_undo, cap_undo;
 	GPtrArray *closing; /* sums of the month that is being trued up, in order; NULL: none is */
 	uint32_t closing_month;
+	guint closing_at; /* those before it are done with */
 	bool keep; /* used-up lots too: verify */
 	/* A counter of a month that is not in memory; NULL: it is 0. */
 	int64_t (*counter_at)(void *ctx, const char *key, uint32_t month);
@@ -201,7 +203,8 @@ int weir_counter_key(const struct weir_card *c, uint32_t entry, enum weir_dimens
 /* What the open transaction changed, as it is now; to be written. Each once. */
 struct weir_book_changes {
 	void *ctx;
-	int (*account)(void *ctx, uint32_t index, const struct weir_account *a);
+	int (*account)(void *ctx, uint32_t index, const struct weir_account *a,
+		       int64_t balance_before);
 	int (*lot)(void *ctx, const struct weir_lot *lot);
 	int (*schedule)(void *ctx, const struct weir_schedule *s);
 	int (*counter)(void *ctx, const struct weir_counter *c);
@@ -212,6 +215,12 @@ struct weir_book_changes {
 int weir_book_changes(struct weir_book *b, const struct weir_book_changes *c);
 void weir_book_commit(struct weir_book *b);
 void weir_book_rollback(struct weir_book *b);
+
+/* The consumer had taken so much off the ceiling for what was just applied. Wraps, as ceilings do. */
+static inline void weir_book_took(struct weir_book *b, uint32_t wallet, int64_t nano)
+{
+	b->v[wallet].taken = (int64_t)((uint64_t)b->v[wallet].taken + (uint64_t)nano);
+}
 
 /* Burn order of two lots: < 0, 0, > 0. */
 int weir_lot_compare(const struct weir_lot *x, const struct weir_lot *y);

@@ -236,6 +236,7 @@ static GPtrArray *closing(struct weir_book *b, uint32_t month)
 	g_clear_pointer(&b->closing, g_ptr_array_unref);
 	b->closing = g_ptr_array_new();
 	b->closing_month = month;
+	b->closing_at = 0;
 	g_hash_table_iter_init(&it, b->volumes);
 	while (g_hash_table_iter_next(&it, NULL, &v)) {
 		if (((struct weir_volume_sum *)v)->month == month)
@@ -277,11 +278,12 @@ static int true_up(struct weir_book *b, uint32_t month, uint64_t at_ns, struct w
 {
 	const GPtrArray *all = closing(b, month);
 
-	for (guint i = 0, n; i < all->len; i += n) {
+	for (guint i = b->closing_at, n; i < all->len; i += n) {
 		const struct weir_volume_sum *first = sum_at(all, i);
 		int64_t total, nano = 0;
 		int ret = 0;
 
+		b->closing_at = i;
 		n = group(all, i);
 		if (first->gone)
 			continue;

@@ -263,7 +263,12 @@ static struct weir_op asked(const struct weir_op *op)
 
 	a.actor[0] = 0;
 	a.wallet = 0;
-	a.flags &= WEIR_OP_NOW | WEIR_OP_AS_GRANT | WEIR_OP_ALLOW_DEBT | WEIR_OP_SCHEDULE;
+	if (a.kind == WEIR_ENTRY_VOID || a.flags & WEIR_OP_REST)
+		a.amount_nano = 0;
+	if (a.kind == WEIR_ENTRY_REFUND && !a.amount_nano)
+		a.flags |= WEIR_OP_REST;
+	a.flags &= WEIR_OP_NOW | WEIR_OP_AS_GRANT | WEIR_OP_ALLOW_DEBT | WEIR_OP_SCHEDULE |
+		   WEIR_OP_REST;
 	if (!a.effective_ns && a.kind != WEIR_ENTRY_METER) /* whose time is `started` */
 		a.flags |= WEIR_OP_NOW;
 	if (a.flags & WEIR_OP_NOW)

@@ -71,6 +71,7 @@ enum weir_op_flags {
 	WEIR_OP_UNPRICED = 1 << 4,   /* meter: no card has a price for it */
 	WEIR_OP_TRUSTED = 1 << 5,    /* meter: the session is to be believed */
 	WEIR_OP_SCHEDULE = 1 << 6,   /* expire, void: `of` is a schedule */
+	WEIR_OP_REST = 1 << 7,	     /* refund: asked for as "all that is left" */
 };
 
 /*
@@ -110,7 +111,7 @@ struct weir_op {
 	/* top_up */
 	int64_t threshold_nano;
 	/* deduct */
-	int64_t overage_nano; /* how far below zero it may go */
+	int64_t overage_nano; /* how far below zero it may go; below 0: what must stay */
 	/* of the write */
 	char key[64]; /* idempotency key; "": the ledger's own entries have none */
 	char actor[64];

@@ -281,7 +281,7 @@ static int walk_rows(struct walk *w, sqlite3 *db, uint64_t lo, uint64_t hi, uint
 	weir_autostmt sqlite3_stmt *st = NULL;
 	uint8_t prev[WEIR_HASH_BYTES];
 	struct weir_entry_row r;
-	int rc, ret;
+	int rc = SQLITE_DONE, ret;
 
 	ret = weir_store_prepare(db,
 				 w->q->newest_first

@@ -180,7 +180,8 @@ static int told(struct weir_book *b, const struct weir_undo *u, const struct wei
 {
 	switch (u->what) {
 	case ACCOUNT:
-		return c->account(c->ctx, u->account.index, &b->v[u->account.index]);
+		return c->account(c->ctx, u->account.index, &b->v[u->account.index],
+				  u->account.remaining - u->account.f.debt);
 	case LOT:
 		return c->lot(c->ctx, weir_book_lot(b, u->lot.seq));
 	case SCHEDULE:
@@ -223,6 +224,7 @@ void weir_book_commit(struct weir_book *b)
 		switch (u->what) {
 		case ACCOUNT:
 			b->v[u->account.index].dirty = false;
+			b->v[u->account.index].taken = 0;
 			break;
 		case LOT:
 			settle_lot(b, u->lot.seq);
@@ -274,6 +276,7 @@ static void back(struct weir_book *b, struct weir_undo *u)
 		acc->f = u->account.f;
 		acc->remaining = u->account.remaining;
 		acc->held = u->account.held;
+		acc->taken = 0;
 		acc->dirty = false;
 		break;
 	case LOT:

@@ -5,6 +5,7 @@
  */
 #include "money.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -74,6 +75,36 @@ int weir_money_div(__int128 numerator, __int128 denominator, int64_t *out)
 	if (r > denominator - r || (r == denominator - r && q % 2 != 0))
 		q += sign;
 	if (q > INT64_MAX || q < INT64_MIN)
+		return -ERANGE;
+	*out = (int64_t)q;
+	return 0;
+}
+
+int weir_money_scale(__int128 numerator, int64_t factor, __int128 denominator, int64_t *out)
+{
+	unsigned __int128 low, rest, by = (unsigned __int128)denominator;
+	uint64_t q = 0;
+	__int128 product;
+
+	assert(numerator >= 0 && factor >= 0 && denominator > 0 && !(by >> 126));
+	if (!__builtin_mul_overflow(numerator, factor, &product))
+		return weir_money_div(product, denominator, out);
+	/* rest x 2^64 + the lower half of low is the product: divided bit by bit, as on paper. */
+	low = (unsigned __int128)(uint64_t)numerator * (uint64_t)factor;
+	rest = ((unsigned __int128)numerator >> 64) * (uint64_t)factor + (low >> 64);
+	if (rest >= by)
+		return -ERANGE;
+	for (int bit = 63; bit >= 0; bit--) {
+		rest = rest << 1 | ((uint64_t)low >> bit & 1);
+		q <<= 1;
+		if (rest >= by) {
+			rest -= by;
+			q |= 1;
+		}
+	}
+	if (q <= INT64_MAX && (rest > by - rest || (rest == by - rest && q % 2)))
+		q++;
+	if (q > INT64_MAX)
 		return -ERANGE;
 	*out = (int64_t)q;
 	return 0;

@@ -23,4 +23,8 @@ void weir_money_format(int64_t nano, char out[static WEIR_MONEY_TEXT]);
 /* numerator / denominator (denominator > 0), rounded half to even. 0 or -ERANGE. */
 int weir_money_div(__int128 numerator, __int128 denominator, int64_t *out);
 
+/* numerator x factor / denominator (none below 0, denominator from 1 to 2^126), the same; exact
+ * also where the product is of more than 128 bits. */
+int weir_money_scale(__int128 numerator, int64_t factor, __int128 denominator, int64_t *out);
+
 #endif

@@ -12,7 +12,6 @@
 
 #include "card.h"
 #include "policy_read.h"
-#include "suggest.h"
 
 /* What a policy owns beside the cards: everything its pointers lead to. */
 struct storage {
@@ -74,7 +73,6 @@ static int read_top(const struct policy_files *f, struct weir_policy *p, struct 
 	static const char *const words[] = { "refuse", "default", NULL };
 	const struct weir_tenant_policy *t;
 	struct policy_place place;
-	struct weir_suggest near;
 	const char *name;
 	int unknown = 0, r;
 
@@ -83,16 +81,8 @@ static int read_top(const struct policy_files *f, struct weir_policy *p, struct 
 		if (r)
 			return r;
 		t = weir_policy_tenant(p, name);
-		if (!t) {
-			weir_suggest_init(&near, name);
-			for (size_t i = 0; i < p->n_tenants; i++)
-				weir_suggest_offer(&near, p->tenants[i].name);
-			if (near.best)
-				return weir_json_refuse(&place.item, err,
-							"is not a tenant (did you mean \"%s\"?)",
-							near.best);
-			return weir_json_refuse(&place.item, err, "is not a tenant");
-		}
+		if (!t)
+			return policy_no_tenant(p, &place.item, name, err);
 		p->default_tenant = t->name;
 	}
 	if (!policy_place(f, POLICY_TOP, "unknown_key", &place))
@@ -151,9 +141,7 @@ static int read_cards_of(const struct weir_json *at, struct weir_policy *p, stru
 		r = weir_card_from(&item, &c, err);
 		if (r)
 			return r;
-		r = policy_supported(&item, POLICY_IN_CARD, err);
-		if (!r)
-			r = check_card(&item, p, c, err);
+		r = check_card(&item, p, c, err);
 		if (r) {
 			weir_card_free(c);
 			return r;
@@ -186,7 +174,7 @@ static int read_cards(const struct policy_files *f, struct weir_policy *p, struc
 	}
 	if (!r && p->n_cards)
 		qsort(p->cards, p->n_cards, sizeof(*p->cards), compare_card);
-	return r;
+	return r ? r : weir_cards_check(p->cards, p->n_cards, err);
 }
 
 /* ---------------------------------------------------------------- whole and text */
@@ -204,10 +192,10 @@ static int write_json(const struct policy_files *f, struct weir_policy *p, struc
 		if (some)
 			r = json_array_extend(cards, some);
 	}
-	all = json_pack("{s:O, s:O, s:s?, s:s, s:O}", "tiers", f->items[POLICY_TIERS], "tenants",
-			f->items[POLICY_TENANTS], "default_tenant", p->default_tenant,
+	all = json_pack("{s:O, s:O, s:s?, s:s, s:O, s:O}", "tiers", f->items[POLICY_TIERS],
+			"tenants", f->items[POLICY_TENANTS], "default_tenant", p->default_tenant,
 			"unknown_key", p->unknown_key_default ? "default" : "refuse", "rate_cards",
-			cards);
+			cards, "packs", f->items[POLICY_PACKS]);
 	if (!r && all)
 		p->json = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
 	return p->json ? 0 : weir_fail(err, ENOMEM, "out of memory");
@@ -228,6 +216,8 @@ static int read_all(const char *dir, struct weir_policy *p, struct weir_error *e
 	if (!r)
 		r = read_cards(&f, p, err);
 	if (!r)
+		r = policy_packs_read(&f, &st->arena, p, err);
+	if (!r)
 		r = write_json(&f, p, err);
 	return r;
 }
@@ -236,6 +226,7 @@ int weir_policy_load(const char *dir, struct weir_policy **out, struct weir_erro
 {
 	struct weir_policy *p = calloc(1, sizeof(*p));
 	struct storage *st = calloc(1, sizeof(*st));
+	static uint64_t serials;
 	int r;
 
 	if (!p || !st) {
@@ -245,6 +236,7 @@ int weir_policy_load(const char *dir, struct weir_policy **out, struct weir_erro
 	}
 	p->storage = st;
 	p->refs = 1;
+	p->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
 	r = read_all(dir, p, err);
 	/* The trees of 10 k tenants are ten times the policy made of them: without this
 	 * they stay in the heap as free memory for as long as the agent lives. */

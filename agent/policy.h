@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Policy files: tiers, tenants, rate cards. All *.json of a folder, in name
+ * Policy files: tiers, tenants, rate cards, credit packs. All *.json of a folder, in name
  * order, are one document. Reading is all or
  * nothing: an unknown field, a wrong type, an overflow, a duplicate, a key or a
  * prefix that two tenants claim is an error that names file, path and value.
@@ -44,7 +44,9 @@ struct weir_limits {
 	uint32_t cached_weight_ppm; /* of a cached token against tokens/min: "0.1" is 100000;
 				     * default "1": it counts like any other */
 	enum weir_credit credit;
-	int64_t overage_nano; /* soft: how far below zero */
+	int64_t overage_nano;	   /* soft: how far below zero */
+	int64_t top_up_below_nano; /* somebody is to be asked when the balance falls below; */
+	int64_t top_up_ask_nano;   /* for how much; 0: nobody is */
 	uint32_t reserve_input_tokens;
 	uint32_t reserve_output_tokens;
 	bool drop; /* on_limit "drop" */
@@ -77,11 +79,24 @@ struct weir_tenant_policy {
 	const struct weir_source_prefix *sources;
 	size_t n_sources;
 	const char *parent; /* name of a tenant, two levels above at most; NULL: none */
+	const char *wallet; /* name of the tenant that pays, itself paid by nobody; NULL: itself */
 	const struct weir_scope_policy *scopes; /* of tier and overrides ("services"), by name */
 	size_t n_scopes;
 };
 
 struct weir_card; /* price.h */
+
+/* What `credit sell` sells: credit with a price. */
+struct weir_pack {
+	const char *name;
+	int64_t amount_nano;
+	int64_t bonus_nano;    /* on top, promo; 0: none */
+	int64_t price_nano;    /* in nano of the currency */
+	char currency[4];      /* "USD"; "": no price is said */
+	uint32_t expires_days; /* from its sale on; 0: never */
+	uint8_t source;	       /* enum weir_grant_source: paid, promo or trial */
+	uint8_t priority;
+};
 
 struct weir_policy {
 	struct weir_tenant_policy *tenants; /* sorted by name */
@@ -90,6 +105,9 @@ struct weir_policy {
 	size_t n_tiers;
 	struct weir_card **cards; /* sorted by effective_from */
 	size_t n_cards;
+	uint64_t serial;	    /* no two policies that were read have the same; never 0 */
+	struct weir_pack *packs; /* sorted by name */
+	size_t n_packs;
 	const char *default_tenant; /* NULL: none */
 	bool unknown_key_default;   /* unknown_key "default"; else refuse */
 	char *json;		    /* the merged document, canonical, for `policy show` */
@@ -99,7 +117,7 @@ struct weir_policy {
 
 /*
  * Read every *.json of dir (not below it, not hidden files). On success *out has one
- * reference. A tier, a tenant, default_tenant or unknown_key that two files define is an
+ * reference. A tier, a tenant, a pack, default_tenant or unknown_key that two files define is an
  * error, but 90-local.json replaces what files before it say, whole objects at a time;
  * what it replaces is not looked at. Rate cards add up. null for a limit means none. An
  * override replaces the tier's field whole: {"requests": {"per_minute": 5}} has burst 5.
@@ -108,5 +126,6 @@ int weir_policy_load(const char *dir, struct weir_policy **out, struct weir_erro
 struct weir_policy *weir_policy_ref(struct weir_policy *p);
 void weir_policy_unref(struct weir_policy *p); /* NULL is fine */
 const struct weir_tenant_policy *weir_policy_tenant(const struct weir_policy *p, const char *name);
+const struct weir_pack *weir_policy_pack(const struct weir_policy *p, const char *name);
 
 #endif

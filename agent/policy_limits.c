@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "bpf/weir_abi.h"
-#include "card.h"
 #include "money.h"
 #include "policy_read.h"
 
@@ -17,34 +16,6 @@
 #define FILL_MAX_NS (UINT64_C(100) * 366 * 86400 * WEIR_SECOND)
 #define HALF_OPEN   1024
 #define PPM_NANO    1000 /* one part in a million of WEIR_NANO */
-
-/* ------------------------------------------------------------ not supported yet */
-
-static const struct {
-	enum policy_object what;
-	const char *field;
-	const char *neutral; /* the value that asks for nothing */
-} unsupported[] = {
-	{ POLICY_IN_TENANT, "wallet", "self" },
-	{ POLICY_IN_CARD, "name", WEIR_CARD_NAME },
-};
-
-int policy_supported(const struct weir_json *at, enum policy_object what, struct weir_error *err)
-{
-	struct weir_json child;
-
-	for (size_t i = 0; i < sizeof(unsupported) / sizeof(*unsupported); i++) {
-		const char *neutral = unsupported[i].neutral;
-
-		if (unsupported[i].what != what || !weir_json_get(at, unsupported[i].field, &child))
-			continue;
-		if (json_is_string(child.v) && !strcmp(json_string_value(child.v), neutral))
-			continue;
-		return weir_json_refuse(
-			&child, err, "is not supported by this version (only \"%s\" is)", neutral);
-	}
-	return 0;
-}
 
 /* ------------------------------------------------------------------------ rates */
 
@@ -228,6 +199,40 @@ static int read_credit(const struct weir_json *at, struct weir_limits *l, struct
 	return 0;
 }
 
+/* After credit was read: without it there is no balance that anybody uses up. */
+static int read_top_up(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	static const char *const fields[] = { "below", "ask", NULL };
+	struct weir_json child, below, ask;
+	int64_t b = 0, a = 0;
+	int r = 0;
+
+	if (l->credit == WEIR_CREDIT_NONE)
+		l->top_up_below_nano = l->top_up_ask_nano = 0; /* came with the tier */
+	if (!weir_json_get(at, "topup", &child))
+		return 0;
+	if (!json_is_null(child.v)) {
+		r = weir_json_object(&child, fields, err);
+		if (r)
+			return r;
+		if (!weir_json_get(&child, "below", &below))
+			return weir_json_fail(&child, err, "has no \"below\"");
+		if (!weir_json_get(&child, "ask", &ask))
+			return weir_json_fail(&child, err, "has no \"ask\"");
+		r = weir_json_decimal(&below, 0, INT64_MAX, &b, err);
+		if (!r)
+			r = weir_json_decimal(&ask, 1, INT64_MAX, &a, err);
+		if (!r && l->credit == WEIR_CREDIT_NONE)
+			return weir_json_fail(
+				&child, err, "has no effect unless credit is \"hard\" or \"soft\"");
+	}
+	if (r)
+		return r;
+	l->top_up_below_nano = b;
+	l->top_up_ask_nano = a;
+	return 0;
+}
+
 static int read_conduct(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
 {
 	static const char *const limit_words[] = { "reject", "drop", NULL };
@@ -385,6 +390,7 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 		"services",
 		"credit",
 		"overage_limit",
+		"topup",
 		"request_cost_cap",
 		"max_output_tokens",
 		"max_input_tokens",
@@ -408,6 +414,8 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 		r = read_half_open(at, &l.half_open, err);
 	if (!r)
 		r = read_credit(at, &l, err);
+	if (!r)
+		r = read_top_up(at, &l, err);
 	if (!r)
 		r = read_cost_cap(at, &l.request_cost_cap_nano, err);
 	if (!r)

@@ -19,6 +19,7 @@ static const char *const section_names[POLICY_SECTIONS] = {
 	[POLICY_TOP] = NULL,
 	[POLICY_TIERS] = "tiers",
 	[POLICY_TENANTS] = "tenants",
+	[POLICY_PACKS] = "packs",
 };
 
 /* ------------------------------------------------------------------------ files */
@@ -107,7 +108,8 @@ static int take_section(struct policy_files *f, enum policy_section s, size_t fi
 static int take_file(struct policy_files *f, size_t file, struct weir_error *err)
 {
 	static const char *const fields[] = { "tiers",	     "tenants",	   "default_tenant",
-					      "unknown_key", "rate_cards", NULL };
+					      "unknown_key", "rate_cards", "packs",
+					      NULL };
 	static const char *const scalars[] = { "default_tenant", "unknown_key" };
 	struct weir_json root = weir_json_root(f->documents[file], f->names[file], false), at;
 	int r = weir_json_object(&root, fields, err);
@@ -115,10 +117,8 @@ static int take_file(struct policy_files *f, size_t file, struct weir_error *err
 	for (size_t i = 0; i < 2 && !r; i++)
 		if (weir_json_get(&root, scalars[i], &at))
 			r = take(f, POLICY_TOP, file, &at, err);
-	if (!r)
-		r = take_section(f, POLICY_TIERS, file, &root, err);
-	if (!r)
-		r = take_section(f, POLICY_TENANTS, file, &root, err);
+	for (int s = POLICY_TIERS; s < POLICY_SECTIONS && !r; s++)
+		r = take_section(f, (enum policy_section)s, file, &root, err);
 	return r;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How the files that read a policy share the work: policy_merge.c makes one
- * document of many and remembers who said what, policy_limits.c, policy_scopes.c
- * and policy_tenants.c read its parts, policy_parents.c looks at the tenants' chains,
- * policy.c puts them together. Nobody else includes this.
+ * document of many and remembers who said what, policy_limits.c, policy_scopes.c,
+ * policy_tenants.c and policy_packs.c read its parts, policy_parents.c looks at the
+ * tenants' chains and policy_wallets.c at who pays, policy.c puts them together. Nobody
+ * else includes this.
  */
 #ifndef WEIR_POLICY_READ_H
 #define WEIR_POLICY_READ_H
@@ -14,7 +15,7 @@
 
 /* ------------------------------------------------------- one document of many */
 
-enum policy_section { POLICY_TOP, POLICY_TIERS, POLICY_TENANTS, POLICY_SECTIONS };
+enum policy_section { POLICY_TOP, POLICY_TIERS, POLICY_TENANTS, POLICY_PACKS, POLICY_SECTIONS };
 
 struct policy_files {
 	char **names; /* base names, in name order */
@@ -36,14 +37,6 @@ bool policy_place(const struct policy_files *f, enum policy_section s, const cha
 		  struct policy_place *out);
 
 /* ------------------------------------------------------------------ the parts */
-
-/*
- * What design.md names and this version does not enforce is refused, for silence
- * would be taken for enforcement. The one list is in policy_limits.c: an issue that
- * builds one of them deletes its row.
- */
-enum policy_object { POLICY_IN_TENANT, POLICY_IN_CARD };
-int policy_supported(const struct weir_json *at, enum policy_object what, struct weir_error *err);
 
 /* Limits of a tier of no fields; then a tier's or an override's fields over them. */
 void policy_limits_init(struct weir_limits *l);
@@ -71,12 +64,32 @@ struct policy_tier {
 	struct policy_scopes scopes;
 };
 
-/* All tenants into p->tenants, sorted; memory from the arena. */
+/* All tenants into p->tenants, sorted; memory from the arena. `wallet` is as it is written. */
 int policy_tenants_read(const struct policy_files *f, const struct policy_tier *tiers,
 			struct weir_arena *arena, struct weir_policy *p, struct weir_error *err);
 
 /* Every parent is a tenant, and no chain of them longer than the kernel follows. */
 int policy_parents_check(const struct policy_files *f, const struct weir_policy *p,
 			 struct weir_error *err);
+
+/* What "wallet" may say but the name of a tenant. */
+#define POLICY_WALLET_SELF   "self"
+#define POLICY_WALLET_PARENT "parent"
+
+/* `wallet` of all tenants: from what is written to who pays. After policy_parents_check. */
+int policy_wallets_find(const struct policy_files *f, struct weir_policy *p,
+			struct weir_error *err);
+
+/* Where a tenant's field is written, which it is. */
+void policy_field_place(const struct policy_files *f, const char *tenant, const char *field,
+			struct policy_place *place, struct weir_json *at);
+
+/* Refuse a name that is no tenant's, and say whose it may be meant for. */
+int policy_no_tenant(const struct weir_policy *p, const struct weir_json *at, const char *name,
+		     struct weir_error *err);
+
+/* All packs into p->packs, sorted; memory from the arena. */
+int policy_packs_read(const struct policy_files *f, struct weir_arena *arena, struct weir_policy *p,
+		      struct weir_error *err);
 
 #endif

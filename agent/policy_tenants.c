@@ -199,6 +199,23 @@ static int read_parent(struct reader *rd, const struct weir_json *at, struct wei
 	return t->parent ? 0 : weir_fail(err, ENOMEM, "out of memory");
 }
 
+/* As it is written; who that is comes when all are read. */
+static int read_wallet(struct reader *rd, const struct weir_json *at, struct weir_tenant_policy *t,
+		       struct weir_error *err)
+{
+	struct weir_json child;
+	const char *name;
+	int r;
+
+	if (!weir_json_get(at, "wallet", &child))
+		return 0;
+	r = weir_json_name(&child, &name, err);
+	if (r || !strcmp(name, POLICY_WALLET_SELF))
+		return r;
+	t->wallet = weir_arena_text(rd->arena, name);
+	return t->wallet ? 0 : weir_fail(err, ENOMEM, "out of memory");
+}
+
 static int read_tenant(struct reader *rd, const struct weir_json *at, struct weir_tenant_policy *t,
 		       struct weir_error *err)
 {
@@ -215,11 +232,11 @@ static int read_tenant(struct reader *rd, const struct weir_json *at, struct wei
 		return weir_fail(err, ENOMEM, "out of memory");
 	r = weir_json_object(at, fields, err);
 	if (!r)
-		r = policy_supported(at, POLICY_IN_TENANT, err);
-	if (!r)
 		r = read_tier_name(rd, at, t, err);
 	if (!r)
 		r = read_parent(rd, at, t, err);
+	if (!r)
+		r = read_wallet(rd, at, t, err);
 	if (!r)
 		r = read_overrides(rd, at, t, err);
 	if (!r && weir_json_get(at, "keys", &child))
@@ -265,5 +282,6 @@ int policy_tenants_read(const struct policy_files *f, const struct policy_tier *
 	}
 	qsort(p->tenants, n, sizeof(*p->tenants), compare_tenant);
 	p->n_tenants = n;
-	return policy_parents_check(f, p, err);
+	r = policy_parents_check(f, p, err);
+	return r ? r : policy_wallets_find(f, p, err);
 }

@@ -40,14 +40,14 @@ struct weir_quantities {
 void weir_quantities_of(const struct weir_row *row, bool session_begins,
 			struct weir_quantities *out);
 
-/* One line of a charge: quantity x unit / per. */
+/* One line of a charge: quantity x unit / per, in nano. */
 struct weir_price_line {
 	enum weir_dimension dimension;
 	enum weir_dimension priced_as; /* the parent whose price was used, or itself */
 	int64_t quantity;	       /* as in weir_quantities */
-	int64_t unit_nano;	       /* price of `per` units */
-	int64_t per;
-	int64_t position; /* of the counter before this line; -1: no steps */
+	int64_t unit_nano;	       /* price of `per` of what the quantity counts */
+	int64_t per;		       /* of seconds and units, counted in 1e-9, 1e9 as many */
+	int64_t position;	       /* of the counter before this line; -1: no steps */
 };
 
 /* What a volume counter needs for its true-up. */
@@ -62,11 +62,13 @@ struct weir_volume {
 struct weir_charge {
 	int64_t price_nano;
 	int64_t cost_nano;
-	int64_t factor;			/* of all lines, x WEIR_FACTOR */
-	int64_t counted[WEIR_DIM_MAX];	/* what the counter of a dimension with steps moves by */
+	int64_t factor;		       /* of all lines, x WEIR_FACTOR */
+	int64_t lines_credit_nano;     /* 0: lines are in credits. A markup over costs in currency:
+					* lines are in that, of which one credit costs so much */
+	int64_t counted[WEIR_DIM_MAX]; /* what the counter of a dimension with steps moves by */
 	struct weir_volume volume[WEIR_DIM_MAX]; /* of those that are volume */
 	size_t n_lines;
-	struct weir_price_line lines[WEIR_LINES_MAX];
+	struct weir_price_line lines[WEIR_LINES_MAX]; /* no more than n_lines are written */
 };
 
 enum weir_card_scope { WEIR_SCOPE_ALL, WEIR_SCOPE_SERVICE, WEIR_SCOPE_TIER, WEIR_SCOPE_TENANT };
@@ -84,7 +86,7 @@ struct weir_card {
 	int64_t credit_price_nano;	/* of a credit, in nano of the currency; 0: none said */
 	int64_t margin_floor_milli;	/* warn below; INT64_MIN: none */
 	size_t n_entries;
-	void *entries; /* private */
+	void *entries;	 /* private */
 	void *discounts; /* private */
 };
 
@@ -118,8 +120,12 @@ struct weir_pick {
 bool weir_cards_pick(struct weir_card *const *cards, size_t n, const struct weir_use *use,
 		     struct weir_pick *out);
 
-/* The cards in force at an instant that could price a request of this tenant, tier and service,
- * best first; at most max. What reservations are reckoned with. */
+/* Of each name the version that is in force at an instant; out has room for n. */
+size_t weir_cards_in_force(struct weir_card *const *cards, size_t n, uint64_t at_ns,
+			   struct weir_card **out);
+
+/* The cards in force at an instant that could price a request of this tenant, tier and service
+ * (NULL: any), best first; at most max. What reservations are reckoned with. */
 size_t weir_cards_for(struct weir_card *const *cards, size_t n, const struct weir_use *use,
 		      const struct weir_card **out, size_t max);
 
@@ -134,6 +140,12 @@ bool weir_card_has_discount(const struct weir_card *c, uint32_t milli);
 /* Conditions of an entry as one line of text, the same for the same conditions in every
  * version: "match=llama*", "path=/v1/x status=2xx", "meter=storage_gb". */
 const char *weir_card_entry_key(const struct weir_card *c, uint32_t entry);
+/* Its place in "models" is `entry` everywhere; this is the entry that is tried as the rank-th:
+ * those for requests, then those for meters. */
+uint32_t weir_card_entry_at(const struct weir_card *c, size_t rank);
+/* Does it want a path, a status? */
+bool weir_card_names_path(const struct weir_card *c, uint32_t entry);
+bool weir_card_names_status(const struct weir_card *c, uint32_t entry);
 /* Does an entry price sessions? */
 bool weir_card_has_session(const struct weir_card *c, uint32_t entry);
 /* The unit that a value metric bills ("clinical-report"); NULL: none. */
@@ -143,7 +155,8 @@ const char *weir_card_unit(const struct weir_card *c, uint32_t entry);
 
 enum weir_steps { WEIR_STEPS_NONE, WEIR_STEPS_GRADUATED, WEIR_STEPS_VOLUME };
 
-/* The steps of a dimension itself, not of its parent. *pool: NULL: counted per tenant. */
+/* The steps of a dimension itself, not of its parent. pool may be NULL; *pool NULL: counted per
+ * tenant. */
 enum weir_steps weir_card_steps(const struct weir_card *c, uint32_t entry, enum weir_dimension d,
 				const char **pool);
 /* The dimension whose price d has: itself, its parent; WEIR_DIM_MAX: not charged. */

@@ -21,8 +21,10 @@
 #include <unistd.h>
 
 #include "denials.h"
+#include "entry_out.h"
 #include "event.h"
 #include "ledger_read.h"
+#include "nats_connect.h"
 #include "publisher_stream.h"
 #include "publisher_window.h"
 #include "reason.h"
@@ -35,7 +37,8 @@
 #define RETRY_MAX_NS	 UINT64_C(5000000000)
 #define CHECK_AGAIN_NS	 UINT64_C(2000000000) /* a stream that was not ready */
 #define DENIALS_EVERY_NS UINT64_C(250000000)
-#define NOBODY		 "~nobody" /* no tenant can be called so */
+#define STREAM_WAIT_NS	 (5 * WEIR_SECOND) /* so long usage waits for an alert's stream */
+#define NOBODY		 "~nobody"	   /* no tenant can be called so */
 
 /* --------------------------------------------------------------- ledger entries */
 
@@ -49,32 +52,62 @@ static struct weir_event_origin origin(struct weir_publisher *p)
 	};
 }
 
-static int publish_entry(const struct weir_entry *e, void *ctx)
+/* Alerts do not hold up usage for long: their stream has not been to be had for a while. */
+static bool no_alerts(const struct weir_publisher *p)
 {
-	struct weir_publisher *p = ctx;
+	uint64_t since = p->unready_ns[WEIR_STREAM_ALERT];
+
+	return since && weir_mono_ns() - since > STREAM_WAIT_NS;
+}
+
+static void pass(struct weir_publisher *p, const struct weir_entry *e, bool skipped)
+{
+	weir_pub_pass(p, e->seq);
+	p->next_seq = e->seq + 1;
+	if (!skipped)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->status.skipped++;
+	pthread_mutex_unlock(&p->lock);
+	weir_log(WEIR_WARN, "nats: ledger entry %" PRIu64 " is not published: %s", e->seq,
+		 p->problem[WEIR_STREAM_ALERT]);
+}
+
+static int push_entry(struct weir_publisher *p, const struct weir_entry *e, const char *topic,
+		      enum weir_stream stream)
+{
 	struct weir_event_origin o = origin(p);
 	char id[2 * WEIR_ID_BYTES + 1], subject[256];
-	int r;
+	int r = weir_event_json(e, &o, weir_reader_card(p->reader, weir_entry_card_id(e)),
+				&p->text);
 
-	if (!weir_pub_room(p))
-		return 1;
-	if (e->kind != WEIR_ENTRY_USAGE) {
-		weir_pub_pass(p, e->seq);
-		p->next_seq = e->seq + 1;
-		return 0;
-	}
-	r = weir_event_json(e, &o, weir_reader_card(p->reader, e->row->card_id), &p->text);
 	if (r)
 		return r;
 	weir_hex(e->id.b, sizeof(e->id.b), id);
 	if (e->tenant_name)
-		snprintf(subject, sizeof(subject), "meter.v1.%s.%s", e->tenant_name, p->node);
+		snprintf(subject, sizeof(subject), "%s.v1.%s.%s", topic, e->tenant_name, p->node);
 	else
-		snprintf(subject, sizeof(subject), "meter.v1.~%u.%s", e->tenant, p->node);
-	r = weir_pub_push(p, WEIR_STREAM_IS_METER, e->seq, id, subject);
+		snprintf(subject, sizeof(subject), "%s.v1.~%u.%s", topic, e->tenant, p->node);
+	r = weir_pub_push(p, stream, e->seq, id, subject);
 	if (!r)
 		p->next_seq = e->seq + 1;
 	return r;
+}
+
+static int publish_entry(const struct weir_entry *e, void *ctx)
+{
+	struct weir_publisher *p = ctx;
+	const char *topic = weir_event_topic(e);
+	enum weir_stream stream =
+		e->kind == WEIR_ENTRY_TOP_UP ? WEIR_STREAM_ALERT : WEIR_STREAM_METER;
+
+	if (!weir_pub_room(p))
+		return 1;
+	if (!topic || (stream == WEIR_STREAM_ALERT && no_alerts(p))) {
+		pass(p, e, topic);
+		return 0;
+	}
+	return p->ready[stream] ? push_entry(p, e, topic, stream) : 1;
 }
 
 static void publish_ledger(struct weir_publisher *p)
@@ -85,7 +118,7 @@ static void publish_ledger(struct weir_publisher *p)
 		uint64_t before = p->next_seq;
 		int r;
 
-		if (!q.limit || !p->ready[WEIR_STREAM_IS_METER])
+		if (!q.limit || !p->ready[WEIR_STREAM_METER])
 			return;
 		r = weir_reader_entries(p->reader, &q, publish_entry, p, &err);
 		if (r < 0) {
@@ -105,7 +138,7 @@ static void publish_ledger(struct weir_publisher *p)
 static int push_denial(struct weir_publisher *p, const struct weir_denial_sum *s)
 {
 	char name[WEIR_ENTRY_NAME_BYTES] = NOBODY, limit_of[WEIR_ENTRY_NAME_BYTES];
-	char subject[256], id[WEIR_DENIED_ID_TEXT];
+	char subject[256], id[WEIR_EVENT_ID_TEXT];
 	struct weir_event_origin o = origin(p);
 	struct weir_denied d = {
 		.tenant = name,
@@ -127,7 +160,7 @@ static int push_denial(struct weir_publisher *p, const struct weir_denial_sum *s
 	if (r)
 		return r;
 	snprintf(subject, sizeof(subject), "deny.v1.%s.%s", name, p->node);
-	return weir_pub_push(p, WEIR_STREAM_IS_DENY, 0, id, subject);
+	return weir_pub_push(p, WEIR_STREAM_DENY, 0, id, subject);
 }
 
 static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
@@ -135,7 +168,7 @@ static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
 	struct weir_denial_sum sums[64];
 	size_t n;
 
-	if (!p->ready[WEIR_STREAM_IS_DENY] || (!all && now_ns < p->denials_at_ns))
+	if (!p->ready[WEIR_STREAM_DENY] || (!all && now_ns < p->denials_at_ns))
 		return;
 	p->denials_at_ns = now_ns + DENIALS_EVERY_NS;
 	do {
@@ -155,16 +188,20 @@ static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
 
 static void check_streams(struct weir_publisher *p, uint64_t now_ns)
 {
-	if ((p->ready[0] && p->ready[1]) || now_ns < p->check_at_ns)
+	if (now_ns < p->check_at_ns)
 		return;
 	p->check_at_ns = now_ns + CHECK_AGAIN_NS;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < WEIR_STREAM_PUBLISHED; i++) {
 		char before[sizeof(p->problem[i])];
 
 		if (p->ready[i])
 			continue;
 		memcpy(before, p->problem[i], sizeof(before));
 		p->ready[i] = weir_stream_ready(p->js, i, p->problem[i], sizeof(p->problem[i]));
+		if (p->ready[i])
+			p->unready_ns[i] = 0;
+		else if (!p->unready_ns[i])
+			p->unready_ns[i] = now_ns;
 		if (p->problem[i][0] && strcmp(before, p->problem[i]))
 			weir_log(WEIR_WARN, "%s", p->problem[i]);
 	}
@@ -181,7 +218,7 @@ static void retry(struct weir_publisher *p, uint64_t now_ns)
 	pthread_mutex_lock(&p->lock);
 	failed = p->n_failed;
 	sent = p->n_sent;
-	acked = p->status.acked + p->status.denied;
+	acked = p->status.acked + p->status.denied + p->status.alerts;
 	memcpy(why, p->failure, sizeof(why));
 	pthread_mutex_unlock(&p->lock);
 	if (!failed || sent)
@@ -193,13 +230,13 @@ static void retry(struct weir_publisher *p, uint64_t now_ns)
 			p->retry_ns *= 2;
 		p->acked_at_retry = acked;
 		p->retry_at_ns = now_ns + p->retry_ns;
-		p->ready[0] = p->ready[1] = false;
+		memset(p->ready, 0, sizeof(p->ready));
 		p->check_at_ns = 0;
 		weir_log(WEIR_WARN, "nats: %zu events were not taken (%s); sending them again",
 			 failed, why);
 		return;
 	}
-	if (now_ns < p->retry_at_ns || !p->ready[WEIR_STREAM_IS_METER])
+	if (now_ns < p->retry_at_ns || !p->ready[WEIR_STREAM_METER])
 		return;
 	p->retry_at_ns = 0;
 	weir_pub_resend(p);
@@ -230,6 +267,19 @@ static void store_cursor(struct weir_publisher *p, uint64_t now_ns, bool at_once
 		p->stored_seq = seq;
 }
 
+/* The first, in the order of what matters most; "": all are well. */
+static const char *stream_problem(const struct weir_publisher *p)
+{
+	static const enum weir_stream order[] = { WEIR_STREAM_METER, WEIR_STREAM_ALERT,
+						  WEIR_STREAM_DENY };
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		if (p->problem[order[i]][0])
+			return p->problem[order[i]];
+	}
+	return "";
+}
+
 static void update_status(struct weir_publisher *p, bool connected)
 {
 	struct weir_error err = { "" };
@@ -238,7 +288,7 @@ static void update_status(struct weir_publisher *p, bool connected)
 
 	pthread_mutex_lock(&p->lock);
 	p->status.connected = connected;
-	p->status.stream_ok = connected && p->ready[WEIR_STREAM_IS_METER];
+	p->status.stream_ok = connected && p->ready[WEIR_STREAM_METER];
 	if (!r) {
 		p->newest_seq = newest;
 		p->status.backlog = newest > p->status.seq ? newest - p->status.seq : 0;
@@ -249,9 +299,8 @@ static void update_status(struct weir_publisher *p, bool connected)
 			 " events wait in the ledger, trying again for ever",
 			 p->where, p->unreachable[0] ? p->unreachable : "not connected",
 			 p->status.backlog);
-	else if (p->problem[0][0] || p->problem[1][0])
-		snprintf(p->status.warning, sizeof(p->status.warning), "%s",
-			 p->problem[0][0] ? p->problem[0] : p->problem[1]);
+	else if (stream_problem(p)[0])
+		snprintf(p->status.warning, sizeof(p->status.warning), "%s", stream_problem(p));
 	else if (p->n_failed)
 		snprintf(p->status.warning, sizeof(p->status.warning),
 			 "nats: %zu events were not taken (%s); sending them again", p->n_failed,
@@ -333,7 +382,7 @@ int weir_publisher_start(const char *url, const char *node, const struct weir_ag
 	p->view = view;
 	snprintf(p->node, sizeof(p->node), "%s", node);
 	snprintf(p->url, sizeof(p->url), "%s", url);
-	p->where = strrchr(p->url, '@') ? strrchr(p->url, '@') + 1 : p->url;
+	p->where = weir_nats_where(p->url);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);

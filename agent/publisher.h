@@ -7,7 +7,8 @@
  * stream's duplicate window drops what it had.
  *
  * NATS away, a stream missing or refusing: it waits, counts the backlog, says
- * so in its status, and tries again for ever. It never holds up the ledger.
+ * so in its status, and tries again for ever. It never holds up the ledger. Alerts
+ * and refusals wait for their streams only for some seconds: usage goes on without.
  */
 #ifndef WEIR_PUBLISHER_H
 #define WEIR_PUBLISHER_H
@@ -26,8 +27,10 @@ struct weir_publisher_status {
 	bool connected;
 	bool stream_ok;	   /* METER is there and as it must be */
 	uint64_t backlog;  /* ledger entries not acknowledged yet */
-	uint64_t acked;	   /* events acknowledged since start */
+	uint64_t acked;	   /* usage events acknowledged since start */
 	uint64_t denied;   /* deny.v1 events acknowledged since start */
+	uint64_t alerts;   /* alert.v1 events acknowledged since start */
+	uint64_t skipped;  /* alerts and refusals given up: their stream cannot be had */
 	uint64_t retried;  /* sent again: no ack, or an error */
 	uint64_t seq;	   /* ledger entry up to which all is acknowledged */
 	char warning[256]; /* "": all is well */

@@ -15,18 +15,65 @@
 static const struct {
 	const char *name;
 	const char *subject;
+	const char *wider[3]; /* subjects that take all of it too */
 	const char *description;
-	int64_t max_age_ns;
-	int64_t max_msgs; /* not bytes: those would be reserved on the server's disk at once */
+	const char *meanwhile; /* what happens while it cannot be used */
+	jsRetentionPolicy retention;
 	jsDiscardPolicy discard;
+	int64_t max_age_ns; /* 0: none */
+	int64_t max_msgs;   /* not bytes: those would be reserved on the server's disk at once */
 } streams[] = {
-	[WEIR_STREAM_IS_METER] = { WEIR_STREAM_METER, WEIR_STREAM_METER_SUBJECT,
-				   "Weir: one event per metered request", 90 * DAY_NS, -1,
-				   js_DiscardNew },
-	[WEIR_STREAM_IS_DENY] = { WEIR_STREAM_DENY, WEIR_STREAM_DENY_SUBJECT,
-				  "Weir: refusals, one event per tenant, reason and second",
-				  7 * DAY_NS, 1000000, js_DiscardOld },
+	[WEIR_STREAM_METER] = { "METER",
+				"meter.v1.>",
+				{ "meter.>", ">", "meter.v1.*.*" },
+				"Weir: usage, one event per request or report",
+				"events wait in the ledger",
+				js_LimitsPolicy,
+				js_DiscardNew,
+				90 * DAY_NS,
+				-1 },
+	[WEIR_STREAM_DENY] = { "DENY",
+			       "deny.v1.>",
+			       { "deny.>", ">", "deny.v1.*.*" },
+			       "Weir: refusals, one event per tenant, reason and second",
+			       "refusals are not published",
+			       js_LimitsPolicy,
+			       js_DiscardOld,
+			       7 * DAY_NS,
+			       1000000 },
+	[WEIR_STREAM_ALERT] = { "ALERT",
+				"alert.v1.>",
+				{ "alert.>", ">", "alert.v1.*.*" },
+				"Weir: what somebody is asked to do, such as top-ups",
+				"alerts are not published",
+				js_LimitsPolicy,
+				js_DiscardOld,
+				30 * DAY_NS,
+				1000000 },
+	[WEIR_STREAM_USAGE] = { "USAGE",
+				"usage.v1.>",
+				{ "usage.>", ">", NULL },
+				"Weir: usage that others report, until it is in a ledger",
+				"usage that is reported is not entered",
+				js_WorkQueuePolicy,
+				js_DiscardNew,
+				0,
+				-1 },
+	[WEIR_STREAM_USAGE_REFUSED] = { "USAGE_REFUSED",
+					"usage_refused.v1.>",
+					{ "usage_refused.>", ">", "usage_refused.v1.*.*" },
+					"Weir: reported usage that could not be entered, and why",
+					"usage that is reported is not entered",
+					js_LimitsPolicy,
+					js_DiscardOld,
+					90 * DAY_NS,
+					1000000 },
 };
+
+const char *weir_stream_name(enum weir_stream which)
+{
+	return streams[which].name;
+}
 
 static bool create(jsCtx *js, enum weir_stream which, char *problem, size_t n)
 {
@@ -43,6 +90,7 @@ static bool create(jsCtx *js, enum weir_stream which, char *problem, size_t n)
 	c.Description = streams[which].description;
 	c.Subjects = subjects;
 	c.SubjectsLen = 1;
+	c.Retention = streams[which].retention;
 	c.MaxAge = streams[which].max_age_ns;
 	c.MaxMsgs = streams[which].max_msgs;
 	c.Discard = streams[which].discard;
@@ -51,23 +99,23 @@ static bool create(jsCtx *js, enum weir_stream which, char *problem, size_t n)
 	if (s == NATS_OK)
 		return true;
 	snprintf(problem, n,
-		 "nats: stream %s is not there and could not be made: %s (JetStream error %d); "
-		 "trying again",
-		 streams[which].name, natsStatus_GetText(s), (int)code);
+		 "nats: stream %s is not there and could not be made: %s%s (JetStream error %d); "
+		 "%s, trying again",
+		 streams[which].name, natsStatus_GetText(s),
+		 code == JSStreamSubjectOverlapErr ? ", another stream takes its subjects" : "",
+		 (int)code, streams[which].meanwhile);
 	return false;
 }
 
-/* Does a subject of the stream take all we publish? */
+/* Does a subject of the stream take all there is to it? */
 static bool covers(const char *subject, enum weir_stream which)
 {
-	static const char *const wider[][4] = {
-		[WEIR_STREAM_IS_METER] = { WEIR_STREAM_METER_SUBJECT, "meter.>", ">",
-					   "meter.v1.*.*" },
-		[WEIR_STREAM_IS_DENY] = { WEIR_STREAM_DENY_SUBJECT, "deny.>", ">", "deny.v1.*.*" },
-	};
+	const char *const *wider = streams[which].wider;
 
-	for (size_t i = 0; i < 4; i++) {
-		if (!strcmp(subject, wider[which][i]))
+	if (!strcmp(subject, streams[which].subject))
+		return true;
+	for (size_t i = 0; i < sizeof(streams[which].wider) / sizeof(*wider); i++) {
+		if (wider[i] && !strcmp(subject, wider[i]))
 			return true;
 	}
 	return false;
@@ -81,26 +129,35 @@ static bool check(const jsStreamConfig *c, enum weir_stream which, char *problem
 	for (int i = 0; i < c->SubjectsLen; i++)
 		covered = covered || covers(c->Subjects[i], which);
 	if (!covered) {
+		snprintf(problem, n, "nats: stream %s does not take %s; %s until its subjects do",
+			 name, streams[which].subject, streams[which].meanwhile);
+		return false;
+	}
+	/* Of a work queue the server lets two nodes have no message in common. */
+	if (streams[which].retention == js_WorkQueuePolicy && c->Retention != js_WorkQueuePolicy) {
 		snprintf(problem, n,
-			 "nats: stream %s does not take %s; events wait in the ledger until its "
-			 "subjects do",
-			 name, streams[which].subject);
+			 "nats: stream %s is not a work queue: two nodes could both enter a "
+			 "message; %s until its retention is",
+			 name, streams[which].meanwhile);
 		return false;
 	}
 	if (c->NoAck || c->Sealed || c->Mirror) {
-		snprintf(problem, n,
-			 "nats: stream %s is %s; events wait in the ledger until it is not", name,
+		snprintf(problem, n, "nats: stream %s is %s; %s until it is not", name,
 			 c->Sealed   ? "sealed"
 			 : c->Mirror ? "a mirror"
-				     : "without acknowledgements (no_ack)");
+				     : "without acknowledgements (no_ack)",
+			 streams[which].meanwhile);
 		return false;
 	}
+	/* What others send is known by its id for ever: by the ledger. */
+	if (which == WEIR_STREAM_USAGE)
+		return true;
 	if (c->Duplicates < WEIR_STREAM_DEDUP_MIN_NS)
 		snprintf(problem, n,
 			 "nats: stream %s remembers ids for %" PRId64
 			 " s, less than an hour: after a longer outage an event may come twice",
 			 name, c->Duplicates / INT64_C(1000000000));
-	else if (which == WEIR_STREAM_IS_METER && c->Discard == js_DiscardOld &&
+	else if (which == WEIR_STREAM_METER && c->Discard == js_DiscardOld &&
 		 (c->MaxMsgs > 0 || c->MaxBytes > 0))
 		snprintf(problem, n,
 			 "nats: stream %s drops its oldest events when it is full; set discard to "

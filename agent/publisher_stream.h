@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two streams events go to: METER (usage, kept until it is old; full means
- * "refuse", so that nothing is dropped unseen) and DENY (refusals, the oldest
- * make room). They are created when missing and otherwise only looked at.
+ * The streams of Weir. Ours to fill: METER (usage, kept until it is old; full means
+ * "refuse", so that nothing is dropped unseen), ALERT, DENY and USAGE_REFUSED (the oldest
+ * make room). Others fill USAGE, a work queue: what is acknowledged is gone. They are
+ * created when missing and otherwise only looked at.
  */
 #ifndef WEIR_PUBLISHER_STREAM_H
 #define WEIR_PUBLISHER_STREAM_H
@@ -12,17 +13,22 @@
 
 #include <nats/nats.h>
 
-#define WEIR_STREAM_METER	  "METER"
-#define WEIR_STREAM_METER_SUBJECT "meter.v1.>"
-#define WEIR_STREAM_DENY	  "DENY"
-#define WEIR_STREAM_DENY_SUBJECT  "deny.v1.>"
-
 /* How long the server remembers message ids; a stream with less than the minimum
  * is reported: after a longer outage it would take an event twice. */
 #define WEIR_STREAM_DEDUP_NS	 (INT64_C(2) * 3600 * 1000000000)
 #define WEIR_STREAM_DEDUP_MIN_NS (INT64_C(3600) * 1000000000)
 
-enum weir_stream { WEIR_STREAM_IS_METER, WEIR_STREAM_IS_DENY };
+enum weir_stream {
+	WEIR_STREAM_METER,
+	WEIR_STREAM_DENY,
+	WEIR_STREAM_ALERT,
+	WEIR_STREAM_PUBLISHED, /* by the publisher: those before */
+	WEIR_STREAM_USAGE = WEIR_STREAM_PUBLISHED,
+	WEIR_STREAM_USAGE_REFUSED,
+	WEIR_STREAM_MAX
+};
+
+const char *weir_stream_name(enum weir_stream which);
 
 /* Make the stream or check the one there. True: it can be published to. problem
  * (n bytes) says what is wrong, "" if nothing is; it may be set although the

@@ -7,11 +7,14 @@
 #include "publisher_window.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define CONNECT_MS	 2000
+#include "nats_connect.h"
+
 #define CONNECT_AGAIN_NS UINT64_C(300000000)
+#define REFUSED_MAX	 6 /* by when some 6 s have passed (publisher.c, retry) */
 
 /* ----------------------------------------------------------- acknowledgements */
 
@@ -27,6 +30,24 @@ static struct weir_pub_slot *find_sent(struct weir_publisher *p, const natsMsg *
 	return NULL;
 }
 
+/* With the lock held. */
+static void move_head(struct weir_publisher *p)
+{
+	while (p->head != p->tail &&
+	       p->window[p->head & WEIR_PUBLISHER_MASK].state == WEIR_PUB_DONE) {
+		if (p->window[p->head & WEIR_PUBLISHER_MASK].seq)
+			p->status.seq = p->window[p->head & WEIR_PUBLISHER_MASK].seq;
+		p->head++;
+	}
+}
+
+static uint64_t *acked_of(struct weir_publisher *p, enum weir_stream stream)
+{
+	return stream == WEIR_STREAM_METER  ? &p->status.acked
+	       : stream == WEIR_STREAM_DENY ? &p->status.denied
+					    : &p->status.alerts;
+}
+
 static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void *closure)
 {
 	struct weir_publisher *p = closure;
@@ -37,27 +58,20 @@ static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void
 	if (s && pa) {
 		s->state = WEIR_PUB_DONE;
 		s->msg = NULL;
-		if (s->seq)
-			p->status.acked++;
-		else
-			p->status.denied++;
+		++*acked_of(p, s->stream);
 		p->n_sent--;
 	} else if (s) {
 		s->state = WEIR_PUB_FAILED;
 		p->n_sent--;
 		p->n_failed++;
 		p->status.retried++;
+		s->refused += pae && (pae->ErrCode || pae->Err == NATS_NO_RESPONDERS);
 		snprintf(p->failure, sizeof(p->failure), "%s%s%s",
 			 pae ? natsStatus_GetText(pae->Err) : "no answer",
 			 pae && pae->ErrText ? ": " : "", pae && pae->ErrText ? pae->ErrText : "");
 		msg = NULL; /* kept, to be sent again */
 	}
-	while (p->head != p->tail &&
-	       p->window[p->head & WEIR_PUBLISHER_MASK].state == WEIR_PUB_DONE) {
-		if (p->window[p->head & WEIR_PUBLISHER_MASK].seq)
-			p->status.seq = p->window[p->head & WEIR_PUBLISHER_MASK].seq;
-		p->head++;
-	}
+	move_head(p);
 	/* Wake the thread for room worth having, not for every ack. */
 	if (p->n_failed || p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2)
 		pthread_cond_signal(&p->cond);
@@ -74,7 +88,7 @@ static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg
 	jsPubOptions_Init(&o);
 	o.MaxWait = WEIR_PUBLISHER_ACK_MS;
 	o.MsgId = s->id;
-	o.ExpectStream = s->stream == WEIR_STREAM_IS_METER ? WEIR_STREAM_METER : WEIR_STREAM_DENY;
+	o.ExpectStream = weir_stream_name(s->stream);
 	pthread_mutex_lock(&p->lock);
 	s->state = WEIR_PUB_SENT;
 	s->msg = msg;
@@ -134,29 +148,11 @@ size_t weir_pub_room(struct weir_publisher *p)
 
 /* -------------------------------------------------------------------- connection */
 
-/* The library may not reconnect by itself: what it still held for the old
- * connection it would send over the new one, ahead of older events that are lost
- * and sent again. So each connection is used until it breaks, and then a new one
- * is made. */
 static natsStatus open_connection(struct weir_publisher *p)
 {
-	natsOptions *o = NULL;
+	natsStatus s = weir_nats_connect(p->url, &p->nc);
 	jsOptions jo;
-	natsStatus s = natsOptions_Create(&o);
 
-	if (s == NATS_OK)
-		s = natsOptions_SetURL(o, p->url);
-	if (s == NATS_OK)
-		s = natsOptions_SetName(o, "weir-agent");
-	if (s == NATS_OK)
-		s = natsOptions_SetAllowReconnect(o, false);
-	if (s == NATS_OK)
-		s = natsOptions_SetTimeout(o, CONNECT_MS);
-	if (s == NATS_OK)
-		s = natsOptions_SetPingInterval(o, 5000);
-	if (s == NATS_OK)
-		s = natsConnection_Connect(&p->nc, o);
-	natsOptions_Destroy(o);
 	jsOptions_Init(&jo);
 	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
 	jo.PublishAsync.AckHandler = on_ack;
@@ -205,7 +201,8 @@ void weir_pub_disconnect(struct weir_publisher *p)
 	natsConnection_Destroy(p->nc);
 	p->js = NULL;
 	p->nc = NULL;
-	p->ready[0] = p->ready[1] = false;
+	memset(p->ready, 0, sizeof(p->ready));
+	memset(p->unready_ns, 0, sizeof(p->unready_ns));
 	p->check_at_ns = 0;
 }
 
@@ -237,6 +234,22 @@ bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
 	return false;
 }
 
+/* Usage waits behind it, and its stream does not take it. */
+static void give_up(struct weir_publisher *p, struct weir_pub_slot *s)
+{
+	char why[sizeof(p->failure)];
+
+	natsMsg_Destroy(s->msg);
+	pthread_mutex_lock(&p->lock);
+	memcpy(why, p->failure, sizeof(why));
+	s->msg = NULL;
+	s->state = WEIR_PUB_DONE;
+	p->status.skipped++;
+	pthread_mutex_unlock(&p->lock);
+	weir_log(WEIR_WARN, "nats: an event of ledger entry %" PRIu64 " is given up: stream %s: %s",
+		 s->seq, weir_stream_name(s->stream), why);
+}
+
 void weir_pub_resend(struct weir_publisher *p)
 {
 	uint64_t tail;
@@ -252,9 +265,13 @@ void weir_pub_resend(struct weir_publisher *p)
 			continue;
 		p->n_failed--;
 		pthread_mutex_unlock(&p->lock);
-		send_slot(p, s, msg);
+		if (s->stream != WEIR_STREAM_METER && s->refused >= REFUSED_MAX)
+			give_up(p, s);
+		else
+			send_slot(p, s, msg);
 		pthread_mutex_lock(&p->lock);
 	}
+	move_head(p);
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -27,9 +27,10 @@ enum weir_pub_state { WEIR_PUB_SENT, WEIR_PUB_FAILED, WEIR_PUB_DONE };
 struct weir_pub_slot {
 	enum weir_pub_state state;
 	enum weir_stream stream;
-	uint64_t seq; /* ledger entry; 0: a refusal */
-	natsMsg *msg; /* SENT: the library's, only compared; FAILED: ours */
-	char id[WEIR_DENIED_ID_TEXT + 1];
+	unsigned refused; /* so often, by the server */
+	uint64_t seq;	  /* ledger entry; 0: a refusal of a request */
+	natsMsg *msg;	  /* SENT: the library's, only compared; FAILED: ours */
+	char id[WEIR_EVENT_ID_TEXT + 1];
 };
 
 struct weir_publisher {
@@ -57,8 +58,10 @@ struct weir_publisher {
 	jsCtx *js;
 	char unreachable[64]; /* why the last attempt to connect failed */
 	uint64_t connect_at_ns;
-	bool ready[2];
-	char problem[2][256];
+	bool ready[WEIR_STREAM_PUBLISHED];
+	uint64_t unready_ns[WEIR_STREAM_PUBLISHED]; /* since when it is not; 0: it is, or was not
+						     * looked at on this connection */
+	char problem[WEIR_STREAM_PUBLISHED][256];
 	char ledger_problem[256];
 	uint64_t check_at_ns;
 	uint64_t next_seq; /* to read from the ledger */
@@ -83,7 +86,8 @@ int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t se
 		  const char *subject);
 /* An entry that is no event takes its place in the window, so that the cursor passes it. */
 void weir_pub_pass(struct weir_publisher *p, uint64_t seq);
-/* Send the failed events again, in order. None may be unanswered. */
+/* Send the failed events again, in order. None may be unanswered. What is not usage and was
+ * refused too often is given up. */
 void weir_pub_resend(struct weir_publisher *p);
 /* Give failed events up; for the end. */
 void weir_pub_discard(struct weir_publisher *p);

@@ -38,6 +38,7 @@ void weir_response_init(struct weir_response *r, bool head_method)
 	memset(r, 0, sizeof(*r));
 	r->seen.usage = (struct weir_usage){ WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN,
 					     WEIR_UNKNOWN };
+	r->seen.audio = r->seen.image = WEIR_UNKNOWN;
 	weir_http1_init(&s->http, head_method);
 	weir_usage_init(&s->usage);
 }

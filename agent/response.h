@@ -28,6 +28,7 @@ struct weir_response_seen {
 	uint32_t chunks; /* stream events that carried output */
 	uint32_t pad2;
 	struct weir_usage usage;
+	int64_t audio, image; /* of the input, beside usage.input */
 	char model[64];
 	char response_id[64];
 	char finish_reason[16];

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC	0x5745495253544154ULL /* "WEIRSTAT" */
-#define VERSION 2
+#define VERSION 3
 #define QUEUE	16384 /* rows; at 100 k/s and 20 ms a group, four groups deep and then some */
 #define PAGE	4096
 
@@ -65,14 +65,21 @@ static void forget_parsers(struct weir_state *s, int fd)
 
 /* ------------------------------------------------------- files of older versions */
 
-static bool is_version_1(const struct header *h)
+/* How long a row was in each version of the file; both had the same number. */
+static const uint32_t row_bytes_of[] = { [1] = WEIR_ROW_BYTES_1, [2] = WEIR_ROW_BYTES_2 };
+_Static_assert(sizeof(row_bytes_of) / sizeof(*row_bytes_of) == VERSION &&
+		       VERSION == WEIR_ROW_VERSION,
+	       "an older version of the row");
+
+static bool is_older(const struct header *h)
 {
-	return h->magic == MAGIC && h->version == 1 && h->row_version == 1 &&
-	       h->row_bytes == WEIR_ROW_BYTES_1 && h->queue == QUEUE && h->tail >= h->head &&
-	       h->tail - h->head <= QUEUE;
+	return h->magic == MAGIC && h->version >= 1 && h->version < VERSION &&
+	       h->row_version == h->version && h->row_bytes == row_bytes_of[h->version] &&
+	       h->queue == QUEUE && h->tail >= h->head && h->tail - h->head <= QUEUE;
 }
 
-/* The waiting rows of one file to the start of another's queue. */
+/* The waiting rows of one file to the start of another's queue. What a row did not have is
+ * unknown, or none. */
 static bool copy_rows(int from, const struct header *h, int to)
 {
 	off_t queue_at = round_up(sizeof(*h));
@@ -85,13 +92,16 @@ static bool copy_rows(int from, const struct header *h, int to)
 			      .magic = MAGIC };
 
 	for (uint64_t i = 0; i < new.tail; i++) {
-		struct weir_row row = { .max_tokens_requested = WEIR_UNKNOWN };
-		off_t at = (off_t)((h->head + i) % QUEUE * WEIR_ROW_BYTES_1);
+		struct weir_row row = { .max_tokens_requested = WEIR_UNKNOWN,
+					.audio = WEIR_UNKNOWN,
+					.image = WEIR_UNKNOWN };
+		off_t at = (off_t)((h->head + i) % QUEUE * h->row_bytes);
 
-		if (pread(from, &row, WEIR_ROW_BYTES_1, queue_at + at) !=
-			    (ssize_t)WEIR_ROW_BYTES_1 ||
-		    pwrite(to, &row, sizeof(row), queue_at + (off_t)(i * sizeof(row))) !=
-			    (ssize_t)sizeof(row))
+		if (pread(from, &row, h->row_bytes, queue_at + at) != (ssize_t)h->row_bytes)
+			return false;
+		row.discount_milli = 0; /* padding once */
+		if (pwrite(to, &row, sizeof(row), queue_at + (off_t)(i * sizeof(row))) !=
+		    (ssize_t)sizeof(row))
 			return false;
 	}
 	return pwrite(to, &new, sizeof(new), 0) == (ssize_t)sizeof(new);
@@ -99,8 +109,9 @@ static bool copy_rows(int from, const struct header *h, int to)
 
 /*
  * Rows that an older agent finished go into a new file, which then takes the old
- * one's place: at any instant one of the two is whole. Parsers stay behind: they
- * are of maps of an older ABI. A file that is no such thing is left as it is.
+ * one's place: at any instant one of the two is whole. Parsers stay behind: what an
+ * answer's has in it is another thing in each version. A file that is no such thing is left as it
+ * is.
  */
 static int upgrade(const char *path, struct weir_error *err)
 {
@@ -108,7 +119,7 @@ static int upgrade(const char *path, struct weir_error *err)
 	struct header h;
 	char new[4096];
 
-	if (from < 0 || read(from, &h, sizeof(h)) != sizeof(h) || !is_version_1(&h))
+	if (from < 0 || read(from, &h, sizeof(h)) != sizeof(h) || !is_older(&h))
 		return 0;
 	if (snprintf(new, sizeof(new), "%s.new", path) >= (int)sizeof(new))
 		return weir_fail(err, ENAMETOOLONG, "%s: its name is too long", path);

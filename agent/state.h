@@ -34,9 +34,17 @@ struct weir_open {
 	char method[8];
 	char path[64];
 	uint8_t client[16];
+	uint8_t trusted; /* whoever said session and feature is */
+	uint8_t pad[7];
+	char session[WEIR_SESSION_BYTES]; /* NUL padded; "": nobody said */
+	char feature[WEIR_FEATURE_BYTES];
 	struct weir_body body;
 	struct weir_response response;
 };
+
+_Static_assert(sizeof(((struct weir_row *)0)->session) == WEIR_SESSION_BYTES &&
+		       sizeof(((struct weir_row *)0)->feature) == WEIR_FEATURE_BYTES,
+	       "labels of a row are those of a record");
 
 struct weir_state;
 

@@ -189,6 +189,8 @@ static uint8_t child(uint8_t node, const char *key, size_t len)
 	case INPUT_DETAILS:
 		return IS("cached_tokens")	  ? COUNT_OF(CACHED)
 		       : IS("cache_write_tokens") ? COUNT_OF(CACHE_WRITE)
+		       : IS("audio_tokens")	  ? COUNT_OF(AUDIO)
+		       : IS("image_tokens")	  ? COUNT_OF(IMAGE)
 						  : NOWHERE;
 	case OUTPUT_DETAILS:
 		return IS("reasoning_tokens") ? COUNT_OF(REASONING) : NOWHERE;
@@ -242,6 +244,8 @@ static void settle(const struct weir_usage_scan *u, struct weir_response_seen *s
 	}
 	out->cache_read = beside ? read : take_out(&prompt, read);
 	out->cache_write = beside ? write : take_out(&prompt, write);
+	seen->audio = take_out(&prompt, c[WEIR_COUNT_AUDIO]);
+	seen->image = take_out(&prompt, c[WEIR_COUNT_IMAGE]);
 	out->input = prompt;
 	out->output = known(c[WEIR_COUNT_OUTPUT], c[WEIR_COUNT_NATIVE_OUTPUT]);
 	out->reasoning = take_out(&out->output, c[WEIR_COUNT_REASONING]);

@@ -24,6 +24,8 @@ enum weir_count {
 	WEIR_COUNT_READ_BESIDE, /* Anthropic's, beside the input */
 	WEIR_COUNT_WRITE_BESIDE,
 	WEIR_COUNT_REASONING,
+	WEIR_COUNT_AUDIO, /* in details: part of the input */
+	WEIR_COUNT_IMAGE,
 	/* of servers' own fields, used where no `usage` says */
 	WEIR_COUNT_NATIVE_PROMPT, /* whole prompt */
 	WEIR_COUNT_NATIVE_FRESH,  /* prompt less what was cached */
@@ -42,7 +44,7 @@ struct weir_usage_scan {
 	uint8_t provisional;	     /* usage is that of a stream's start only */
 	uint8_t pad[4];
 };
-_Static_assert(sizeof(struct weir_usage_scan) == 208, "weir_usage_scan");
+_Static_assert(sizeof(struct weir_usage_scan) == 224, "weir_usage_scan");
 
 void weir_usage_init(struct weir_usage_scan *u);
 

@@ -187,20 +187,15 @@ static int view_key_changed(void *ctx, const struct weir_stored_key *key, struct
 	return weir_enforce_key(((struct weir_agent *)ctx)->enforce, key, err);
 }
 
-/* In the writer's thread, as is every passage of time: a grant is either already
- * effective at the last passage, and counted here, or will be at the next. */
-static int view_grant_posted(void *ctx, struct weir_ledger *l, const struct weir_grant *g)
+static int view_wallet_of(void *ctx, uint32_t tenant, uint32_t *out)
 {
-	struct weir_agent *a = ctx;
-	uint64_t now = weir_wall_ns();
+	return weir_enforce_wallet(((struct weir_agent *)ctx)->enforce, tenant, out);
+}
 
-	/* 0 is "now", which is behind the last passage: the next one sees it. */
-	if (g->effective_ns && g->effective_ns <= a->passage_wall_ns &&
-	    (!g->expires_ns || g->expires_ns > a->passage_wall_ns))
-		weir_ceiling_add(&a->kernel->tenants[g->tenant], g->amount_nano, g->amount_nano);
-	weir_enforce_passage(a->enforce, l, a->passage_wall_ns, now);
-	a->passage_wall_ns = now;
-	return 0;
+static int view_post(void *ctx, struct weir_ledger *l, const struct weir_op *op,
+		     struct weir_done *done, struct weir_error *err)
+{
+	return weir_enforce_post(((struct weir_agent *)ctx)->enforce, l, op, done, err);
 }
 
 void weir_agent_enforce(struct weir_agent *a, const struct weir_switch *s)
@@ -271,7 +266,8 @@ void weir_agent_make_view(struct weir_agent *a)
 		.policy = view_policy,
 		.reload = view_reload,
 		.key_changed = view_key_changed,
-		.grant_posted = view_grant_posted,
+		.wallet_of = view_wallet_of,
+		.post = view_post,
 		.switch_thrown = view_switch_thrown,
 		.cut = view_cut,
 	};

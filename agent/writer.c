@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The writer's thread. It sleeps on an eventfd; once the first row of a group is
- * seen it waits for more, at most group_ns, then commits, pops, and tells. A
- * group that cannot be committed stays where it is and is tried again, for ever.
+ * The writer's thread. It sleeps on an eventfd and on an alarm; once the first row
+ * of a group is seen it waits for more, at most group_ns, then commits, pops, and
+ * tells. A group that cannot be committed stays where it is and is tried again, for
+ * ever. The alarm is of the wall clock: it rings when the ledger has something due,
+ * and when that clock is set.
  */
 #include "agent/writer.h"
 
@@ -18,6 +20,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define GROUP_NS     UINT64_C(20000000)
@@ -42,11 +45,13 @@ struct weir_writer {
 	struct weir_row_source src;
 	struct weir_writer_options o;
 	pthread_t thread;
-	int wake; /* eventfd */
+	int wake;  /* eventfd */
+	int alarm; /* timerfd, of the wall clock */
 
 	/* Set while the thread may be asleep, so that a kick is usually one load. */
 	atomic_bool idle;
 	atomic_bool stopping;
+	atomic_bool keeps_time;
 	_Atomic enum urgency urgency; /* see set_urgency */
 	_Atomic pid_t tid;
 	_Atomic uint64_t since_ns; /* monotonic, first kick since the last commit; 0: none */
@@ -59,6 +64,7 @@ struct weir_writer {
 	/* The thread's own. */
 	uint64_t first_ns; /* monotonic, when the group's first row was seen; 0: none */
 	uint64_t retry_at_ns, backoff_ns;
+	uint64_t alarm_ns; /* wall, what the alarm is set to; NEVER: not set */
 };
 
 /* In a writer's thread: which one. */
@@ -123,10 +129,11 @@ void weir_writer_kick(struct weir_writer *w)
 		wake(w);
 }
 
-/* Until a kick, a call, the stop, or an instant. */
+/* Until a kick, a call, the stop, the alarm, or an instant. */
 static void sleep_until(struct weir_writer *w, uint64_t until_ns)
 {
-	struct pollfd p = { .fd = w->wake, .events = POLLIN };
+	struct pollfd p[] = { { .fd = w->wake, .events = POLLIN },
+			      { .fd = w->alarm, .events = POLLIN } };
 	uint64_t now = weir_mono_ns(), count;
 	struct timespec left = { 0 };
 
@@ -134,9 +141,29 @@ static void sleep_until(struct weir_writer *w, uint64_t until_ns)
 		left.tv_sec = (time_t)((until_ns - now) / 1000000000);
 		left.tv_nsec = (long)((until_ns - now) % 1000000000);
 	}
-	ppoll(&p, 1, until_ns == NEVER ? NULL : &left, NULL);
-	if (p.revents && read(w->wake, &count, sizeof(count)) < 0)
+	ppoll(p, 2, until_ns == NEVER ? NULL : &left, NULL);
+	if (p[1].revents) /* it rang, or the clock was set: it is to be set anew */
+		w->alarm_ns = NEVER;
+	for (size_t i = 0; i < 2; i++)
+		if (p[i].revents && read(p[i].fd, &count, sizeof(count)) < 0)
+			continue; /* ECANCELED: the clock was set */
+}
+
+/* The alarm, of the wall clock; NEVER: none. One that is in the past rings at once. */
+static void set_alarm(struct weir_writer *w, uint64_t at_ns)
+{
+	struct itimerspec t = { 0 };
+
+	if (at_ns == w->alarm_ns)
 		return;
+	if (at_ns != NEVER) {
+		t.it_value.tv_sec = (time_t)(at_ns / 1000000000);
+		t.it_value.tv_nsec = (long)(at_ns % 1000000000);
+		if (!at_ns)
+			t.it_value.tv_nsec = 1; /* 0 would be none */
+	}
+	timerfd_settime(w->alarm, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &t, NULL);
+	w->alarm_ns = at_ns;
 }
 
 /* ---------------------------------------------------------------------- health */
@@ -157,6 +184,13 @@ static void fell_ill(struct weir_writer *w, const struct weir_error *err, size_t
 		 err->text, rows);
 	if (w->o.on_health)
 		w->o.on_health(w->o.ctx, err->text);
+}
+
+static void try_later(struct weir_writer *w)
+{
+	w->retry_at_ns = weir_mono_ns() + w->backoff_ns;
+	w->backoff_ns =
+		2 * w->backoff_ns < w->o.retry_max_ns ? 2 * w->backoff_ns : w->o.retry_max_ns;
 }
 
 static void got_well(struct weir_writer *w)
@@ -199,9 +233,7 @@ static int commit_group(struct weir_writer *w, const struct weir_row *rows, size
 	ret = weir_ledger_append(w->ledger, rows, n, &known, &err);
 	if (ret) {
 		fell_ill(w, &err, n);
-		w->retry_at_ns = weir_mono_ns() + w->backoff_ns;
-		w->backoff_ns = 2 * w->backoff_ns < w->o.retry_max_ns ? 2 * w->backoff_ns
-								      : w->o.retry_max_ns;
+		try_later(w);
 		return ret;
 	}
 	/* Durable now, so it may be forgotten. A crash in between repeats rows that
@@ -242,6 +274,44 @@ static uint64_t do_rows(struct weir_writer *w)
 	atomic_store(&w->since_ns, 0);
 	w->first_ns = 0;
 	return now; /* more may have come meanwhile */
+}
+
+/* -------------------------------------------------------------------- the time */
+
+/* Enter what is due, and set the alarm to what will be. Gives the instant (monotonic) to try
+ * again, when that failed. */
+static uint64_t do_due(struct weir_writer *w)
+{
+	uint64_t before, now = weir_wall_ns(), due;
+	struct weir_error err = { 0 };
+
+	if (!atomic_load(&w->keeps_time))
+		return NEVER;
+	if (weir_mono_ns() < w->retry_at_ns)
+		return w->retry_at_ns;
+	due = weir_ledger_next_due(w->ledger);
+	if (due <= now) {
+		raise_urgency(w, URGENT);
+		before = weir_ledger_newest(w->ledger);
+		if (weir_ledger_advance(w->ledger, now, &err)) {
+			fell_ill(w, &err, w->src.waiting ? w->src.waiting(w->src.ctx) : 0);
+			try_later(w);
+			return w->retry_at_ns;
+		}
+		if (weir_ledger_newest(w->ledger) != before) {
+			got_well(w);
+			committed(w);
+		}
+		due = weir_ledger_next_due(w->ledger);
+	}
+	set_alarm(w, due);
+	return NEVER;
+}
+
+void weir_writer_keep_time(struct weir_writer *w)
+{
+	atomic_store(&w->keeps_time, true);
+	wake(w);
 }
 
 /* ----------------------------------------------------------------------- calls */
@@ -318,12 +388,13 @@ static void *run(void *arg)
 	atomic_store(&w->tid, gettid());
 	w->thread = pthread_self(); /* set_urgency may come before pthread_create has stored it */
 	while (!atomic_load(&w->stopping)) {
-		uint64_t again, look;
+		uint64_t again, look, ill;
 
 		/* Before the look at the queue: a row put after it kicks. */
 		atomic_store(&w->idle, true);
 		do_calls(w);
 		again = do_rows(w);
+		ill = do_due(w);
 		if (again == NEVER) {
 			pthread_mutex_lock(&w->lock);
 			if (!w->calls)
@@ -337,7 +408,7 @@ static void *run(void *arg)
 			if (!w->retry_at_ns && look < again)
 				again = look;
 		}
-		sleep_until(w, again);
+		sleep_until(w, again < ill ? again : ill);
 	}
 	drain(w);
 	return NULL;
@@ -387,10 +458,13 @@ int weir_writer_start(struct weir_ledger *l, const struct weir_row_source *src,
 	w->stats.newest_seq = weir_ledger_newest(l);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->called, NULL);
+	w->alarm_ns = NEVER;
 	w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ret = w->wake < 0 ? -errno : start_thread(w);
+	w->alarm = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	ret = w->wake < 0 || w->alarm < 0 ? -errno : start_thread(w);
 	if (ret) {
 		weir_close_fd(&w->wake);
+		weir_close_fd(&w->alarm);
 		free(w);
 		return weir_fail(err, -ret, "writer: cannot start: %s", strerror(-ret));
 	}
@@ -412,6 +486,7 @@ void weir_writer_stop(struct weir_writer *w)
 	pthread_cond_destroy(&w->called);
 	pthread_mutex_destroy(&w->lock);
 	weir_close_fd(&w->wake);
+	weir_close_fd(&w->alarm);
 	free(w);
 }
 

@@ -2,8 +2,8 @@
 /*
  * The writer: the one thread that owns the ledger. It takes finished requests
  * from a row queue that outlives the agent, commits them in groups, and only
- * then takes them off the queue; and it runs what other threads want written.
- * It knows nothing of rings, maps or NATS.
+ * then takes them off the queue; it runs what other threads want written; and it
+ * enters what falls due at its instant. It knows nothing of rings, maps or NATS.
  */
 #ifndef WEIR_WRITER_H
 #define WEIR_WRITER_H
@@ -30,8 +30,8 @@ struct weir_row_source {
 };
 
 struct weir_writer_options {
-	/* After a commit (of rows or of a call) and the pop of its rows, in the
-	 * writer's thread, where the ledger may be used. May be NULL. */
+	/* After a commit (of rows, of a call, of what was due) and the pop of its rows, in
+	 * the writer's thread, where the ledger may be used. May be NULL. */
 	void (*on_commit)(void *ctx, struct weir_ledger *l, uint64_t newest_seq);
 	/* Health changed, in the writer's thread. error: NULL when it is well
 	 * again. The writer has logged it already. May be NULL. */
@@ -58,6 +58,11 @@ void weir_writer_kick(struct weir_writer *w);
 /* Run fn in the writer's thread, between groups, and wait for its result. Not
  * from the writer's thread itself (on_commit). -ESHUTDOWN once it is stopping. */
 int weir_writer_call(struct weir_writer *w, int (*fn)(struct weir_ledger *l, void *arg), void *arg);
+
+/* From now on enter what is due (weir_ledger_advance), when it is due and not before: a time of
+ * the wall clock, however that is set. Once what an earlier run left is in the ledger, or late
+ * rows would come behind what fell due since. Any thread. */
+void weir_writer_keep_time(struct weir_writer *w);
 
 struct weir_writer_stats {
 	bool healthy;

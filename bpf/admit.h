@@ -7,6 +7,7 @@
 #ifndef WEIR_ADMIT_H
 #define WEIR_ADMIT_H
 
+#include "credit.h"
 #include "denial.h"
 #include "gcra.h"
 #include "levels.h"
@@ -122,8 +123,8 @@ weir_inline weir_u32 weir_connect_level(struct weir_scratch *s, weir_u32 i, stru
 		reason = WEIR_DENY_BUSY;
 		wait = WEIR_RETRY_GAUGE_NS;
 	}
-	reason = weir_level_over(s, i, t, reason, t->connects_per_second, t->connects_per_second, 1,
-				 wait);
+	reason = weir_level_over(s, i, t, reason, weir_connects_per_second(t),
+				 weir_connects_per_second(t), 1, wait);
 	if (reason)
 		__sync_fetch_and_add(&t->connections, -1);
 	return reason;
@@ -284,11 +285,6 @@ weir_inline weir_u64 weir_tokens_ahead(const struct weir_tenant *t, weir_u32 res
 	return (tat > now_ns ? tat : now_ns) + n * t->tokens_interval_ns;
 }
 
-weir_inline weir_s64 weir_credit_left(const struct weir_tenant *w)
-{
-	return (weir_s64)((weir_u64)w->ceiling_nano - w->reserved_nano);
-}
-
 /* Every limit of level i, without taking anything. 0, or the first one in the way. */
 weir_inline weir_u32 weir_check_level(struct weir_scratch *s, weir_u32 i, struct weir_tenant *t)
 {
@@ -315,7 +311,7 @@ weir_inline weir_u32 weir_check_level(struct weir_scratch *s, weir_u32 i, struct
 
 		if (wait)
 			return weir_level_over(s, i, t, WEIR_DENY_TOKENS, t->tokens_per_minute,
-					       t->tokens_burst, s->demand.tokens, wait);
+					       weir_tokens_burst(t), s->demand.tokens, wait);
 	}
 	return 0;
 }
@@ -436,28 +432,32 @@ weir_global int weir_take_others(struct weir_scratch *s)
 
 /* Is credit of the tenant's looked at, and is what is asked more than there is? */
 weir_inline weir_u32 weir_check_credit(struct weir_scratch *s, const struct weir_tenant *t,
-				       const struct weir_tenant *wallet)
+				       struct weir_tenant *wallet)
 {
-	weir_s64 left = weir_credit_left(wallet);
+	weir_s64 expired, left;
 
-	if (!(t->flags & WEIR_TENANT_CREDIT) || (s->demand.unchecked & WEIR_UNCHECKED_CREDIT) ||
-	    left >= s->demand.nano)
+	if (!(t->flags & WEIR_TENANT_CREDIT) || (s->demand.unchecked & WEIR_UNCHECKED_CREDIT))
 		return 0;
-	return weir_level_over(s, WEIR_LEVEL_TENANT, t, WEIR_DENY_CREDIT, wallet->balance_nano,
-			       left, s->demand.nano, 0);
+	expired = weir_expired(wallet, s->demand.wall_ns);
+	left = weir_credit_left(wallet, wallet->reserved_nano, expired);
+	if (left >= s->demand.nano)
+		return 0;
+	return weir_level_over(s, WEIR_LEVEL_TENANT, t, WEIR_DENY_CREDIT,
+			       wallet->balance_nano - expired, left, s->demand.nano, 0);
 }
 
 /* Reserve what the request may cost. false: somebody else was faster. */
 weir_inline bool weir_take_credit(struct weir_scratch *s, const struct weir_tenant *t,
 				  struct weir_tenant *wallet)
 {
+	bool checked = (t->flags & WEIR_TENANT_CREDIT) && weir_level_enforces(s, t) &&
+		       !(s->demand.unchecked & WEIR_UNCHECKED_CREDIT);
 	weir_s64 nano = s->demand.nano;
+	weir_s64 expired = checked ? weir_expired(wallet, s->demand.wall_ns) : 0;
 	weir_u64 after = __sync_fetch_and_add(&wallet->reserved_nano, nano) + nano;
 
-	/* Ours is in `reserved` before the ceiling is read. */
-	if (!(t->flags & WEIR_TENANT_CREDIT) || !weir_level_enforces(s, t) ||
-	    (s->demand.unchecked & WEIR_UNCHECKED_CREDIT) ||
-	    (weir_s64)((weir_u64)wallet->ceiling_nano - after) >= 0)
+	/* Ours is in `reserved` before the ceiling is read, and the expiry was read. */
+	if (!checked || weir_credit_left(wallet, after, expired) >= 0)
 		return true;
 	__sync_fetch_and_add(&wallet->reserved_nano, -nano);
 	return false;

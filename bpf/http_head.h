@@ -34,6 +34,8 @@ enum weir_header {
 	WEIR_HDR_UPGRADE,
 	WEIR_HDR_TENANT, /* x-weir-tenant */
 	WEIR_HDR_CONTENT_ENCODING,
+	WEIR_HDR_SESSION, /* x-weir-session */
+	WEIR_HDR_FEATURE, /* x-weir-feature */
 	WEIR_HDR_MAX
 };
 
@@ -162,6 +164,20 @@ weir_inline weir_u32 weir_head_name(const weir_u8 *p, weir_u32 *skip)
 		if (next << 16 == WEIR_WORD(0, 0, 'e', 'n', 'a', 'n', 't', ':') && p[1] == '-' &&
 		    p[6] == '-')
 			return WEIR_HDR_TENANT;
+		break;
+	case WEIR_WORD('x', '-', 'w', 'e', 'i', 'r', '-', 's'):
+		*skip = 15;
+		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 1, 0, 0);
+		if (next << 8 == WEIR_WORD(0, 'e', 's', 's', 'i', 'o', 'n', ':') && p[1] == '-' &&
+		    p[6] == '-')
+			return WEIR_HDR_SESSION;
+		break;
+	case WEIR_WORD('x', '-', 'w', 'e', 'i', 'r', '-', 'f'):
+		*skip = 15;
+		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 1, 0, 0);
+		if (next << 8 == WEIR_WORD(0, 'e', 'a', 't', 'u', 'r', 'e', ':') && p[1] == '-' &&
+		    p[6] == '-')
+			return WEIR_HDR_FEATURE;
 		break;
 	case WEIR_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-'):
 		*skip = 15;

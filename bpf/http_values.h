@@ -239,4 +239,53 @@ weir_global weir_u32 weir_head_key(const struct weir_head *h)
 	return 0;
 }
 
+/* -- labels */
+
+/* Headers that say what a request is for. They decide nothing here: one that comes twice is
+ * none, where another of those we know makes the head malformed. */
+#define WEIR_HDR_LABELS (1U << WEIR_HDR_SESSION | 1U << WEIR_HDR_FEATURE)
+
+struct weir_label {
+	char text[WEIR_SESSION_BYTES] __attribute__((aligned(8))); /* NUL padded */
+};
+
+/* Is any of its bytes not visible ASCII? */
+weir_inline weir_u64 weir_word_hidden(weir_u64 w)
+{
+	return weir_word_below(w, '!') | (w & WEIR_HIGHS) | weir_word_zeros(w ^ WEIR_ONES * 0x7f);
+}
+
+/* The value of a label's header: less than `room` (<= 64) bytes of visible ASCII. 0: none, and
+ * *to is of no use. */
+weir_global int weir_head_label(const struct weir_head *h, weir_u32 header, weir_u32 room,
+				struct weir_label *to)
+{
+	weir_u32 at, end;
+	weir_u64 hidden = 0;
+
+	if (!h || !to || header >= WEIR_HDR_MAX || h->repeated & 1U << header ||
+	    !h->value[header].end)
+		return 0;
+	at = weir_head_value(h, h->value[header].off);
+	end = weir_head_value_end(h, at, h->value[header].end);
+	if (end <= at || end - at >= room)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_SESSION_BYTES; i += 8) {
+		weir_u32 off = at + i, left = end - at - i;
+		weir_u64 w = 0, past = 0;
+
+		weir_opaque(off);
+		if (i < end - at && off < WEIR_HEAD_MAX) {
+			w = weir_load64(h->bytes + off);
+			if (left < 8)
+				past = ~0ULL << left * 8;
+			w &= ~past;
+			hidden |= weir_word_hidden(w | (past & WEIR_ONES * '!'));
+		}
+		weir_store64(to->text + i, w);
+	}
+	return !hidden;
+}
+
 #endif

@@ -346,6 +346,7 @@ struct weir_demand {
 	weir_u32 wallet;
 	weir_u32 enforce; /* 0: every level is in shadow */
 	weir_u64 now_ns;
+	weir_u64 wall_ns; /* of requests */
 };
 
 struct {
@@ -403,6 +404,8 @@ struct weir_scratch {
 	struct weir_flow_key key;
 	struct weir_key api_key;
 	struct weir_tenant_name tenant_name;
+	struct weir_label session;
+	struct weir_label feature;
 	struct weir_linger linger;
 	struct weir_sha256 sha;
 	weir_u32 answer_off; /* behind the head of the answer at hand */

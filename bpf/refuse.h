@@ -29,7 +29,7 @@ weir_inline void weir_figures(const struct weir_config *c, const struct weir_ten
 	fig[WEIR_FIG_REQUESTS_RESET_NS] = weir_gcra_full_in(t->request_tat_ns, now);
 	fig[WEIR_FIG_TOKENS_LIMIT] = t->tokens_per_minute;
 	fig[WEIR_FIG_TOKENS_REMAINING] =
-		weir_gcra_left(tat, now, t->tokens_tau_ns, t->tokens_burst);
+		weir_gcra_left(tat, now, t->tokens_tau_ns, weir_tokens_burst(t));
 	fig[WEIR_FIG_TOKENS_RESET_NS] = weir_gcra_full_in(tat, now);
 	fig[WEIR_FIG_WALL_NS] = now + c->wall_offset_ns;
 }

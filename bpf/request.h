@@ -9,6 +9,7 @@
 #include "admit.h"
 #include "denial.h"
 #include "flow.h"
+#include "labels.h"
 #include "reader.h"
 #include "refuse.h"
 #include "tenant.h"
@@ -173,7 +174,8 @@ weir_global int weir_read_request(struct weir_request *rq)
 			rq->form = WEIR_DENY_PROTOCOL;
 		return 1;
 	}
-	rq->form = h->repeated ? WEIR_DENY_MALFORMED : weir_read_framing(h, rq, l.minor);
+	rq->form = h->repeated & ~WEIR_HDR_LABELS ? WEIR_DENY_MALFORMED
+						  : weir_read_framing(h, rq, l.minor);
 	rq->head_method = (first & 0xffffffffff) == WEIR_WORD('H', 'E', 'A', 'D', ' ', 0, 0, 0);
 	path = l.target;
 	weir_opaque(path);
@@ -353,6 +355,8 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	}
 	weir_copy16(rec->client, s->key.client);
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
+	if (!(flags & WEIR_SLOT_UNJUDGED) && r && weir_head_has_labels(&r->head))
+		weir_labels_tell(f);
 	return 0;
 }
 
@@ -437,6 +441,7 @@ weir_inline void weir_demand_of(const struct weir_config *c, struct weir_scratch
 
 	d->enforce = c->enforce;
 	d->now_ns = rq->now_ns;
+	d->wall_ns = rq->now_ns + c->wall_offset_ns;
 	d->wallet = t->wallet;
 	weir_levels(rq->tenant, t, rq->service, d->level);
 	d->nano = weir_reservation(t, in, t->reserve_output_tokens);

@@ -297,7 +297,7 @@ weir_global int weir_reserve_again(struct weir_flow *f)
 	struct weir_reader *r;
 	struct weir_slot *slot;
 	weir_u64 out;
-	weir_s64 nano, left;
+	weir_s64 nano, left, expired = 0;
 	weir_s32 tokens;
 
 	if (!f || !s || !c)
@@ -318,13 +318,15 @@ weir_global int weir_reserve_again(struct weir_flow *f)
 		out = WEIR_RESERVE_TOKENS_MAX;
 	tokens = (weir_s32)out - (weir_s32)t->reserve_output_tokens;
 	nano = tokens * t->reserve_nano_per_output_token;
-	left = (weir_s64)((weir_u64)wallet->ceiling_nano -
-			  (__sync_fetch_and_add(&wallet->reserved_nano, nano) + nano));
+	if (nano > 0 && wallet->expiry_wall_ns)
+		expired = weir_expired(wallet, bpf_ktime_get_ns() + c->wall_offset_ns);
+	left = weir_credit_left(wallet, __sync_fetch_and_add(&wallet->reserved_nano, nano) + nano,
+				expired);
 	if (nano > 0 && left < 0 && (t->flags & WEIR_TENANT_CREDIT) &&
 	    !(slot->flags & (WEIR_SLOT_SHADOW | WEIR_SLOT_DEGRADED)) &&
 	    !((t->flags & WEIR_TENANT_DOWN_OPEN) && weir_agent_down(c, bpf_ktime_get_ns()))) {
 		__sync_fetch_and_add(&wallet->reserved_nano, -nano);
-		s->refusal.limit = wallet->balance_nano;
+		s->refusal.limit = wallet->balance_nano - expired;
 		s->refusal.value = left + nano + slot->reserved_nano;
 		s->refusal.asked = slot->reserved_nano + nano;
 		return WEIR_DENY_CREDIT;

@@ -34,7 +34,7 @@ typedef int32_t weir_s32;
 typedef int64_t weir_s64;
 #endif
 
-#define WEIR_ABI_VERSION 3
+#define WEIR_ABI_VERSION 4
 
 #define WEIR_CACHE_LINE	     64
 #define WEIR_MAX_NETNS	     16
@@ -296,6 +296,11 @@ struct weir_settled {
  * (s64)(ceiling - reserved) >= 0. One load and one atomic, no order to get
  * wrong, and both may wrap.
  *
+ * Expiry: from expiry_wall_ns on expiry_nano is taken off as well, so that credit ends on
+ * time whether an agent runs or not. The agent then lowers the ceiling by it first and stores
+ * the next expiry behind that (weir_expiry_store): in between it counts twice, which is the
+ * safe side. The kernel reads the expiry before the ceiling.
+ *
  * Tokens: what is in flight is reserved_tokens - released_tokens of the valid copy (u32,
  * may wrap); a request is admitted when tat + in flight x interval, its own not counted,
  * is less than tau ahead of now.
@@ -310,25 +315,25 @@ struct weir_tenant {
 	weir_u32 max_connections;
 	weir_u32 max_inflight;
 	weir_u32 connect_burst;
-	weir_u32 connects_per_second; /* as configured, rounded down; for messages */
+	weir_u32 request_burst;
 	weir_u64 connect_interval_ns;
 	weir_u64 request_interval_ns;
 	weir_u64 tokens_interval_ns; /* per token, rounded down, at least 1 */
 	weir_u64 tokens_tau_ns;
-	/* line 1: what a request reserves, and figures that refusals quote */
+	/* line 1: what a request reserves or an expiry takes, and figures that refusals quote */
 	weir_s64 reserve_nano_per_input_token;
 	weir_s64 reserve_nano_per_output_token;
 	weir_s64 reserve_nano_per_request;
 	weir_u32 reserve_input_tokens;
 	weir_u32 reserve_output_tokens;
-	weir_u32 requests_per_minute; /* as configured, rounded down; for messages */
-	weir_u32 request_burst;
-	weir_u64 tokens_per_minute;
-	weir_u64 tokens_burst;
+	weir_u32 requests_per_minute; /* as configured, rounded up; for messages */
+	weir_u32 tokens_per_minute;   /* as configured; likewise */
 	weir_u32 released_tokens[2]; /* Σ reserved tokens given back; each part of settled[same] */
+	weir_s64 balance_nano;	     /* agent; informative, for messages */
+	weir_s64 expiry_nano;	     /* agent; what the next expiry takes off the balance */
 	/* line 2: settlement */
-	weir_s64 ceiling_nano; /* agent; atomics, wraps */
-	weir_s64 balance_nano; /* agent; informative, for messages */
+	weir_s64 ceiling_nano;	 /* agent; atomics, wraps */
+	weir_u64 expiry_wall_ns; /* agent; when that is, Unix ns; 0: there is none */
 	struct weir_settled settled[2];
 	/* line 3: live, atomics only */
 	weir_u64 reserved_nano; /* kernel; Σ reservations ever made; wraps */
@@ -347,6 +352,26 @@ _Static_assert(__builtin_offsetof(struct weir_tenant, reserve_nano_per_input_tok
 	       "line 1");
 _Static_assert(__builtin_offsetof(struct weir_tenant, ceiling_nano) == 128, "line 2");
 _Static_assert(__builtin_offsetof(struct weir_tenant, reserved_nano) == 192, "line 3");
+
+#define WEIR_ABI_SECOND 1000000000ULL
+
+/* What messages quote and the above tells. tau is burst x 60 s / tokens_per_minute, rounded
+ * down by less than a token: exact. */
+static inline __attribute__((unused)) weir_u64 weir_tokens_burst(const struct weir_tenant *t)
+{
+	weir_u64 rate = t->tokens_per_minute, seconds = t->tokens_tau_ns / WEIR_ABI_SECOND;
+	weir_u64 rest = t->tokens_tau_ns % WEIR_ABI_SECOND * rate;
+
+	return (seconds * rate + (rest + WEIR_ABI_SECOND - 1) / WEIR_ABI_SECOND + 59) / 60;
+}
+
+/* Rounded up; as configured, up to 30,000 a second. */
+static inline __attribute__((unused)) weir_u64 weir_connects_per_second(const struct weir_tenant *t)
+{
+	weir_u64 each = t->connect_interval_ns;
+
+	return each ? (WEIR_ABI_SECOND + each - 1) / each : 0;
+}
 
 /*
  * `rules`: mmapable array of what bodies are held to, shared by the tenants that
@@ -516,6 +541,7 @@ enum weir_record_type {
 	WEIR_REC_END,	      /* request over, whatever the cause */
 	WEIR_REC_DENY,	      /* a refusal; not one per packet, see weir_denial */
 	WEIR_REC_BODY,	      /* what the request's body said; only of tenants with rules */
+	WEIR_REC_LABELS,      /* what its head says that it is for; only if it does */
 };
 
 struct weir_record {
@@ -562,6 +588,26 @@ struct weir_rec_body {
 	char model[WEIR_MODEL_BYTES]; /* as asked, cut, as in the JSON */
 };
 _Static_assert(sizeof(struct weir_rec_body) == 112, "weir_rec_body");
+
+#define WEIR_SESSION_BYTES 64
+#define WEIR_FEATURE_BYTES 48
+
+enum weir_label_flags {
+	WEIR_LABELS_TRUSTED = 1 << 0, /* by a peer of weir_config's `trusted` */
+};
+
+/* Comes after the REQUEST of the same (slot, ordinal, started_wall_ns): the headers
+ * x-weir-session and x-weir-feature. Visible ASCII, NUL padded; "": not there, twice there, too
+ * long or of other bytes. Not what anybody is judged by. */
+struct weir_rec_labels {
+	struct weir_record h;
+	weir_u64 started_wall_ns;
+	weir_u32 flags; /* enum weir_label_flags */
+	weir_u32 pad;
+	char session[WEIR_SESSION_BYTES];
+	char feature[WEIR_FEATURE_BYTES];
+};
+_Static_assert(sizeof(struct weir_rec_labels) == 152, "weir_rec_labels");
 
 /* Response bytes follow. Records come in size classes; h.len says how much is data.
  * An offset that jumps means bytes that the tap did not see, or had no room for. */
@@ -651,7 +697,7 @@ _Static_assert(sizeof(struct weir_reap) == 48, "weir_reap");
  * ops: literal text, or a figure written in decimal. Content-Length is four
  * columns, right aligned (leading blanks are legal there, RFC 9110 5.5).
  */
-enum weir_op {
+enum weir_reply_op {
 	WEIR_OP_END,
 	WEIR_OP_TEXT,		/* off, len into text */
 	WEIR_OP_CONTENT_LENGTH, /* four columns, filled when the body's end is known */

@@ -24,20 +24,51 @@ static void print_notes(const json_t *d)
 		printf(", unpriced");
 }
 
-/* One line per event; the whole of it is there with --json. */
-static int print_event(json_t *e, void *ctx)
+static void print_request(const json_t *d)
 {
-	const json_t *d = json_object_get(e, "data");
-	char when[CTL_CELL], tenant[CTL_CELL], model[CTL_CELL], in[CTL_CELL], out[CTL_CELL],
-		price[CTL_CELL], source[CTL_CELL];
+	char model[CTL_CELL], in[CTL_CELL], out[CTL_CELL], price[CTL_CELL], source[CTL_CELL];
 
-	*(bool *)ctx = true;
-	printf("%-20s  %-16s  %3" PRId64 "  %-24s  in %-7s out %-7s price %-14s %s",
-	       ctl_when(e, "time", when), ctl_text(e, "subject", tenant), ctl_int(d, "status"),
+	printf("%3" PRId64 "  %-24s  in %-7s out %-7s price %-14s %s", ctl_int(d, "status"),
 	       ctl_text(d, "model", model), ctl_text(d, "input_tokens", in),
 	       ctl_text(d, "output_tokens", out), ctl_text(d, "price", price),
 	       ctl_text(d, "usage_source", source));
 	print_notes(d);
+}
+
+/* Usage that no request was. */
+static void print_meter(const json_t *d)
+{
+	char dimension[CTL_CELL], quantity[CTL_CELL], price[CTL_CELL], id[CTL_CELL];
+
+	printf("  -  %-24s  %-18s price %-14s id %s", ctl_text(d, "dimension", dimension),
+	       ctl_text(d, "quantity", quantity), ctl_text(d, "price", price),
+	       ctl_text(d, "usage_id", id));
+	print_notes(d);
+}
+
+static void print_top_up(const json_t *d)
+{
+	char balance[CTL_CELL], threshold[CTL_CELL], ask[CTL_CELL];
+
+	printf("top-up: balance %s is below %s, asks for %s", ctl_text(d, "balance", balance),
+	       ctl_text(d, "threshold", threshold), ctl_text(d, "ask", ask));
+}
+
+/* One line per event; the whole of it is there with --json. */
+static int print_event(json_t *e, void *ctx)
+{
+	const json_t *d = json_object_get(e, "data");
+	const char *type = json_string_value(json_object_get(e, "type"));
+	char when[CTL_CELL], tenant[CTL_CELL];
+
+	*(bool *)ctx = true;
+	printf("%-20s  %-16s  ", ctl_when(e, "time", when), ctl_text(e, "subject", tenant));
+	if (type && !strcmp(type, "weir.topup.v1"))
+		print_top_up(d);
+	else if (json_object_get(d, "dimension"))
+		print_meter(d);
+	else
+		print_request(d);
 	putchar('\n');
 	fflush(stdout);
 	return CTL_DONE;

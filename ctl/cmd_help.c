@@ -152,6 +152,22 @@ static void offer(const char *text, const char *start)
 	last = text;
 }
 
+/* The next word of a verb, of which none or the first is there. */
+static void offer_verb(const struct ctl_command *m, const char *const *words, size_t n,
+		       const char *start)
+{
+	const char *blank = m->verb ? strchr(m->verb, ' ') : NULL;
+	size_t first = blank ? (size_t)(blank - m->verb) : 0;
+
+	if (!m->verb || strcmp(m->noun, words[0]))
+		return;
+	/* The first of two is a verb of its own, and so offered already. */
+	if (n == 1 && !blank)
+		offer(m->verb, start);
+	if (n == 2 && blank && strlen(words[1]) == first && !strncmp(m->verb, words[1], first))
+		offer(blank + 1, start);
+}
+
 static int offer_tenant(json_t *item, void *ctx)
 {
 	const char *name = json_string_value(json_object_get(item, "tenant"));
@@ -212,18 +228,15 @@ int ctl_complete(int argc, char **argv)
 		}
 		if (argv[i][0] != '-' && n < sizeof(words) / sizeof(*words))
 			words[n++] = argv[i];
-		for (size_t j = 0; j < ctl_n_commands && n; j++) {
-			const struct ctl_command *at = &ctl_commands[j];
+		used = 0;
+		m = NULL;
+		for (size_t j = 0; j < ctl_n_commands; j++) {
+			size_t match = ctl_match(&ctl_commands[j], words, n);
 
-			if (strcmp(at->noun, words[0]))
+			if (match <= used)
 				continue;
-			if (at->verb && n > 1 && !strcmp(at->verb, words[1])) {
-				m = at;
-				used = 2;
-			} else if (!at->verb && used < 2) {
-				m = at;
-				used = 1;
-			}
+			m = &ctl_commands[j];
+			used = match;
 		}
 		pending = argv[i][0] == '-' ? last_option(m, argv[i]) : NULL;
 		if (pending && !pending->arg)
@@ -243,10 +256,8 @@ int ctl_complete(int argc, char **argv)
 			offer(ctl_commands[i].noun, start);
 		return CTL_DONE;
 	}
-	for (size_t i = 0; n == 1 && i < ctl_n_commands; i++) {
-		if (!strcmp(ctl_commands[i].noun, words[0]) && ctl_commands[i].verb)
-			offer(ctl_commands[i].verb, start);
-	}
+	for (size_t i = 0; n < 3 && i < ctl_n_commands; i++)
+		offer_verb(&ctl_commands[i], words, n, start);
 	if (m && n == used && strstr(m->args, "TENANT"))
 		offer_tenants(start);
 	else if (m && n == used && strstr(m->args, "DIR"))
@@ -257,6 +268,7 @@ int ctl_complete(int argc, char **argv)
 int ctl_help(struct ctl *c)
 {
 	bool found = false;
+	char verb[64];
 
 	if (ctl_value(c, "--man"))
 		return man_page();
@@ -266,11 +278,12 @@ int ctl_help(struct ctl *c)
 		help_all();
 		return CTL_DONE;
 	}
+	snprintf(verb, sizeof(verb), "%s%s%s", c->n_args > 1 ? c->args[1] : "",
+		 c->n_args > 2 ? " " : "", c->n_args > 2 ? c->args[2] : "");
 	for (size_t i = 0; i < ctl_n_commands; i++) {
 		const struct ctl_command *m = &ctl_commands[i];
 
-		if (strcmp(m->noun, c->args[0]) ||
-		    (c->n_args > 1 && (!m->verb || strcmp(m->verb, c->args[1]))))
+		if (strcmp(m->noun, c->args[0]) || (verb[0] && (!m->verb || strcmp(m->verb, verb))))
 			continue;
 		if (found)
 			putchar('\n');

@@ -5,23 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd_ledger_text.h"
 #include "ctl.h"
 
 /* A row at a time: a ledger is longer than memory, so columns are of fixed width. */
 static int print_entry(json_t *e, void *ctx)
 {
 	bool *headed = ctx;
-	char when[CTL_CELL], kind[CTL_CELL], amount[CTL_CELL], after[CTL_CELL], id[CTL_CELL],
-		actor[CTL_CELL];
+	char when[CTL_CELL], kind[CTL_CELL], amount[CTL_CELL], after[CTL_CELL], words[1024];
 
 	if (!*headed)
-		printf("%10s  %-20s  %-7s  %18s  %18s  %-32s  %s\n", "SEQ", "TIME", "KIND",
-		       "AMOUNT", "BALANCE", "EVENT", "BY");
+		printf("%8s  %-20s  %-8s  %18s  %18s\n", "SEQ", "TIME", "KIND", "AMOUNT",
+		       "BALANCE");
 	*headed = true;
-	printf("%10" PRId64 "  %-20s  %-7s  %18s  %18s  %-32s  %s\n", ctl_int(e, "seq"),
+	printf("%8" PRId64 "  %-20s  %-8s  %18s  %18s\n", ctl_int(e, "seq"),
 	       ctl_when(e, "time", when), ctl_text(e, "kind", kind), ctl_text(e, "amount", amount),
-	       ctl_text(e, "balance_after", after), ctl_text(e, "event_id", id),
-	       ctl_text(e, "actor", actor));
+	       ctl_text(e, "balance_after", after));
+	ctl_entry_words(e, words, sizeof(words));
+	ctl_print_wrapped(words, 10, 80);
 	return CTL_DONE;
 }
 

@@ -16,7 +16,7 @@
 
 #define CTL_SOCKET	"/run/weir/agent.sock"
 #define CTL_MAX_ARGS	4
-#define CTL_MAX_OPTIONS 8
+#define CTL_MAX_OPTIONS 12
 
 enum ctl_exit {
 	CTL_DONE = 0,
@@ -36,7 +36,7 @@ struct ctl;
 
 struct ctl_command {
 	const char *noun;
-	const char *verb; /* NULL: the noun alone */
+	const char *verb; /* one word or two ("recur list"); NULL: the noun alone */
 	const char *args; /* "TENANT [AMOUNT]"; TENANT and DIR are completed */
 	size_t min_args, max_args;
 	const char *summary; /* one line, lower case, no full stop */
@@ -59,13 +59,17 @@ struct ctl {
 	const char *values[CTL_MAX_OPTIONS]; /* of command->options; a flag's is "" */
 	char id[64];			     /* of a write */
 	bool id_made_up;
-	int fd; /* to the agent; -1: not connected */
+	char again[192]; /* of a write: what to give besides --id, so that it is the same again */
+	int fd;		 /* to the agent; -1: not connected */
 	char *in;
 	size_t in_len, in_cap, in_used;
 };
 
 /* Parses into *c; prints what is wrong. CTL_DONE or CTL_USAGE. */
 int ctl_parse(struct ctl *c, int argc, char **argv);
+
+/* How many of the words name the command: noun and verb. 0: they name another. */
+size_t ctl_match(const struct ctl_command *m, const char *const *words, size_t n);
 
 /* Value of an option of the command ("" for a flag), NULL if not given. */
 const char *ctl_value(const struct ctl *c, const char *option);
@@ -139,7 +143,17 @@ int ctl_key_add(struct ctl *c);
 int ctl_key_list(struct ctl *c);
 int ctl_key_revoke(struct ctl *c);
 int ctl_credit_grant(struct ctl *c);
+int ctl_credit_packs(struct ctl *c);
+int ctl_credit_sell(struct ctl *c);
+int ctl_credit_recur(struct ctl *c);
+int ctl_credit_recur_list(struct ctl *c);
+int ctl_credit_recur_stop(struct ctl *c);
+int ctl_credit_void(struct ctl *c);
+int ctl_credit_refund(struct ctl *c);
+int ctl_credit_adjust(struct ctl *c);
+int ctl_credit_deduct(struct ctl *c);
 int ctl_credit_balance(struct ctl *c);
+int ctl_credit_breakage(struct ctl *c);
 int ctl_ledger_list(struct ctl *c);
 int ctl_ledger_verify(struct ctl *c);
 int ctl_usage(struct ctl *c);

@@ -77,32 +77,43 @@ static int no_such_verb(const char *noun, const char *verb)
 	return ctl_fail(CTL_USAGE, "%s %.64s: no such command; there are %s", noun, verb, verbs);
 }
 
-/* Takes noun and verb out of words; the rest are the command's arguments. */
+size_t ctl_match(const struct ctl_command *m, const char *const *words, size_t n)
+{
+	const char *blank = m->verb ? strchr(m->verb, ' ') : NULL;
+	size_t first = blank ? (size_t)(blank - m->verb) : 0;
+
+	if (!n || strcmp(m->noun, words[0]))
+		return 0;
+	if (!m->verb)
+		return 1;
+	if (!blank)
+		return n > 1 && !strcmp(m->verb, words[1]) ? 2 : 0;
+	return n > 2 && strlen(words[1]) == first && !strncmp(m->verb, words[1], first) &&
+			       !strcmp(blank + 1, words[2])
+		       ? 3
+		       : 0;
+}
+
+/* Takes noun and verb out of words; the rest are the command's arguments. The command that more
+ * of the words name is meant: "recur list" is no recurrence for a tenant called list. */
 static int find_command(struct ctl *c, const char **words, size_t *n)
 {
-	const struct ctl_command *alone = NULL;
 	bool known = false;
-	size_t used = 1;
+	size_t used = 0;
 
 	if (!*n)
 		return ctl_fail(CTL_USAGE, "which command? see weirctl help");
-	for (size_t i = 0; i < ctl_n_commands && !c->command; i++) {
-		const struct ctl_command *m = &ctl_commands[i];
+	for (size_t i = 0; i < ctl_n_commands; i++) {
+		size_t match = ctl_match(&ctl_commands[i], words, *n);
 
-		if (strcmp(m->noun, words[0]))
+		known |= !strcmp(ctl_commands[i].noun, words[0]);
+		if (match <= used)
 			continue;
-		known = true;
-		if (!m->verb)
-			alone = m;
-		else if (*n > 1 && !strcmp(m->verb, words[1])) {
-			c->command = m;
-			used = 2;
-		}
+		c->command = &ctl_commands[i];
+		used = match;
 	}
 	if (!known)
 		return no_such_command(words[0]);
-	if (!c->command)
-		c->command = alone;
 	if (!c->command)
 		return no_such_verb(words[0], *n > 1 ? words[1] : NULL);
 	*n -= used;
@@ -285,6 +296,7 @@ static int parse(struct ctl *c, int argc, char **argv, const char **words, struc
 		r = find_command(c, words, &n_words);
 		if (!r && m != c->command) {
 			c->args[c->n_args++] = m->noun;
+			/* Of two words it is one here: ctl_help takes both spellings. */
 			if (m->verb)
 				c->args[c->n_args++] = m->verb;
 		}

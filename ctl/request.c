@@ -123,9 +123,9 @@ static int lost(struct ctl *c, struct weir_error *why)
 		return CTL_UNREACHABLE;
 	}
 	weir_fail(why, EPIPE,
-		  "outcome unknown: the agent did not answer; repeat with --id %s to be sure, "
+		  "outcome unknown: the agent did not answer; repeat with --id %s%s to be sure, "
 		  "nothing is done twice",
-		  c->id);
+		  c->id, c->again);
 	return CTL_UNKNOWN;
 }
 

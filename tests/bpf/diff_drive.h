@@ -242,6 +242,7 @@ static UNUSED const char *diff_check_record(struct m_conn *c, const struct m_rec
 	const struct weir_rec_data *d = (const void *)h;
 	const struct weir_rec_end *n = (const void *)h;
 	const struct weir_rec_deny *y = (const void *)h;
+	const struct weir_rec_labels *l = (const void *)h;
 
 	if (h->type != want->type)
 		return "type";
@@ -276,6 +277,13 @@ static UNUSED const char *diff_check_record(struct m_conn *c, const struct m_rec
 		    !diff_same_word(q->path, want->path, WEIR_PATH_BYTES))
 			return "REQUEST's method or path";
 		return q->body_bytes != want->body_bytes ? "REQUEST's body" : NULL;
+	case WEIR_REC_LABELS:
+		return l->started_wall_ns != c->started_wall_ns		       ? "LABELS' start"
+		       : l->flags != (want->trusted ? WEIR_LABELS_TRUSTED : 0) ? "LABELS' flags"
+		       : memcmp(l->session, want->session, sizeof(l->session)) ||
+				       memcmp(l->feature, want->feature, sizeof(l->feature))
+			       ? "LABELS"
+			       : NULL;
 	case WEIR_REC_DATA:
 		return d->started_wall_ns != c->started_wall_ns ? "DATA's start"
 		       : d->offset != want->offset		? "DATA's offset"

@@ -291,6 +291,20 @@ static UNUSED bool put_request_line(struct text *t, const char *eol)
 	return method[0] == 'P' || method[0] == 'D' || (has(F_STRICT) && chance(5));
 }
 
+/* What it is for: mostly as it should be, else too long, of other bytes, or twice. */
+static UNUSED void put_label(struct text *t, const char *eol)
+{
+	static const char *const names[] = { "x-weir-session", "X-Weir-Feature",
+					     "x-weir-sessions" };
+	const char *name = PICK(names);
+	uint32_t len = chance(80) ? rnd(20) : rnd(80);
+
+	put(t, "%s:%s", name, chance(80) ? " " : "");
+	for (uint32_t i = 0; i < len; i++)
+		put(t, "%c", chance(99) ? '!' + (int)rnd(94) : ' ' + (int)rnd(224));
+	put(t, "%s", eol);
+}
+
 /* A whole request; *head_len: its head as meant. */
 static UNUSED void put_request(struct text *t, size_t *head_len)
 {
@@ -332,6 +346,8 @@ static UNUSED void put_request(struct text *t, size_t *head_len)
 	if (has(F_NAMED) && chance(5))
 		put(t, "x-weir-tenant: %s%s",
 		    chance(80) ? model.tenants[rnd(model.n_tenants)].name : "nobody", eol);
+	for (uint32_t i = has(F_NAMED) && chance(10) ? 1 + rnd(3) : 0; i; i--)
+		put_label(t, eol);
 	if (has(F_PROTOCOL) && chance(2))
 		put(t, "Upgrade: %s%s", chance(30) ? "h2c" : "websocket", eol);
 	if (chunked)

@@ -139,16 +139,15 @@ static UNUSED void roll_tenant(uint32_t i)
 	w->request_burst = 1 + rnd(20);
 	w->connect_burst = 1 + rnd(12);
 	w->requests_per_minute = 1 + rnd(1000);
-	w->connects_per_second = 1 + rnd(1000);
 	w->tokens_per_minute = 1 + rnd(100000);
 	w->request_interval_ns = w->connect_interval_ns = MODEL_INTERVAL_NS;
-	w->tokens_burst = 1 + rnd(chance(50) ? 20000 : 2000);
+	m->burst = 1 + rnd(chance(50) ? 20000 : 2000);
 	w->tokens_interval_ns = MODEL_TOKEN_NS;
 	/* Half a token short of the burst, so that the time that passes in a round never makes
 	 * the difference. */
-	w->tokens_tau_ns = w->tokens_burst * MODEL_TOKEN_NS - MODEL_TOKEN_NS / 2;
+	w->tokens_tau_ns = m->burst * MODEL_TOKEN_NS - MODEL_TOKEN_NS / 2;
 	memset(w->settled, 0, sizeof(w->settled));
-	m->debt = chance(10) ? w->tokens_burst : 0;
+	m->debt = chance(10) ? m->burst : 0;
 	w->settled[0].tokens_tat_ns = m->debt ? now_ns() + m->debt * MODEL_TOKEN_NS : 0;
 	w->released_tokens[0] = w->released_tokens[1] = m->released;
 	w->reserve_nano_per_input_token = rnd(1000);
@@ -160,6 +159,12 @@ static UNUSED void roll_tenant(uint32_t i)
 		  w->reserve_nano_per_request;
 	w->ceiling_nano = w->reserved_nano + rnd(20) * reserve + rnd(2000) - 1000;
 	w->balance_nano = (int64_t)rnd(1000000000) * 7 - 1000000000;
+	m->expired = chance(20) ? (int64_t)rnd(5) * reserve + rnd(1000) : 0;
+	w->expiry_nano = m->expired ? m->expired : rnd(1000000000);
+	w->expiry_wall_ns = 0;
+	if (m->expired || chance(30)) /* else none */
+		w->expiry_wall_ns = lab.config->wall_offset_ns + now_ns() +
+				    (m->expired ? -SECOND : 86400 * SECOND);
 	m->requests_taken = m->connects_taken = 0;
 	w->request_tat_ns = w->connect_tat_ns = now_ns();
 	*t = *w;

@@ -100,8 +100,7 @@ static UNUSED void limit_widely(struct weir_tenant *t)
 	t->connect_burst = t->request_burst = 1000;
 	t->connect_tat_ns = t->request_tat_ns = later;
 	t->tokens_interval_ns = 3600 * SECOND;
-	t->tokens_burst = 1000000;
-	t->tokens_tau_ns = t->tokens_burst * t->tokens_interval_ns;
+	t->tokens_tau_ns = 1000000 * t->tokens_interval_ns;
 }
 
 /* The connection's socket closes, as far as the programs can tell: what the agent found to

@@ -49,7 +49,7 @@ enum model_feature {
 	F_RAW = 1 << 6,	       /* first bytes that are no request */
 	F_PROTOCOL = 1 << 7,   /* CONNECT, upgrades, h2c */
 	F_ANSWER_CUT = 1 << 8, /* answer heads in several segments */
-	F_NAMED = 1 << 9,      /* x-weir-tenant of trusted peers */
+	F_NAMED = 1 << 9,      /* x-weir-tenant of trusted peers, labels */
 	F_ALL = (1 << 10) - 1,
 };
 
@@ -59,7 +59,9 @@ struct m_tenant {
 	struct weir_tenant t;
 	char name[24];
 	uint32_t requests_taken, connects_taken;
-	uint64_t debt;			   /* tokens settled that are not worked off */
+	uint64_t burst;			   /* of tokens */
+	int64_t expired;		   /* nano, in the ceiling, but over */
+	uint64_t debt;			   /* of tokens, settled and not worked off */
 	uint32_t released;		   /* reserved tokens that were settled */
 	uint32_t scope[WEIR_MAX_SERVICES]; /* entry for the service, or 0 */
 };
@@ -94,6 +96,8 @@ struct m_record {
 	uint64_t body_bytes, bytes, offset;
 	uint32_t lost, reason, level, shadow;
 	char method[WEIR_METHOD_BYTES], path[WEIR_PATH_BYTES];
+	char session[WEIR_SESSION_BYTES], feature[WEIR_FEATURE_BYTES];
+	bool trusted;
 	const uint8_t *data;
 	size_t len;
 };
@@ -131,6 +135,7 @@ struct m_head {
 	char key[300]; /* cut */
 	char named[80];
 	bool has_name;
+	char session[WEIR_SESSION_BYTES], feature[WEIR_FEATURE_BYTES];
 	bool upgrade; /* to other than h2c */
 };
 

@@ -16,6 +16,7 @@ static UNUSED bool m_token(uint8_t c)
 /* What of the headers that matter was seen. */
 struct m_seen {
 	int content_length, transfer_encoding, authorization, x_api_key, api_key, tenant;
+	int session, feature;
 	bool bearer;
 	char keys[3][300];
 };
@@ -64,6 +65,16 @@ static UNUSED void m_copy_text(char *out, size_t size, const char *s, size_t n)
 {
 	memset(out, 0, size);
 	memcpy(out, s, n < size - 1 ? n : size - 1);
+}
+
+/* A label as it is told; the second one makes it none. */
+static UNUSED void m_label(int *seen, char *out, size_t size, const char *s, size_t n)
+{
+	bool fits = !(*seen)++ && n < size;
+
+	for (size_t i = 0; i < n; i++)
+		fits &= s[i] > ' ' && s[i] < 0x7f;
+	m_copy_text(out, size, s, fits ? n : 0);
 }
 
 static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const char *s, size_t n)
@@ -129,6 +140,10 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 			return m_later(h, WEIR_DENY_MALFORMED);
 		m_copy_text(h->named, sizeof(h->named), s, n);
 		h->has_name = true;
+	} else if (!strcasecmp(name, "x-weir-session")) {
+		m_label(&seen->session, h->session, sizeof(h->session), s, n);
+	} else if (!strcasecmp(name, "x-weir-feature")) {
+		m_label(&seen->feature, h->feature, sizeof(h->feature), s, n);
 	} else if (!strcasecmp(name, "upgrade")) {
 		if (n != 3 || strncasecmp(s, "h2c", 3))
 			h->upgrade = true;

@@ -135,6 +135,13 @@ static UNUSED void m_open_slot(struct m_conn *c, const struct m_head *h, uint32_
 	r->flags = flags;
 	memcpy(r->method, h->method, sizeof(r->method));
 	memcpy(r->path, h->target, path < sizeof(r->path) ? path : sizeof(r->path));
+	if (!h->session[0] && !h->feature[0])
+		return;
+	r = m_record(e, WEIR_REC_LABELS);
+	r->ordinal = c->ordinal;
+	memcpy(r->session, h->session, sizeof(r->session));
+	memcpy(r->feature, h->feature, sizeof(r->feature));
+	r->trusted = !memcmp(c->client, model.trusted, 16);
 }
 
 /* Judge a whole head of the right form. true: it may pass. */

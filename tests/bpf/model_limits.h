@@ -129,8 +129,7 @@ static UNUSED uint32_t m_connect_level(struct m_demand *d, int i, bool rate, str
 			m->connects_taken++;
 			d->taken |= 1 << i;
 		} else {
-			reason = m_no(d, i, r, WEIR_DENY_CONNECT_RATE, t->connects_per_second,
-				      t->connects_per_second);
+			reason = m_no(d, i, r, WEIR_DENY_CONNECT_RATE, 1, 1);
 			r->retry_ns = MODEL_INTERVAL_NS;
 		}
 	}
@@ -208,6 +207,15 @@ static UNUSED void m_reservation(struct m_demand *d, uint64_t body_bytes)
 			d->tokens = in + t->reserve_output_tokens;
 }
 
+/* What a bucket that fills in tau holds at the rate that is told, which here is another than
+ * its own. */
+static UNUSED int64_t m_burst_shown(const struct weir_tenant *t)
+{
+	unsigned __int128 tokens = (unsigned __int128)t->tokens_tau_ns * t->tokens_per_minute;
+
+	return (int64_t)((tokens + 60 * SECOND - 1) / (60 * SECOND));
+}
+
 /* 0, or the first limit of level i that is in the way. */
 static UNUSED uint32_t m_check_level(struct m_demand *d, int i, struct m_refusal *r)
 {
@@ -226,10 +234,10 @@ static UNUSED uint32_t m_check_level(struct m_demand *d, int i, struct m_refusal
 		r->retry_ns = MODEL_INTERVAL_NS;
 		return reason;
 	}
-	if ((t->flags & WEIR_TENANT_LIMIT_TOKENS) && used && used >= t->tokens_burst) {
-		reason = m_no(d, i, r, WEIR_DENY_TOKENS, t->tokens_per_minute, t->tokens_burst);
+	if ((t->flags & WEIR_TENANT_LIMIT_TOKENS) && used && used >= m->burst) {
+		reason = m_no(d, i, r, WEIR_DENY_TOKENS, t->tokens_per_minute, m_burst_shown(t));
 		r->asked = d->tokens;
-		r->retry_ns = (used - t->tokens_burst + 1) * MODEL_TOKEN_NS;
+		r->retry_ns = (used - m->burst + 1) * MODEL_TOKEN_NS;
 		return reason;
 	}
 	return 0;
@@ -259,7 +267,7 @@ static UNUSED uint32_t m_admit_request(struct m_demand *d, struct m_refusal *r)
 {
 	const struct weir_tenant *t = &model.tenants[d->level[0]].t;
 	struct m_tenant *wallet = &model.tenants[t->wallet];
-	int64_t left = wallet->t.ceiling_nano - (int64_t)wallet->t.reserved_nano;
+	int64_t left = wallet->t.ceiling_nano - (int64_t)wallet->t.reserved_nano - wallet->expired;
 	uint32_t reason = 0;
 
 	d->over = d->taken = 0;
@@ -267,8 +275,8 @@ static UNUSED uint32_t m_admit_request(struct m_demand *d, struct m_refusal *r)
 		if (m_level(d, i))
 			reason = m_check_level(d, i, r);
 	if (!reason && (t->flags & WEIR_TENANT_CREDIT) && left < d->nano) {
-		reason = m_no(d, WEIR_LEVEL_TENANT, r, WEIR_DENY_CREDIT, wallet->t.balance_nano,
-			      left);
+		reason = m_no(d, WEIR_LEVEL_TENANT, r, WEIR_DENY_CREDIT,
+			      wallet->t.balance_nano - wallet->expired, left);
 		r->asked = d->nano;
 		r->retry_ns = 0;
 	}

@@ -147,6 +147,26 @@ static UNUSED struct weir_tenant *default_tenant(void)
 	return t;
 }
 
+/* Peers of this prefix are trusted. */
+static UNUSED void trust(const char *prefix, int len)
+{
+	struct weir_trusted *t = &lab.config->trusted[lab.config->n_trusted++];
+	uint8_t addr[16], mask[16] = {};
+	bool v6;
+
+	address(prefix, addr, &v6);
+	len += v6 ? 0 : 96;
+	for (int i = 0; i < len; i++)
+		mask[i / 8] |= 0x80 >> i % 8;
+	memset(t, 0, sizeof(*t));
+	for (int i = 0; i < 8; i++) {
+		t->mask_hi = t->mask_hi << 8 | mask[i];
+		t->mask_lo = t->mask_lo << 8 | mask[8 + i];
+		t->hi = t->hi << 8 | (addr[i] & mask[i]);
+		t->lo = t->lo << 8 | (addr[8 + i] & mask[8 + i]);
+	}
+}
+
 /* A whole answer, and the client's acknowledgement. */
 static UNUSED void answer_ok(struct conn *c)
 {

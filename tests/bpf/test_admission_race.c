@@ -36,7 +36,6 @@ static struct family new_family(void)
 	}
 	for (uint32_t i = 1; i < lab.next_tenant; i++) {
 		lab.tenants[i].connect_tat_ns = lab.tenants[i].request_tat_ns = f.tat;
-		lab.tenants[i].tokens_burst = 1 << 20;
 		lab.tenants[i].tokens_tau_ns = (1ULL << 20) * HOUR;
 	}
 	f.a.at[0]->reserve_output_tokens = f.b.at[0]->reserve_output_tokens = OUTPUT;
@@ -198,7 +197,6 @@ static void tokens_of_many_at_once_are_those_that_are_left(void **state)
 		int most = (1000 + ASKED - 1) / ASKED, of[2], sum;
 
 		lab_reset(NULL);
-		parent->tokens_burst = 1000;
 		parent->tokens_tau_ns = 1000 * HOUR;
 		sum = all_at_once(keys, 2, of);
 		assert_true(sum >= 1 && sum <= most);
@@ -219,7 +217,6 @@ static void with_every_limit_at_once_no_level_is_passed_and_nothing_is_lost(void
 		f.b.at[WEIR_LEVEL_SCOPE]->request_burst = 100 + 22;
 		f.a.at[WEIR_LEVEL_PARENT]->max_inflight = 40;
 		f.a.at[WEIR_LEVEL_TOP]->request_burst = 100 + 39;
-		f.a.at[WEIR_LEVEL_TOP]->tokens_burst = 38 * ASKED;
 		f.a.at[WEIR_LEVEL_TOP]->tokens_tau_ns = 38 * ASKED * HOUR;
 		sum = all_at_once(keys, 2, of);
 		assert_true(of[0] <= 25 && of[1] <= 22 && sum <= 38);

@@ -42,8 +42,7 @@ static void make_room_for_one(enum kind kind)
 	}
 	top->max_inflight = kind == CONCURRENCY ? 1 : 1000;
 	top->request_burst = kind == REQUESTS ? 101 : 1000;
-	top->tokens_burst = kind == TOKENS ? 1 : 1 << 20;
-	top->tokens_tau_ns = top->tokens_burst * HOUR;
+	top->tokens_tau_ns = (kind == TOKENS ? 1 : 1 << 20) * HOUR;
 	wallet->ceiling_nano = wallet->reserved_nano + (kind == CREDIT ? 19 : 1000000);
 }
 

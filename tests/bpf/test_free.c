@@ -167,25 +167,6 @@ static void name_tenant(const char *name, uint32_t index)
 		bpf_map_update_elem(bpf_map__fd(lab.skel->maps.names), key, &index, BPF_ANY), 0);
 }
 
-static void trust(const char *prefix, int len)
-{
-	struct weir_trusted *t = &lab.config->trusted[lab.config->n_trusted++];
-	uint8_t addr[16], mask[16] = {};
-	bool v6;
-
-	address(prefix, addr, &v6);
-	len += v6 ? 0 : 96;
-	for (int i = 0; i < len; i++)
-		mask[i / 8] |= 0x80 >> i % 8;
-	memset(t, 0, sizeof(*t));
-	for (int i = 0; i < 8; i++) {
-		t->mask_hi = t->mask_hi << 8 | mask[i];
-		t->mask_lo = t->mask_lo << 8 | mask[8 + i];
-		t->hi = t->hi << 8 | (addr[i] & mask[i]);
-		t->lo = t->lo << 8 | (addr[8 + i] & mask[8 + i]);
-	}
-}
-
 static void a_trusted_peer_names_the_tenant(void **state)
 {
 	static const char *const peers[] = { "203.0.113.9", "2001:db8:aa::9" };

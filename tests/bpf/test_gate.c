@@ -138,7 +138,6 @@ static void the_connect_rate_holds_and_a_refusal_takes_no_token(void **state)
 		t->flags |= WEIR_TENANT_LIMIT_CONN_RATE;
 		t->connect_interval_ns = 3600 * SECOND;
 		t->connect_burst = 3;
-		t->connects_per_second = 5;
 		for (int n = 0; n < 3; n++, c.client_port = lab.next_port++)
 			assert_int_equal(send_syn(&c, ways[i].xdp).code, passes[ways[i].xdp]);
 		before = *t;

@@ -61,8 +61,7 @@ static void change_limits(void)
 	t->max_inflight = 1 + rnd(12);
 	t->max_connections = 3 + rnd(CONNS);
 	t->max_half_open = chance(30) ? 1 + rnd(5) : 0;
-	t->tokens_burst = 100 + rnd(4000);
-	t->tokens_tau_ns = t->tokens_burst * t->tokens_interval_ns;
+	t->tokens_tau_ns = (100 + rnd(4000)) * t->tokens_interval_ns;
 	if (chance(20))
 		chain->at[0]->flags ^= WEIR_TENANT_SCOPED;
 	if (chance(20))

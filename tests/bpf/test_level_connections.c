@@ -51,7 +51,6 @@ static void limit_connections(struct weir_tenant *t)
 
 static void limit_connect_rate(struct weir_tenant *t)
 {
-	t->connects_per_second = 5;
 	t->connect_burst = 100; /* as many as limit_widely() says are taken */
 	t->connect_tat_ns += 60 * SECOND;
 }

@@ -39,9 +39,8 @@ static void limit_requests(struct weir_tenant *t)
 
 static void limit_tokens(struct weir_tenant *t)
 {
-	t->tokens_per_minute = 1234;
+	t->tokens_per_minute = 60;
 	t->tokens_interval_ns = SECOND;
-	t->tokens_burst = 50;
 	t->tokens_tau_ns = 50 * SECOND;
 	t->settled[0].tokens_tat_ns = now_ns() + 80 * SECOND;	/* of settled ones */
 	t->reserved_tokens += 10 - weir_reserved_tokens_now(t); /* of those in flight */
@@ -65,8 +64,8 @@ static void says_requests(const struct answer *a)
 /* 80 s of settled ones and 10 s in flight, of which the bucket holds 50. */
 static void says_tokens(const struct answer *a)
 {
-	assert_non_null(strstr(a->body, "limit 1234 tokens per minute, burst 50."));
-	assert_string_equal(header(a, "x-ratelimit-limit-tokens"), "1234");
+	assert_non_null(strstr(a->body, "limit 60 tokens per minute, burst 50."));
+	assert_string_equal(header(a, "x-ratelimit-limit-tokens"), "60");
 	assert_string_equal(header(a, "x-ratelimit-remaining-tokens"), "0");
 	assert_string_equal(header(a, "x-ratelimit-reset-tokens"), "1m30s");
 	assert_string_equal(header(a, "retry-after"), "40");
@@ -83,7 +82,7 @@ static const struct limit {
 	{ WEIR_DENY_SUSPENDED, 403, limit_suspended, NULL, 0 },
 	{ WEIR_DENY_CONCURRENCY, 429, limit_concurrency, says_concurrency, 7 },
 	{ WEIR_DENY_REQUESTS, 429, limit_requests, says_requests, 77 },
-	{ WEIR_DENY_TOKENS, 429, limit_tokens, says_tokens, 1234 },
+	{ WEIR_DENY_TOKENS, 429, limit_tokens, says_tokens, 60 },
 };
 enum { LIMITS = sizeof(limits) / sizeof(limits[0]) };
 

@@ -126,7 +126,6 @@ static void the_connect_rate_of_a_key_is_judged_with_its_first_request(void **st
 	t->flags |= WEIR_TENANT_LIMIT_CONN_RATE;
 	t->connect_interval_ns = 600 * SECOND;
 	t->connect_burst = 1;
-	t->connects_per_second = 1;
 	assert_int_equal(send_text(&a, chat("sk-crate")).code, OUT_PASS);
 	before = *t;
 	v = send_text(&b, chat("sk-crate"));
@@ -172,7 +171,6 @@ static void tokens_are_a_debt_that_must_be_worked_off(void **state)
 
 	t->flags |= WEIR_TENANT_LIMIT_TOKENS;
 	t->tokens_per_minute = 1000;
-	t->tokens_burst = 1000;
 	t->tokens_tau_ns = 60 * SECOND;
 	t->tokens_interval_ns = 60 * SECOND / 1000;
 	/* 7 s more than the bucket holds, in the newer copy; the other one is being written. */

@@ -27,7 +27,6 @@ static void limit_tokens(struct weir_tenant *t, uint64_t burst)
 {
 	t->flags |= WEIR_TENANT_LIMIT_TOKENS;
 	t->tokens_interval_ns = 3600 * SECOND;
-	t->tokens_burst = burst;
 	t->tokens_tau_ns = burst * t->tokens_interval_ns;
 }
 

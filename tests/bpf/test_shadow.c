@@ -24,7 +24,6 @@ static void limit_tokens(struct weir_tenant *t)
 	t->flags |= WEIR_TENANT_LIMIT_TOKENS;
 	t->tokens_interval_ns = SECOND;
 	t->tokens_tau_ns = SECOND;
-	t->tokens_burst = 1;
 	t->settled[0].tokens_tat_ns = t->settled[1].tokens_tat_ns = now_ns() + 3600 * SECOND;
 }
 

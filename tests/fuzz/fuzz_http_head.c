@@ -28,9 +28,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 	} while (0)
 
 static const char *const names[WEIR_HDR_MAX] = {
-	"",	    "authorization:",  "x-api-key:",
-	"api-key:", "content-length:", "transfer-encoding:",
-	"upgrade:", "x-weir-tenant:",  "content-encoding:",
+	"",
+	"authorization:",
+	"x-api-key:",
+	"api-key:",
+	"content-length:",
+	"transfer-encoding:",
+	"upgrade:",
+	"x-weir-tenant:",
+	"content-encoding:",
+	"x-weir-session:",
+	"x-weir-feature:",
 };
 
 /* Bytes of a head that a name may need before it is looked at. */
@@ -229,6 +237,24 @@ static void check_request_line(const struct weir_head *h, const uint8_t *p, cons
 	CHECK(l.minor == (uint32_t)(line[n - 1] - '0'));
 }
 
+/* At most room - 1 bytes from '!' to '~'; "" where there is none. */
+static void check_label(const struct weir_head *h, const uint8_t *p, const struct reading *r,
+			uint32_t header, size_t room)
+{
+	struct part v = trim(p, r->value[header]);
+	char want[64] = "";
+	struct weir_label is;
+	bool fits =
+		v.there && v.end > v.from && v.end - v.from < room && !(r->repeated & 1U << header);
+
+	for (size_t i = v.from; fits && i < v.end; i++)
+		fits = p[i] >= '!' && p[i] <= '~';
+	if (fits)
+		memcpy(want, p + v.from, v.end - v.from);
+	CHECK(!!weir_head_label(h, header, room, &is) == fits);
+	CHECK(!fits || !memcmp(is.text, want, sizeof(want)));
+}
+
 static void check_values(struct weir_head *h, const uint8_t *p, const struct reading *r)
 {
 	struct part coding = trim(p, r->value[WEIR_HDR_TRANSFER_ENCODING]);
@@ -244,6 +270,8 @@ static void check_values(struct weir_head *h, const uint8_t *p, const struct rea
 		CHECK(h->value[i].end == r->value[i].end);
 	}
 	CHECK(h->repeated == r->repeated);
+	check_label(h, p, r, WEIR_HDR_SESSION, 64);
+	check_label(h, p, r, WEIR_HDR_FEATURE, 48);
 	CHECK(weir_head_content_length(h) == length_slowly(p, r->value[WEIR_HDR_CONTENT_LENGTH]));
 	CHECK(weir_head_coding(h) == (!coding.there			    ? WEIR_CODING_NONE
 				      : part_is(p, coding, "chunked", true) ? WEIR_CODING_CHUNKED

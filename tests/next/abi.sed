@@ -1,6 +1,6 @@
 # The next ABI, made up: what a later version may do to weir_abi.h and maps.h. Fields are put in the
 # middle, moved and made wider, a reason is added, structs grow. Run with sed -E.
-s/(#define WEIR_ABI_VERSION) 3$/\1 4/
+s/(#define WEIR_ABI_VERSION) 4$/\1 5/
 s/(X\(DRIFT_FLOW, .*\*\/)$/\1 \\\n\tX(NEXT_REASON, "next_reason")/
 
 # What they say of their sizes is not true any more.

@@ -153,13 +153,15 @@ static inline void node_free(struct node *b)
  * while it runs, and ceilings move. */
 static inline struct weir_consumer_stats run(struct node *b, bool live)
 {
+	static const char *const services[] = { NULL, "llm" };
 	struct weir_row_source src = weir_state_row_source(b->state);
 	struct weir_consumer_stats stats;
 	struct weir_consumer *c;
 	struct weir_writer *w;
 
 	ok(b->f, weir_writer_start(b->f->l, &src, NULL, &w, &b->f->err));
-	ok(b->f, weir_consumer_new(&b->kernel, &b->enforce, b->state, b->denials, &c, &b->f->err));
+	ok(b->f, weir_consumer_new(&b->kernel, &b->enforce, b->state, b->denials, services, 2, &c,
+				   &b->f->err));
 	if (live)
 		ok(b->f, weir_consumer_start(c, w, &b->f->err));
 	else
@@ -205,6 +207,18 @@ static inline void put_body(struct node *b, uint32_t ordinal, const char *model,
 				   .model_len = (uint32_t)strlen(model) };
 
 	memcpy(r.model, model, strlen(model));
+	put(b, &r, sizeof(r));
+}
+
+static inline void put_labels(struct node *b, uint32_t ordinal, const char *session,
+			      const char *feature, uint32_t flags)
+{
+	struct weir_rec_labels r = { .h = head_of(WEIR_REC_LABELS, ordinal, 0),
+				     .started_wall_ns = b->f->t0 + ordinal,
+				     .flags = flags };
+
+	memcpy(r.session, session, strlen(session));
+	memcpy(r.feature, feature, strlen(feature));
 	put(b, &r, sizeof(r));
 }
 

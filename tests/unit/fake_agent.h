@@ -45,11 +45,12 @@ struct fake {
 	int cut_error;
 	bool enforce_configured_off;
 	/* what the view was told */
-	int reloads, keys_changed, grants, throws, cuts;
+	int reloads, keys_changed, posts, throws, cuts;
 	struct weir_switch enforce; /* as it holds */
 	uint32_t last_cut;
 	struct weir_stored_key last_key;
-	struct weir_grant last_grant;
+	struct weir_op last_op;
+	int64_t overage_nano; /* of deducts */
 };
 
 static const char fake_policy[] =
@@ -253,13 +254,29 @@ static inline int fake_key_changed(void *ctx, const struct weir_stored_key *key,
 	return 0;
 }
 
-static inline int fake_grant_posted(void *ctx, struct weir_ledger *l, const struct weir_grant *g)
+static inline int fake_wallet_of(void *ctx, uint32_t tenant, uint32_t *out)
 {
 	struct fake *f = ctx;
 
-	f->grants++;
-	f->last_grant = *g;
+	if (!tenant || tenant >= FAKE_TENANTS || !f->names[tenant][0])
+		return -ENOENT;
+	*out = f->kernel[tenant].wallet;
 	return 0;
+}
+
+/* As the agent's, but that nothing is ever reserved. */
+static inline int fake_post(void *ctx, struct weir_ledger *l, const struct weir_op *op,
+			    struct weir_done *done, struct weir_error *err)
+{
+	struct fake *f = ctx;
+	struct weir_op ours = *op;
+	int r;
+
+	ours.overage_nano = f->overage_nano;
+	r = weir_ledger_post(l, &ours, weir_wall_ns(), done, err);
+	f->posts += !r;
+	f->last_op = ours;
+	return r;
 }
 
 static inline const struct weir_row *fake_no_rows(void *ctx, size_t *n)
@@ -312,7 +329,8 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	f->view.policy = fake_get_policy;
 	f->view.reload = fake_reload;
 	f->view.key_changed = fake_key_changed;
-	f->view.grant_posted = fake_grant_posted;
+	f->view.wallet_of = fake_wallet_of;
+	f->view.post = fake_post;
 	f->view.scope_index = fake_scope;
 	f->view.open_requests = fake_open_requests;
 	f->view.boot = 0x01020304;
@@ -342,6 +360,7 @@ static inline void fake_levels(struct fake *f)
 	for (uint32_t i = 0; i < 3; i++) {
 		strcpy(f->names[3 + i], more[i]);
 		f->kernel[3 + i].flags = WEIR_TENANT_LIVE;
+		f->kernel[3 + i].wallet = 3 + i;
 	}
 }
 

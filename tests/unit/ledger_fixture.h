@@ -119,6 +119,8 @@ static inline struct weir_row make_row(struct fixture *f, uint32_t tenant, uint6
 		.flags = WEIR_ROW_BILLABLE | WEIR_ROW_POSTED,
 		.card_id = f->card,
 		.usage = { nano(price), 20, WEIR_UNKNOWN, 30, WEIR_UNKNOWN },
+		.audio = WEIR_UNKNOWN,
+		.image = WEIR_UNKNOWN,
 		.price_nano = nano(price),
 		.reserved_nano = 5,
 		.request_bytes = ~UINT64_C(0),
@@ -154,33 +156,45 @@ static inline void spend(struct fixture *f, uint32_t tenant, uint64_t started_ns
 	append(f, &r, 1);
 }
 
-static inline struct weir_grant make_grant(uint32_t tenant, const char *key, const char *amount)
+static inline struct weir_op make_op(uint32_t tenant, enum weir_entry_kind kind, const char *key,
+				     const char *amount)
 {
-	struct weir_grant g = {
+	struct weir_op op = {
+		.kind = (uint8_t)kind,
 		.tenant = tenant,
+		.wallet = tenant,
 		.amount_nano = nano(amount),
 		.priority = 100,
 		.actor = "root",
 		.reason = "test",
 	};
 
-	snprintf(g.key, sizeof(g.key), "%s", key);
-	return g;
+	snprintf(op.key, sizeof(op.key), "%s", key);
+	return op;
 }
 
-static inline uint64_t grant(struct fixture *f, const struct weir_grant *g)
+static inline struct weir_op make_grant(uint32_t tenant, const char *key, const char *amount)
 {
-	uint64_t seq = 0;
-	bool repeated = true;
+	return make_op(tenant, WEIR_ENTRY_GRANT, key, amount);
+}
 
-	ok(f, weir_ledger_grant(f->l, g, &seq, &repeated, &f->err));
-	assert_false(repeated);
-	return seq;
+static inline uint64_t post_at(struct fixture *f, const struct weir_op *op, uint64_t now_ns)
+{
+	struct weir_done done = { .repeated = true };
+
+	ok(f, weir_ledger_post(f->l, op, now_ns, &done, &f->err));
+	assert_false(done.repeated);
+	return done.seq;
+}
+
+static inline uint64_t grant(struct fixture *f, const struct weir_op *g)
+{
+	return post_at(f, g, weir_wall_ns());
 }
 
 static inline uint64_t give(struct fixture *f, uint32_t tenant, const char *key, const char *amount)
 {
-	struct weir_grant g = make_grant(tenant, key, amount);
+	struct weir_op g = make_grant(tenant, key, amount);
 
 	return grant(f, &g);
 }
@@ -228,8 +242,8 @@ struct kept {
 	size_t n;
 	struct weir_entry e[64];
 	struct weir_row row[64];
-	struct weir_grant grant[64];
-	struct weir_burn burns[64][8];
+	struct weir_op op[64];
+	struct weir_move moves[64][8];
 	char tenant[64][16], wallet[64][16]; /* "" if there is no name */
 };
 
@@ -238,16 +252,16 @@ static inline int keep(const struct weir_entry *e, void *ctx)
 	struct kept *k = ctx;
 	size_t i = k->n++;
 
-	assert_true(i < 64 && e->n_burns <= 8);
+	assert_true(i < 64 && e->n_moves <= 8);
 	k->e[i] = *e;
 	snprintf(k->tenant[i], 16, "%s", e->tenant_name ? e->tenant_name : "");
 	snprintf(k->wallet[i], 16, "%s", e->wallet_name ? e->wallet_name : "");
 	if (e->row)
 		k->row[i] = *e->row;
-	if (e->grant)
-		k->grant[i] = *e->grant;
-	if (e->n_burns)
-		memcpy(k->burns[i], e->burns, e->n_burns * sizeof(*e->burns));
+	if (e->op)
+		k->op[i] = *e->op;
+	if (e->n_moves)
+		memcpy(k->moves[i], e->moves, e->n_moves * sizeof(*e->moves));
 	return 0;
 }
 
@@ -270,6 +284,16 @@ static inline struct kept *all(struct fixture *f)
 static inline void assert_money(int64_t is, const char *credits)
 {
 	assert_int_equal(is, nano(credits));
+}
+
+/* What an entry owes more, or less. */
+static inline int64_t debt_of(const struct kept *k, size_t i)
+{
+	int64_t sum = 0;
+
+	for (size_t m = 0; m < k->e[i].n_moves; m++)
+		sum += k->moves[i][m].purse == WEIR_PURSE_DEBT ? k->moves[i][m].nano : 0;
+	return sum;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_up, fixture_down)

@@ -36,6 +36,25 @@ static void assert_degraded(struct node *b)
 	assert_int_equal(k->row[0].price_nano, 10);
 }
 
+static void labelled(struct node *b)
+{
+	put_request(b, 1, 0, "/v1/chat/completions");
+	put_labels(b, 1, "s-4711", "chat", WEIR_LABELS_TRUSTED);
+	put_answer(b, 1, "small");
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+}
+
+static void assert_labelled(struct node *b)
+{
+	struct kept *k = all(b->f);
+
+	assert_int_equal(k->n, 1);
+	assert_string_equal(k->row[0].session, "s-4711");
+	assert_string_equal(k->row[0].feature, "chat");
+	assert_true(k->row[0].flags & WEIR_ROW_TRUSTED);
+	assert_int_equal(k->row[0].price_nano, 10);
+}
+
 static void assert_nothing(struct node *b)
 {
 	assert_int_equal(all(b->f)->n, 0);
@@ -79,6 +98,11 @@ static void killed_anywhere(void **state, void (*fill)(struct node *b),
 static void what_the_body_said_is_billed_once_wherever_it_was_killed(void **state)
 {
 	killed_anywhere(state, degraded, assert_degraded);
+}
+
+static void labels_are_kept_wherever_it_was_killed(void **state)
+{
+	killed_anywhere(state, labelled, assert_labelled);
 }
 
 static void a_refusal_in_the_body_is_settled_once_wherever_it_was_killed(void **state)
@@ -178,6 +202,60 @@ static void a_body_is_its_own_requests(void **state)
 	node_free(b);
 }
 
+/* Of the longest, and of the next request on the connection, which says nothing. */
+static void labels_are_their_own_requests(void **state)
+{
+	struct node *b = node_new(*state);
+	char session[64] = "", feature[48] = "";
+	struct weir_consumer_stats stats;
+	struct kept *k;
+
+	memset(session, 's', sizeof(session) - 1);
+	memset(feature, 'f', sizeof(feature) - 1);
+	put_request(b, 1, 0, "/v1/chat/completions");
+	put_labels(b, 7, "not", "mine", WEIR_LABELS_TRUSTED); /* of one that is not known */
+	put_labels(b, 1, session, feature, 0);
+	put_answer(b, 1, "small");
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+	put_request(b, 2, 0, "/v1/chat/completions");
+	put_answer(b, 2, "small");
+	put_end(b, 2, 0, WEIR_END_RESPONSE);
+	show(b, b->n);
+	stats = run(b, true);
+	assert_int_equal(stats.orphans, 1);
+	k = all(b->f);
+	assert_int_equal(k->n, 2);
+	assert_string_equal(k->row[0].session, session);
+	assert_string_equal(k->row[0].feature, feature);
+	assert_int_equal(k->row[0].flags & WEIR_ROW_TRUSTED, 0);
+	assert_string_equal(k->row[1].session, "");
+	assert_string_equal(k->row[1].feature, "");
+	assert_int_equal(k->row[1].flags & WEIR_ROW_TRUSTED, 0);
+	node_free(b);
+}
+
+/* Priced, and the reservation comes back, but the wallet does not pay. */
+static void what_is_not_posted_takes_nothing_off_the_ceiling(void **state)
+{
+	struct node *b = node_new(*state);
+	struct weir_tenant *t = &b->tenants[b->f->acme];
+	struct kept *k;
+
+	b->enforce.terms[b->f->acme].credit = WEIR_CREDIT_NONE;
+	put_request(b, 1, 0, "/v1/chat/completions");
+	put_answer(b, 1, "small");
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+	show(b, b->n);
+	run(b, true);
+	k = all(b->f);
+	assert_int_equal(k->n, 1);
+	assert_int_equal(k->row[0].price_nano, 10);
+	assert_int_equal(k->row[0].flags & WEIR_ROW_POSTED, 0);
+	assert_int_equal(t->ceiling_nano - (int64_t)t->reserved_nano, CREDIT);
+	assert_int_equal(t->balance_nano, CREDIT);
+	node_free(b);
+}
+
 static void a_record_that_is_too_short_is_passed_over(void **state)
 {
 	struct node *b = node_new(*state);
@@ -200,11 +278,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_body_said_is_billed_once_wherever_it_was_killed),
+		cmocka_unit_test(labels_are_kept_wherever_it_was_killed),
 		cmocka_unit_test(a_refusal_in_the_body_is_settled_once_wherever_it_was_killed),
 		TEST(a_refusal_in_the_body_gives_back_what_it_reserved),
 		TEST(an_answer_before_the_refusal_is_billed),
 		TEST(an_unjudged_answer_is_metered_and_priced),
 		TEST(a_body_is_its_own_requests),
+		TEST(labels_are_their_own_requests),
+		TEST(what_is_not_posted_takes_nothing_off_the_ceiling),
 		TEST(a_record_that_is_too_short_is_passed_over),
 	};
 

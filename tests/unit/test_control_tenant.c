@@ -14,7 +14,7 @@ static void a_tenant_shows_limits_and_what_is_left(void **state)
 	f->kernel[1].request_interval_ns = UINT64_C(1000000000);
 	f->kernel[1].request_burst = 10;
 	f->kernel[1].request_tat_ns = now + UINT64_C(3500000000);
-	f->kernel[1].tokens_burst = 500;
+	f->kernel[1].tokens_per_minute = 1000; /* burst: 500 */
 	f->kernel[1].tokens_tau_ns = UINT64_C(30000000000);
 	f->kernel[1].tokens_interval_ns = UINT64_C(60000000);
 	/* The later of the two copies counts. */
@@ -65,16 +65,17 @@ static void what_is_left_is_what_the_kernel_reckons(void **state)
 			.flags = WEIR_TENANT_LIMIT_REQUESTS | WEIR_TENANT_LIMIT_TOKENS,
 			.request_interval_ns = 1 + (uint64_t)rand() % 1000000000,
 			.request_burst = 1 + (uint32_t)rand() % 100,
-			.tokens_burst = 1 + (uint64_t)rand() % 1000000,
-			.tokens_interval_ns = 1 + (uint64_t)rand() % 1000000,
+			.tokens_per_minute = 1 + (uint32_t)rand() % 1000000,
 			.reserved_tokens = (uint32_t)rand(),
 		};
 		int copy = rand() % 2;
 		uint32_t flying = rand() % 2 ? (uint32_t)rand() % 2000 : 0;
-		uint64_t tat, tokens = t.tokens_burst * t.tokens_interval_ns;
+		uint64_t burst = 1 + (uint64_t)rand() % 1000000;
+		uint64_t tat, tokens = burst * UINT64_C(60000000000) / t.tokens_per_minute;
 		struct weir_live live;
 
 		t.tokens_tau_ns = tokens;
+		t.tokens_interval_ns = UINT64_C(60000000000) / t.tokens_per_minute;
 		t.request_tat_ns = now - 1000000 +
 				   (uint64_t)rand() % (2 * t.request_interval_ns * t.request_burst);
 		t.settled[copy] =
@@ -90,7 +91,7 @@ static void what_is_left_is_what_the_kernel_reckons(void **state)
 						t.request_interval_ns * t.request_burst,
 						t.request_burst));
 		assert_int_equal(live.tokens_remaining,
-				 weir_gcra_left(tat, now, t.tokens_tau_ns, t.tokens_burst));
+				 weir_gcra_left(tat, now, t.tokens_tau_ns, burst));
 		assert_int_equal(live.reserved_tokens, flying);
 	}
 }

@@ -296,12 +296,12 @@ static void a_slow_rate_is_not_told_as_none(void **state)
 	l.connect_rate = rate(30, 60 * WEIR_SECOND, 5);
 	l.requests = rate(10, 86400 * WEIR_SECOND, 10);
 	store(&l, 1000 * WEIR_SECOND);
-	assert_int_equal(t.connects_per_second, 1);
+	assert_int_equal(weir_connects_per_second(&t), 1);
 	assert_int_equal(t.requests_per_minute, 1);
 	l.connect_rate = rate(300, 60 * WEIR_SECOND, 5);
 	l.requests = rate(60, 60 * WEIR_SECOND, 10);
 	store(&l, 1000 * WEIR_SECOND);
-	assert_int_equal(t.connects_per_second, 5);
+	assert_int_equal(weir_connects_per_second(&t), 5);
 	assert_int_equal(t.requests_per_minute, 60);
 }
 

@@ -47,6 +47,8 @@ static int set_up(void **unused)
 		.flags = WEIR_ROW_BILLABLE | WEIR_ROW_POSTED | WEIR_ROW_STREAM,
 		.card_id = 1,
 		.usage = { 100, 20, WEIR_UNKNOWN, 0, WEIR_UNKNOWN },
+		.audio = WEIR_UNKNOWN,
+		.image = WEIR_UNKNOWN,
 		.price_nano = 60000000,
 		.path = "/v1/chat/completions",
 		.model = "llama",
@@ -100,12 +102,13 @@ static json_t *event(const struct weir_card *c)
 
 static void a_usage_event_is_this(void **unused)
 {
-	static const struct weir_burn burns[] = { { 3, 50000000 }, { 5, 9000000 } };
+	static const struct weir_move moves[] = { { WEIR_PURSE_EXPIRED, 3, -50000000 },
+						  { WEIR_PURSE_REMAINING, 5, -9000000 },
+						  { WEIR_PURSE_DEBT, 0, 1000000 } };
 	struct weir_card *c = card();
 
-	entry.burns = burns;
-	entry.n_burns = 2;
-	entry.debt_nano = 1000000;
+	entry.moves = moves;
+	entry.n_moves = 3;
 	assert_int_equal(weir_event_json(&entry, &origin, c, &text), 0);
 	assert_string_equal(
 		text.p,
@@ -125,7 +128,7 @@ static void a_usage_event_is_this(void **unused)
 		"{\"dimension\":\"input\",\"quantity\":100,\"unit_price\":\"0.5\",\"per\":1000},"
 		"{\"dimension\":\"cache_read\",\"priced_as\":\"input\",\"quantity\":20,"
 		"\"unit_price\":\"0.5\",\"per\":1000}],"
-		"\"burn\":[{\"grant_seq\":3,\"amount\":\"0.05\"},"
+		"\"burn\":[{\"grant_seq\":3,\"amount\":\"0.05\",\"late\":true},"
 		"{\"grant_seq\":5,\"amount\":\"0.009\"}],\"debt\":\"0.001\",\"ledger_seq\":7}}");
 	weir_card_free(c);
 }
@@ -150,11 +153,21 @@ static void what_is_not_known_is_absent(void **unused)
 		"unjudged",
 		"model_requested",
 		"max_tokens_requested",
+		"audio_tokens",
+		"image_tokens",
+		"session",
+		"feature",
+		"labels_trusted",
+		"wallet",
+		"discount",
+		"unit",
+		"dimension",
 	};
 	json_t *v, *data;
 
 	row = (struct weir_row){ .started_wall_ns = T0, .ended_wall_ns = T0, .service = 9 };
 	row.usage = (struct weir_usage){ -1, -1, -1, -1, -1 };
+	row.audio = row.image = WEIR_UNKNOWN;
 	v = event(NULL);
 	data = json_object_get(v, "data");
 	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
@@ -275,7 +288,7 @@ static void hostile_text_stays_text(void **unused)
 /* Random bytes in every field there is, strings that are full: always JSON. */
 static void any_row_gives_json(void **unused)
 {
-	static struct weir_burn burns[3000];
+	static struct weir_move moves[3000];
 	struct weir_card *c = card();
 
 	srandom(1);
@@ -285,12 +298,13 @@ static void any_row_gives_json(void **unused)
 		/* Times are the ledger's own. */
 		row.started_wall_ns = T0 + (uint64_t)random();
 		row.ended_wall_ns = T0 + (uint64_t)random();
-		burns[i] = (struct weir_burn){ UINT64_MAX, INT64_MAX };
-		entry.burns = burns;
-		entry.n_burns = (size_t)i;
+		/* jansson reads no larger number than int64's */
+		for (int m = 0; m <= i; m++)
+			moves[m] = (struct weir_move){ (uint8_t)(m % 3), INT64_MAX, -INT64_MAX };
+		entry.moves = moves;
+		entry.n_moves = i % 50 ? (size_t)i % 50 : (size_t)i;
 		entry.seq = INT64_MAX;
-		for (size_t b = 0; b < sizeof(burns) / sizeof(burns[0]); b++)
-			burns[b].grant = INT64_MAX; /* jansson reads no larger number */
+		entry.wallet = (uint32_t)i;
 		json_decref(event(i % 3 ? c : NULL));
 	}
 	weir_card_free(c);
@@ -306,6 +320,193 @@ static void long_names_fit(void **unused)
 	entry.tenant_name = name;
 	assert_int_equal(weir_event_json(&entry, &o, NULL, &text), 0);
 	assert_int_equal(weir_event_denied_json(&d, &o, &text, NULL), 0);
+	entry.wallet = 2;
+	entry.wallet_name = name;
+	assert_int_equal(weir_event_json(&entry, &o, NULL, &text), 0);
+}
+
+static void labels_wallet_and_modes_are_told(void **unused)
+{
+	json_t *v, *data;
+
+	strcpy(row.session, "s-1");
+	strcpy(row.feature, "search");
+	row.flags |= WEIR_ROW_TRUSTED;
+	row.audio = 7;
+	row.image = 0;
+	entry.tenant = 1;
+	entry.wallet = 2;
+	entry.wallet_name = "org";
+	v = event(NULL);
+	data = json_object_get(v, "data");
+	assert_string_equal(json_string_value(json_object_get(data, "session")), "s-1");
+	assert_string_equal(json_string_value(json_object_get(data, "feature")), "search");
+	assert_true(json_is_true(json_object_get(data, "labels_trusted")));
+	assert_string_equal(json_string_value(json_object_get(data, "wallet")), "org");
+	assert_int_equal(json_integer_value(json_object_get(data, "audio_tokens")), 7);
+	assert_true(json_is_integer(json_object_get(data, "image_tokens")));
+	json_decref(v);
+	/* A header that the client can set. */
+	row.flags &= (uint16_t)~WEIR_ROW_TRUSTED;
+	v = event(NULL);
+	assert_true(json_is_false(json_object_get(json_object_get(v, "data"), "labels_trusted")));
+	json_decref(v);
+}
+
+/* Anybody can make the charge again from what the event says. */
+static void steps_and_factors_are_told(void **unused)
+{
+	static const char stepped[] =
+		"{\"name\":\"list\",\"version\":\"2\",\"effective_from\":\"2026-11-01T00:00:00Z\","
+		"\"discounts\":{\"gold\":\"0.1\"},\"models\":[{\"match\":\"*\",\"price\":{"
+		"\"input\":{\"steps\":[{\"up_to\":1000,\"price\":\"5\"},{\"price\":\"4\"}],"
+		"\"mode\":\"graduated\"},\"per\":1000}}]}";
+	static const struct weir_position at[] = { { WEIR_DIM_INPUT, 950 } };
+	struct weir_error err = { "" };
+	struct weir_card *c = NULL;
+
+	if (weir_card_parse(stepped, "test", &c, &err))
+		fail_msg("%s", err.text);
+	row.usage = (struct weir_usage){ 100, -1, -1, -1, -1 };
+	row.discount_milli = 100;
+	row.price_nano = 405000000;
+	entry.positions = at;
+	entry.n_positions = 1;
+	assert_int_equal(weir_event_json(&entry, &origin, c, &text), 0);
+	assert_non_null(strstr(text.p, "\"rate_card\":{\"name\":\"list\",\"version\":\"2\","
+				       "\"entry\":0,\"factor\":\"0.9\"},\"discount\":\"0.1\","
+				       "\"price\":\"0.405\""));
+	assert_non_null(strstr(text.p, "\"quantity\":50,\"unit_price\":\"5\",\"per\":1000,"
+				       "\"position\":950"));
+	assert_non_null(strstr(text.p, "\"quantity\":50,\"unit_price\":\"4\",\"per\":1000,"
+				       "\"position\":1000"));
+	weir_card_free(c);
+}
+
+static struct weir_op op;
+
+static void enter(enum weir_entry_kind kind)
+{
+	op.kind = (uint8_t)kind;
+	entry.kind = kind;
+	entry.row = NULL;
+	entry.op = &op;
+}
+
+static void reported_usage_is_this(void **unused)
+{
+	static const char metered[] =
+		"{\"name\":\"list\",\"version\":\"3\",\"effective_from\":\"2026-11-01T00:00:00Z\","
+		"\"models\":[{\"meter\":\"storage_gb\",\"price\":{\"unit\":\"0.02\"},"
+		"\"cost\":{\"unit\":\"0.01\"}}]}";
+	static const struct weir_move moves[] = { { WEIR_PURSE_REMAINING, 5, -30000000 } };
+	struct weir_error err = { "" };
+	struct weir_card *c = NULL;
+
+	if (weir_card_parse(metered, "test", &c, &err))
+		fail_msg("%s", err.text);
+	op = (struct weir_op){ .flags = WEIR_OP_POSTED | WEIR_OP_TRUSTED,
+			       .quantity_nano = 1500000000,
+			       .card_id = 1,
+			       .price_nano = 30000000,
+			       .cost_nano = 15000000,
+			       .started_ns = T0,
+			       .dimension = "storage_gb",
+			       .feature = "search",
+			       .key = "day-17" };
+	enter(WEIR_ENTRY_METER);
+	entry.moves = moves;
+	entry.n_moves = 1;
+	assert_int_equal(weir_event_json(&entry, &origin, c, &text), 0);
+	assert_string_equal(weir_event_topic(&entry), "meter");
+	assert_string_equal(
+		text.p,
+		"{\"specversion\":\"1.0\",\"id\":\"18ab0f00000000000000000000000000\","
+		"\"source\":\"/weir/0b0e7bd2-5a4b-4c00-8000-000000000001/gpu-01\","
+		"\"type\":\"weir.usage.v1\",\"subject\":\"acme\","
+		"\"time\":\"2026-11-01T00:00:00Z\",\"datacontenttype\":\"application/json\","
+		"\"data\":{\"request_id\":\"18ab0f00000000000000000000000000\","
+		"\"usage_id\":\"day-17\",\"tenant\":\"acme\",\"path\":[\"acme\"],"
+		"\"feature\":\"search\",\"labels_trusted\":true,\"dimension\":\"storage_gb\","
+		"\"quantity\":\"1.5\",\"billable\":true,\"usage_source\":\"reported\","
+		"\"started_at\":\"2026-11-01T00:00:00Z\","
+		"\"rate_card\":{\"name\":\"list\",\"version\":\"3\",\"entry\":0},"
+		"\"price\":\"0.03\",\"cost\":\"0.015\",\"lines\":[{\"dimension\":\"unit\","
+		"\"quantity\":\"1.5\",\"unit_price\":\"0.02\",\"per\":1}],"
+		"\"burn\":[{\"grant_seq\":5,\"amount\":\"0.03\"}],\"ledger_seq\":7}}");
+	weir_card_free(c);
+	/* No card had a price: it says so, with price 0, and is not silent. */
+	op.flags |= WEIR_OP_UNPRICED;
+	op.price_nano = op.cost_nano = 0;
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_non_null(strstr(text.p, "\"unpriced\":true,\"price\":\"0\""));
+	assert_null(strstr(text.p, "rate_card"));
+}
+
+static void a_top_up_is_this(void **unused)
+{
+	op = (struct weir_op){ .amount_nano = 50000000000, .threshold_nano = 1000000000 };
+	enter(WEIR_ENTRY_TOP_UP);
+	entry.wallet_name = "acme";
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_string_equal(weir_event_topic(&entry), "alert");
+	assert_string_equal(
+		text.p,
+		"{\"specversion\":\"1.0\",\"id\":\"18ab0f00000000000000000000000000\","
+		"\"source\":\"/weir/0b0e7bd2-5a4b-4c00-8000-000000000001/gpu-01\","
+		"\"type\":\"weir.topup.v1\",\"subject\":\"acme\","
+		"\"time\":\"2026-11-01T00:00:02Z\",\"datacontenttype\":\"application/json\","
+		"\"data\":{\"tenant\":\"acme\",\"wallet\":\"acme\",\"balance\":\"0.04\","
+		"\"threshold\":\"1\",\"ask\":\"50\",\"ledger_seq\":7}}");
+}
+
+static void other_entries_are_no_events(void **unused)
+{
+	for (int kind = 0; kind <= WEIR_ENTRY_KIND_MAX; kind++) {
+		if (kind == WEIR_ENTRY_USAGE || kind == WEIR_ENTRY_METER ||
+		    kind == WEIR_ENTRY_TOP_UP)
+			continue;
+		enter((enum weir_entry_kind)kind);
+		assert_null(weir_event_topic(&entry));
+		assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), -EINVAL);
+	}
+}
+
+static void usage_that_is_refused_is_told_with_its_text(void **unused)
+{
+	static char junk[2 * WEIR_REFUSED_SHOWN];
+	struct weir_usage_refused u = { .tenant = "acme",
+					.reason = "quantity: is not above 0",
+					.subject = "usage.v1.acme",
+					.message = "{\"id\":\"x\"}",
+					.message_len = 10,
+					.stream_seq = 9,
+					.received_wall_ns = T0 };
+	char id[WEIR_EVENT_ID_TEXT], again[WEIR_EVENT_ID_TEXT];
+	json_t *v;
+
+	assert_int_equal(weir_event_usage_refused_json(&u, &origin, &text, id), 0);
+	assert_non_null(strstr(text.p, "\"type\":\"weir.usage_refused.v1\""));
+	assert_non_null(strstr(text.p,
+			       "\"data\":{\"tenant\":\"acme\",\"reason\":"
+			       "\"quantity: is not above 0\",\"subject\":\"usage.v1.acme\","
+			       "\"stream_seq\":9,\"message\":\"{\\\"id\\\":\\\"x\\\"}\"}}"));
+	assert_int_equal(weir_event_usage_refused_json(&u, &origin, &text, again), 0);
+	assert_string_equal(id, again);
+	u.stream_seq++;
+	assert_int_equal(weir_event_usage_refused_json(&u, &origin, &text, again), 0);
+	assert_string_not_equal(id, again);
+	/* Any bytes, as many as there are. */
+	memset(junk, 0xff, sizeof(junk));
+	u.message = junk;
+	u.message_len = sizeof(junk);
+	assert_int_equal(weir_event_usage_refused_json(&u, &origin, &text, id), 0);
+	v = json_loadb(text.p, text.len, 0, NULL);
+	assert_non_null(v);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(v, "data"), "message_bytes")),
+		sizeof(junk));
+	json_decref(v);
 }
 
 static void a_refusal_is_this(void **unused)
@@ -317,7 +518,7 @@ static void a_refusal_is_this(void **unused)
 				 .count = 12,
 				 .first_wall_ns = T0 + 1,
 				 .last_wall_ns = T0 + 900000000 };
-	char id[WEIR_DENIED_ID_TEXT], again[WEIR_DENIED_ID_TEXT], other[WEIR_DENIED_ID_TEXT];
+	char id[WEIR_EVENT_ID_TEXT], again[WEIR_EVENT_ID_TEXT], other[WEIR_EVENT_ID_TEXT];
 	char expect[600];
 
 	assert_int_equal(weir_event_denied_json(&d, &origin, &text, id), 0);
@@ -364,6 +565,12 @@ int main(void)
 		TEST(hostile_text_stays_text),
 		TEST(any_row_gives_json),
 		TEST(long_names_fit),
+		TEST(labels_wallet_and_modes_are_told),
+		TEST(steps_and_factors_are_told),
+		TEST(reported_usage_is_this),
+		TEST(a_top_up_is_this),
+		TEST(other_entries_are_no_events),
+		TEST(usage_that_is_refused_is_told_with_its_text),
 		TEST(a_degraded_request_has_both_models),
 		TEST(an_unjudged_answer_has_no_type_and_is_billed),
 		TEST(an_answer_that_was_cut_says_so),

@@ -193,6 +193,116 @@ static void identity_is_no_encoding(void **state)
 	assert_true(asks(weir_head_encoded, "Content-Encoding:"));
 }
 
+/* -- labels */
+
+/* NULL: there is none. */
+static const char *label_of(uint32_t header, const char *headers)
+{
+	static struct weir_label l;
+	static char text[WEIR_HEAD_MAX];
+	size_t n = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n%s\r\n\r\n", headers);
+	uint32_t room = header == WEIR_HDR_SESSION ? WEIR_SESSION_BYTES : WEIR_FEATURE_BYTES;
+
+	assert_int_equal(scan(text, n), WEIR_HEAD_DONE);
+	memset(&l, 0x55, sizeof(l));
+	if (!weir_head_label(&h, header, room, &l))
+		return NULL;
+	n = strlen(l.text);
+	assert_true(n < room);
+	for (; n < sizeof(l.text); n++)
+		assert_int_equal(l.text[n], 0);
+	return l.text;
+}
+
+static const char *session_of(const char *headers)
+{
+	return label_of(WEIR_HDR_SESSION, headers);
+}
+
+static void labels_are_found_in_any_case_and_with_any_blanks(void **state)
+{
+	assert_string_equal(session_of("x-weir-session: s-1"), "s-1");
+	assert_string_equal(session_of("X-WEIR-SESSION:s-1"), "s-1");
+	assert_string_equal(session_of("A: b\r\nX-Weir-Session: \t s-1  \r\nC: d"), "s-1");
+	assert_string_equal(session_of("x-weir-session: !~{\"a\":1}"), "!~{\"a\":1}");
+	assert_string_equal(label_of(WEIR_HDR_FEATURE, "x-weir-feature: chat"), "chat");
+	assert_string_equal(
+		label_of(WEIR_HDR_FEATURE, "x-weir-session: s\r\nX-Weir-Feature: summary"),
+		"summary");
+	assert_null(label_of(WEIR_HDR_FEATURE, "x-weir-session: s"));
+	assert_null(session_of("x-weir-feature: f"));
+}
+
+static void a_label_of_every_length_that_fits(void **state)
+{
+	const uint32_t headers[] = { WEIR_HDR_SESSION, WEIR_HDR_FEATURE };
+	const char *const names[] = { "x-weir-session", "x-weir-feature" };
+	const size_t longest[] = { 63, 47 };
+
+	for (int i = 0; i < 2; i++)
+		for (size_t n = 0; n < 80; n++) {
+			char value[100] = "", text[200];
+			const char *is;
+
+			for (size_t k = 0; k < n; k++)
+				value[k] = (char)('!' + (k * 7 + n) % 94);
+			snprintf(text, sizeof(text), "%s: %s", names[i], value);
+			is = label_of(headers[i], text);
+			if (!n || n > longest[i])
+				assert_null(is);
+			else
+				assert_string_equal(is, value);
+		}
+}
+
+/* Any byte that is not visible ASCII, at any place: none at all, not what is before it. */
+static void a_label_with_another_byte_is_none(void **state)
+{
+	for (int c = 1; c < 256; c++)
+		for (size_t at = 1; at < 20; at++) {
+			char text[] = "x-weir-session: 0123456789abcdef0123456789";
+			bool visible = c >= '!' && c <= '~';
+
+			if (c < ' ' && c != '\t')
+				continue; /* no head at all */
+			text[16 + at] = (char)c;
+			if (!!session_of(text) != visible)
+				fail_msg("byte %02x at %zu", c, at);
+		}
+	/* Blanks in it; more before it than are skipped. */
+	assert_null(session_of("x-weir-session: a b"));
+	assert_null(session_of("x-weir-session:      a"));
+	assert_null(session_of("x-weir-session: a\t"));
+	assert_null(session_of("x-weir-session:   "));
+}
+
+static void a_label_that_comes_twice_is_none(void **state)
+{
+	assert_null(session_of("x-weir-session: a\r\nx-weir-session: a"));
+	assert_null(session_of("x-weir-session: a\r\nX-Weir-Session:"));
+	assert_string_equal(label_of(WEIR_HDR_FEATURE, "x-weir-session: a\r\nx-weir-feature: f\r\n"
+						       "x-weir-session: b"),
+			    "f");
+}
+
+static void what_only_looks_like_a_label_is_none(void **state)
+{
+	static const char *const headers[] = {
+		"x-weir-sessio: x",	     "x-weir-sessions: x",   "x-weir-session-id: x",
+		"x_weir_session: x",	     "my-x-weir-session: x", "x-weir-session\x1a x:",
+		"Cookie: x-weir-session: x", "x-weir-tenant: x",     "x\rweir-session: x",
+	};
+
+	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+		char text[200];
+
+		snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n%s\r\n\r\n", headers[i]);
+		scan_text(text);
+		if (h.value[WEIR_HDR_SESSION].end)
+			fail_msg("\"%s\" gives a session", headers[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +316,11 @@ int main(void)
 		cmocka_unit_test(chunked_and_nothing_else_is_chunked),
 		cmocka_unit_test(an_upgrade_to_h2c_is_only_an_offer),
 		cmocka_unit_test(identity_is_no_encoding),
+		cmocka_unit_test(labels_are_found_in_any_case_and_with_any_blanks),
+		cmocka_unit_test(a_label_of_every_length_that_fits),
+		cmocka_unit_test(a_label_with_another_byte_is_none),
+		cmocka_unit_test(a_label_that_comes_twice_is_none),
+		cmocka_unit_test(what_only_looks_like_a_label_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,16 +23,23 @@ static void a_row_comes_back_as_it_was(void **state)
 	r[1].max_tokens_requested = INT64_MAX;
 	memset(r[1].client, 0xab, sizeof(r[1].client));
 	r[1].usage = (struct weir_usage){ INT64_MAX, WEIR_UNKNOWN, 0, -1, 7 };
-	r[1].cost_nano = INT64_MAX;
+	r[1].cost_nano = 0;
 	r[1].reserved_nano = INT64_MIN;
 	r[1].request_bytes = 0;
 	r[1].response_bytes = UINT64_MAX;
 	r[1].ended_wall_ns = r[1].started_wall_ns - 5; /* the clock was set back */
 	r[1].flags = WEIR_ROW_STREAM | WEIR_ROW_LOST_BYTES | WEIR_ROW_DEGRADED | WEIR_ROW_UNJUDGED |
 		     WEIR_ROW_TOKENS_CUT;
+	r[1].price_nano = 0; /* not billable */
 	r[1].card_id = 3;
 	r[1].card_entry = UINT32_MAX;
-	memset(&r[2].method, 0, sizeof(r[2]) - offsetof(struct weir_row, method));
+	r[1].discount_milli = 999;
+	r[1].audio = 5;
+	r[1].image = 0;
+	memset(r[1].session, 's', sizeof(r[1].session));
+	memset(r[1].feature, 'f', sizeof(r[1].feature));
+	memset(&r[2].method, 0, offsetof(struct weir_row, model_requested) -
+					offsetof(struct weir_row, method));
 	append(f, r, 3);
 	k = all(f);
 	assert_int_equal(k->n, 3);
@@ -88,7 +95,7 @@ static void entries_are_picked_by_seq_time_tenant_and_kind(void **state)
 	assert_memory_equal(hash, all(f)->e[7].hash, sizeof(hash));
 	k = entries(f, (struct weir_entry_query){ .kinds = 1u << WEIR_ENTRY_GRANT });
 	assert_int_equal(k->n, 1);
-	assert_string_equal(k->grant[0].key, "g");
+	assert_string_equal(k->op[0].key, "g");
 
 	rd = reader(f);
 	id = all(f)->e[5].id;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Claims about credit: which grants a charge burns, in which order, what becomes
- * debt, what is refused; and a second opinion on random histories.
+ * debt, what comes back, what is refused. Random histories are tests/model's.
  */
 #include "tests/unit/ledger_fixture.h"
 
@@ -9,13 +9,15 @@
 
 /* --------------------------------------------------------------------- burning */
 
-static void assert_burnt(const struct kept *k, size_t i, size_t n, const uint64_t *seqs,
-			 const char *const *credits)
+/* Lots that a charge was taken from, in order; nothing else moved. */
+static void assert_taken(const struct kept *k, size_t i, enum weir_purse purse, size_t n,
+			 const uint64_t *seqs, const char *const *credits)
 {
-	assert_int_equal(k->e[i].n_burns, n);
+	assert_int_equal(k->e[i].n_moves, n);
 	for (size_t b = 0; b < n; b++) {
-		assert_int_equal(k->burns[i][b].grant, seqs[b]);
-		assert_money(k->burns[i][b].nano, credits[b]);
+		assert_int_equal(k->moves[i][b].purse, purse);
+		assert_int_equal(k->moves[i][b].lot, seqs[b]);
+		assert_money(-k->moves[i][b].nano, credits[b]);
 	}
 }
 
@@ -23,7 +25,7 @@ static void grants_burn_in_order(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t t = f->t0 - 1000 * SECOND, year = f->t0 + 365 * 86400 * SECOND;
-	struct weir_grant g[6];
+	struct weir_op g[6];
 	uint64_t seq[6];
 	struct kept *k;
 
@@ -44,7 +46,7 @@ static void grants_burn_in_order(void **state)
 		seq[i] = grant(f, &g[i]);
 	spend(f, f->acme, weir_wall_ns(), "5.5");
 	k = entries(f, (struct weir_entry_query){ .kinds = 1u << WEIR_ENTRY_USAGE });
-	assert_burnt(k, 0, 6, (uint64_t[]){ seq[5], seq[4], seq[3], seq[2], seq[1], seq[0] },
+	assert_taken(k, 0, WEIR_PURSE_REMAINING, 6, (uint64_t[]){ seq[5], seq[4], seq[3], seq[2], seq[1], seq[0] },
 		     (const char *[]){ "1", "1", "1", "1", "1", "0.5" });
 	assert_money(k->e[0].balance_before_nano, "6");
 	assert_money(k->e[0].balance_after_nano, "0.5");
@@ -56,14 +58,14 @@ static void grants_burn_in_order(void **state)
 static void at_one_instant_the_earlier_grant_burns_first(void **state)
 {
 	struct fixture *f = *state;
-	struct weir_grant a = make_grant(f->acme, "a", "1"), b = make_grant(f->acme, "b", "1");
+	struct weir_op a = make_grant(f->acme, "a", "1"), b = make_grant(f->acme, "b", "1");
 	uint64_t first;
 
 	a.effective_ns = b.effective_ns = f->t0 - SECOND;
 	first = grant(f, &b);
 	grant(f, &a);
 	spend(f, f->acme, weir_wall_ns(), "0.25");
-	assert_int_equal(all(f)->burns[2][0].grant, first);
+	assert_int_equal(all(f)->moves[2][0].lot, first);
 }
 
 static void what_no_grant_covers_is_debt_and_the_next_grant_repays_it(void **state)
@@ -81,9 +83,9 @@ static void what_no_grant_covers_is_debt_and_the_next_grant_repays_it(void **sta
 	give(f, f->acme, "c", "2");
 	assert_balance(f, f->acme, "1.5");
 	k = all(f);
-	assert_money(k->e[1].debt_nano, "2.5");
-	assert_money(k->e[2].debt_nano, "-2");
-	assert_money(k->e[3].debt_nano, "-0.5");
+	assert_money(debt_of(k, 1), "2.5");
+	assert_money(debt_of(k, 2), "-2");
+	assert_money(debt_of(k, 3), "-0.5");
 	assert_money(k->e[3].amount_nano, "2");
 	assert_money(k->e[3].balance_before_nano, "-0.5");
 	assert_money(k->e[3].balance_after_nano, "1.5");
@@ -91,9 +93,9 @@ static void what_no_grant_covers_is_debt_and_the_next_grant_repays_it(void **sta
 	ok(f, weir_reader_balance(rd, f->acme, weir_wall_ns() + SECOND, &b, &f->err));
 	assert_money(b.balance_nano, "1.5");
 	assert_money(b.debt_nano, "0");
-	assert_int_equal(b.n_grants, 3);
-	assert_string_equal(b.grants[2].grant.key, "c");
-	assert_money(b.grants[2].remaining_nano, "1.5");
+	assert_int_equal(b.n_lots, 3);
+	assert_int_equal(b.lots[2].seq, 4);
+	assert_money(b.lots[2].remaining, "1.5");
 	weir_balance_clear(&b);
 	weir_reader_close(rd);
 	assert_verifies(f);
@@ -102,8 +104,8 @@ static void what_no_grant_covers_is_debt_and_the_next_grant_repays_it(void **sta
 static void a_grant_is_judged_by_when_the_request_started(void **state)
 {
 	struct fixture *f = *state;
-	struct weir_grant late = make_grant(f->acme, "late", "1");
-	struct weir_grant brief = make_grant(f->acme, "brief", "1");
+	struct weir_op late = make_grant(f->acme, "late", "1");
+	struct weir_op brief = make_grant(f->acme, "brief", "1");
 	struct kept *k;
 
 	brief.effective_ns = f->t0;
@@ -116,20 +118,25 @@ static void a_grant_is_judged_by_when_the_request_started(void **state)
 	spend(f, f->acme, f->t0 + 100 * SECOND, "0.1"); /* neither */
 	spend(f, f->acme, f->t0 + 200 * SECOND, "0.1");
 	k = all(f);
-	assert_int_equal(k->e[2].n_burns, 0);
-	assert_burnt(k, 3, 1, (uint64_t[]){ 1 }, (const char *[]){ "0.1" });
-	assert_int_equal(k->e[4].n_burns, 0);
-	assert_burnt(k, 5, 1, (uint64_t[]){ 2 }, (const char *[]){ "0.1" });
-	/* At each entry's own time what is expired or not yet effective does not count. */
+	assert_int_equal(k->n, 8);
+	assert_money(debt_of(k, 2), "0.1");
 	assert_money(k->e[2].balance_before_nano, "1");
 	assert_money(k->e[2].balance_after_nano, "0.9");
-	assert_money(k->e[3].balance_before_nano, "-0.1");
-	assert_money(k->e[3].balance_after_nano, "-0.1");
-	assert_money(k->e[5].balance_before_nano, "0.8");
-	assert_money(k->e[5].balance_after_nano, "0.7");
-	assert_int_equal(weir_ledger_balance_at(f->l, f->acme, f->t0 + 50 * SECOND),
-			 nano("0.7")); /* 0.9 of brief, 0.2 debt */
-	assert_int_equal(weir_ledger_balance_at(f->l, f->acme, f->t0 + 100 * SECOND), nano("-0.2"));
+	/* What expired is not in the balance, and still pays for what began before. */
+	assert_int_equal(k->e[3].kind, WEIR_ENTRY_EXPIRE);
+	assert_int_equal(k->e[3].time_ns, brief.expires_ns);
+	assert_money(k->e[3].amount_nano, "-1");
+	assert_taken(k, 4, WEIR_PURSE_EXPIRED, 1, (uint64_t[]){ 1 }, (const char *[]){ "0.1" });
+	assert_money(k->e[4].balance_before_nano, "-0.1");
+	assert_money(k->e[4].balance_after_nano, "-0.1");
+	assert_money(debt_of(k, 5), "0.1");
+	/* What becomes effective repays the debt first. */
+	assert_int_equal(k->e[6].kind, WEIR_ENTRY_ACTIVATE);
+	assert_int_equal(k->e[6].time_ns, late.effective_ns);
+	assert_money(debt_of(k, 6), "-0.2");
+	assert_taken(k, 7, WEIR_PURSE_REMAINING, 1, (uint64_t[]){ 2 }, (const char *[]){ "0.1" });
+	assert_money(k->e[7].balance_before_nano, "0.8");
+	assert_money(k->e[7].balance_after_nano, "0.7");
 	assert_verifies(f);
 }
 
@@ -146,7 +153,7 @@ static void postpaid_is_priced_but_never_posted(void **state)
 	k = all(f);
 	assert_money(k->e[1].amount_nano, "0");
 	assert_money(k->row[1].price_nano, "3");
-	assert_int_equal(k->e[1].n_burns, 0);
+	assert_int_equal(k->e[1].n_moves, 0);
 }
 
 static void a_wallet_pays_for_another_tenant(void **state)
@@ -177,14 +184,15 @@ static void what_cannot_be_posted_is_recorded_all_the_same(void **state)
 	r[0] = make_row(f, f->acme, f->t0, "9223372036");
 	r[1] = make_row(f, f->acme, f->t0, "9223372036"); /* would not fit the debt */
 	r[2] = make_row(f, f->acme, f->t0, "0");
-	r[2].price_nano = -7;
+	r[2].usage.input = -7;
 	r[3] = make_row(f, UINT32_MAX, f->t0, "1"); /* garbage from shared memory */
 	append(f, r, 4);
 	k = all(f);
 	assert_int_equal(k->n, 4);
 	assert_true(k->row[0].flags & WEIR_ROW_POSTED);
-	for (int i = 1; i < 4; i++)
-		assert_false(k->row[i].flags & WEIR_ROW_POSTED);
+	assert_false(k->row[1].flags & WEIR_ROW_POSTED);
+	assert_true(k->row[2].flags & WEIR_ROW_UNPRICED);
+	assert_false(k->row[3].flags & WEIR_ROW_POSTED);
 	assert_balance(f, f->acme, "-9223372036");
 	assert_string_equal(k->tenant[3], "");
 	reopen(f);
@@ -196,40 +204,45 @@ static void what_cannot_be_posted_is_recorded_all_the_same(void **state)
 static void asking_again_finds_the_first_grant(void **state)
 {
 	struct fixture *f = *state;
-	struct weir_grant g = make_grant(f->acme, "once", "1");
-	uint64_t first = grant(f, &g), seq = 0;
-	bool repeated = false;
+	struct weir_op g = make_grant(f->acme, "once", "1");
+	struct weir_done done = { 0 };
+	uint64_t first = grant(f, &g);
 
 	strcpy(g.actor, "somebody else");
-	ok(f, weir_ledger_grant(f->l, &g, &seq, &repeated, &f->err));
-	assert_true(repeated);
-	assert_int_equal(seq, first);
+	ok(f, weir_ledger_post(f->l, &g, weir_wall_ns(), &done, &f->err));
+	assert_true(done.repeated);
+	assert_int_equal(done.seq, first);
+	assert_money(done.amount_nano, "1");
 	reopen(f);
-	repeated = false;
-	ok(f, weir_ledger_grant(f->l, &g, &seq, &repeated, &f->err));
-	assert_true(repeated);
+	done = (struct weir_done){ 0 };
+	ok(f, weir_ledger_post(f->l, &g, weir_wall_ns(), &done, &f->err));
+	assert_true(done.repeated);
+	ok(f, weir_ledger_rebuild(f->l, &f->err));
+	done = (struct weir_done){ 0 };
+	ok(f, weir_ledger_post(f->l, &g, weir_wall_ns(), &done, &f->err));
+	assert_true(done.repeated);
 	assert_balance(f, f->acme, "1");
 
 	g.amount_nano++;
-	seq = 42;
-	assert_int_equal(weir_ledger_grant(f->l, &g, &seq, &repeated, &f->err), -EEXIST);
+	done.seq = 42;
+	assert_int_equal(weir_ledger_post(f->l, &g, weir_wall_ns(), &done, &f->err), -EEXIST);
 	assert_non_null(strstr(f->err.text, "once"));
-	assert_int_equal(seq, 42); /* untouched */
+	assert_int_equal(done.seq, 42); /* untouched */
 	assert_int_equal(weir_ledger_newest(f->l), 1);
 }
 
 static void a_grant_that_cannot_be_is_refused_and_nothing_written(void **state)
 {
 	struct fixture *f = *state;
-	struct weir_grant good = make_grant(f->acme, "k", "1"), g;
-	uint64_t seq;
-	bool rep;
+	struct weir_op good = make_grant(f->acme, "k", "1"), g;
+	struct weir_done done;
 
 #define REFUSED(change, why)                                                                       \
 	do {                                                                                       \
 		g = good;                                                                          \
 		change;                                                                            \
-		assert_int_equal(weir_ledger_grant(f->l, &g, &seq, &rep, &f->err), -(why));        \
+		assert_int_equal(weir_ledger_post(f->l, &g, weir_wall_ns(), &done, &f->err),       \
+				 -(why));                                                  \
 	} while (0)
 	REFUSED(g.key[0] = 0, EINVAL);
 	REFUSED(memset(g.key, 'x', sizeof(g.key)), EINVAL);
@@ -250,126 +263,158 @@ static void a_grant_that_cannot_be_is_refused_and_nothing_written(void **state)
 	assert_verifies(f);
 }
 
-/* ------------------------------------------------------------------ by the dice */
+/* ------------------------------------------------------------- taking it back */
 
-/* A second opinion, written as the rules are, slow and plain: every grant of a
- * wallet in an array, looked through for the first in order each time. */
-struct toy_grant {
-	uint64_t seq, effective, expires;
-	int64_t left;
-	uint8_t priority, source;
-};
-struct toy {
-	struct toy_grant g[64];
-	size_t n;
-	int64_t debt;
-};
-
-static bool before(const struct toy_grant *a, const struct toy_grant *b)
-{
-	if (a->priority != b->priority)
-		return a->priority < b->priority;
-	if (a->expires != b->expires)
-		return a->expires && (!b->expires || a->expires < b->expires);
-	if ((a->source == WEIR_GRANT_PAID) != (b->source == WEIR_GRANT_PAID))
-		return a->source != WEIR_GRANT_PAID;
-	if (a->effective != b->effective)
-		return a->effective < b->effective;
-	return a->seq < b->seq;
-}
-
-static void toy_spend(struct toy *t, uint64_t at, int64_t price)
-{
-	while (price) {
-		struct toy_grant *best = NULL;
-		int64_t take;
-
-		for (size_t i = 0; i < t->n; i++) {
-			struct toy_grant *g = &t->g[i];
-
-			if (g->left && g->effective <= at && (!g->expires || at < g->expires) &&
-			    (!best || before(g, best)))
-				best = g;
-		}
-		if (!best) {
-			t->debt += price;
-			return;
-		}
-		take = price < best->left ? price : best->left;
-		best->left -= take;
-		price -= take;
-	}
-}
-
-static int64_t toy_balance(const struct toy *t, uint64_t at)
-{
-	int64_t sum = -t->debt;
-
-	for (size_t i = 0; i < t->n; i++) {
-		if (t->g[i].effective <= at && (!t->g[i].expires || at < t->g[i].expires))
-			sum += t->g[i].left;
-	}
-	return sum;
-}
-
-static void toy_give(struct fixture *f, struct toy *t, uint32_t tenant, int n)
-{
-	struct weir_grant g = make_grant(tenant, "", "1");
-	int64_t repaid = 0;
-	uint64_t now = weir_wall_ns();
-	struct kept *k;
-
-	snprintf(g.key, sizeof(g.key), "dice-%u-%d", tenant, n);
-	g.amount_nano = 1 + random() % 4000;
-	g.priority = (uint8_t)(99 + random() % 3);
-	g.source = (uint8_t)(random() % 3);
-	g.effective_ns = now + (uint64_t)(random() % 40) * SECOND - 20 * SECOND;
-	if (random() % 2)
-		g.expires_ns = now + (uint64_t)(21 + random() % 60) * SECOND;
-	t->g[t->n] = (struct toy_grant){ grant(f, &g),	g.effective_ns, g.expires_ns,
-					 g.amount_nano, g.priority,	g.source };
-	/* Judged at ledger time, which rows may have moved ahead of the wall. */
-	k = entries(f, (struct weir_entry_query){ .newest_first = true, .limit = 1 });
-	if (g.effective_ns <= k->e[0].time_ns && (!g.expires_ns || k->e[0].time_ns < g.expires_ns))
-		repaid = t->debt < g.amount_nano ? t->debt : g.amount_nano;
-	t->g[t->n].left -= repaid;
-	t->debt -= repaid;
-	t->n++;
-}
-
-static void random_histories_agree_with_a_second_opinion(void **state)
+static void a_refund_gives_back_in_reverse(void **state)
 {
 	struct fixture *f = *state;
-	static struct toy toys[3];
+	uint64_t now = weir_wall_ns(), usage;
+	struct weir_op brief = make_grant(f->acme, "brief", "2"), r;
+	struct weir_done done;
+	struct kept *k;
 
-	memset(toys, 0, sizeof(toys));
-	srandom(20261101);
-	for (int i = 0; i < 3000; i++) {
-		uint32_t tenant = random() % 2 ? f->acme : f->beta;
-		struct toy *t = &toys[tenant];
-		uint64_t start = f->t0 + (uint64_t)(random() % 100) * SECOND - 40 * SECOND;
-		int64_t price = random() % 300;
-		struct weir_row r;
-
-		if (t->n < 20 && random() % 60 == 0)
-			toy_give(f, t, tenant, i);
-		r = make_row(f, tenant, start, "0");
-		r.ended_wall_ns = start; /* so that ledger time stays near */
-		r.price_nano = r.usage.input = price;
-		append(f, &r, 1);
-		toy_spend(t, start, price);
-		if (i % 500 == 250)
-			reopen(f);
-		assert_int_equal(weir_ledger_balance_at(f->l, tenant, start),
-				 toy_balance(t, start));
-	}
+	brief.expires_ns = now + 50 * SECOND;
+	grant(f, &brief);
+	give(f, f->acme, "long", "3");
+	spend(f, f->acme, weir_wall_ns(), "6"); /* 2 of brief, 3 of long, 1 owed */
+	usage = weir_ledger_newest(f->l);
+	assert_balance(f, f->acme, "-1");
+	r = make_op(f->acme, WEIR_ENTRY_REFUND, "r1", "2.5");
+	r.of = usage;
+	post_at(f, &r, now + 10 * SECOND); /* the debt, and 1.5 of long */
+	assert_balance(f, f->acme, "1.5");
+	/* The rest, when brief has expired: it comes back and is gone at once. */
+	r = make_op(f->acme, WEIR_ENTRY_REFUND, "r2", "0");
+	r.of = usage;
+	post_at(f, &r, now + 60 * SECOND);
+	assert_balance(f, f->acme, "3");
+	k = entries(f, (struct weir_entry_query){ .kinds = 1u << WEIR_ENTRY_REFUND });
+	assert_money(k->e[1].amount_nano, "3.5");
+	assert_int_equal(k->moves[1][1].purse, WEIR_PURSE_EXPIRED);
+	assert_money(k->moves[1][1].nano, "2");
+	/* The same again is the same; one more is too much. */
+	ok(f, weir_ledger_post(f->l, &r, now + 70 * SECOND, &done, &f->err));
+	assert_true(done.repeated);
+	strcpy(r.key, "r3");
+	assert_int_equal(weir_ledger_post(f->l, &r, now + 70 * SECOND, &done, &f->err), -EINVAL);
+	reopen(f);
+	assert_int_equal(weir_ledger_post(f->l, &r, now + 70 * SECOND, &done, &f->err), -EINVAL);
 	assert_verifies(f);
+}
+
+static void a_refund_as_a_grant_survives_its_lots(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t now = weir_wall_ns(), lot;
+	struct weir_op v, r;
+
+	lot = give(f, f->acme, "a", "2");
+	spend(f, f->acme, weir_wall_ns(), "1.5");
+	v = make_op(f->acme, WEIR_ENTRY_VOID, "v", "0");
+	v.of = lot;
+	post_at(f, &v, now + 10 * SECOND);
+	assert_balance(f, f->acme, "0");
+	r = make_op(f->acme, WEIR_ENTRY_REFUND, "r", "0.5");
+	r.of = 2;
+	post_at(f, &r, now + 11 * SECOND); /* into the voided: forfeited */
+	assert_balance(f, f->acme, "0");
+	r = make_op(f->acme, WEIR_ENTRY_REFUND, "r-grant", "0");
+	r.of = 2;
+	r.flags = WEIR_OP_AS_GRANT;
+	post_at(f, &r, now + 12 * SECOND);
+	assert_balance(f, f->acme, "1");
+	spend(f, f->acme, now + 13 * SECOND, "0.25");
+	assert_balance(f, f->acme, "0.75");
+	assert_verifies(f);
+}
+
+static void a_deduct_takes_what_is_there_and_no_more(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_op d = make_op(f->acme, WEIR_ENTRY_DEDUCT, "d1", "2");
+	struct weir_done done;
+
+	give(f, f->acme, "a", "3");
+	post_at(f, &d, weir_wall_ns());
+	assert_balance(f, f->acme, "1");
+	strcpy(d.key, "d2");
+	assert_int_equal(weir_ledger_post(f->l, &d, weir_wall_ns(), &done, &f->err), -ENODATA);
+	assert_non_null(strstr(f->err.text, "balance 1"));
+	d.overage_nano = nano("1");
+	post_at(f, &d, weir_wall_ns());
+	assert_balance(f, f->acme, "-1");
+	strcpy(d.key, "d3");
+	d.flags = WEIR_OP_ALLOW_DEBT;
+	post_at(f, &d, weir_wall_ns());
+	assert_balance(f, f->acme, "-3");
+	assert_verifies(f);
+}
+
+/* ------------------------------------------------------------------ recurrence */
+
+static void a_schedule_grants_rolls_over_and_stops(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t day = 86400 * SECOND, start = (f->t0 / day + 2) * day; /* a midnight to come */
+	struct weir_op s = make_op(f->acme, WEIR_ENTRY_SCHEDULE, "daily", "10"), stop;
+	uint64_t seq;
+	struct kept *k;
+
+	s.every = WEIR_EVERY_DAY;
+	strcpy(s.zone, "UTC");
+	s.effective_ns = start;
+	s.roll_max_nano = nano("4");
+	seq = post_at(f, &s, f->t0);
+	assert_balance(f, f->acme, "0");
+	ok(f, weir_ledger_advance(f->l, start, &f->err));
+	assert_balance(f, f->acme, "10");
+	reopen(f);
+	spend(f, f->acme, start + SECOND, "3");
+	ok(f, weir_ledger_advance(f->l, start + day - 1, &f->err));
+	assert_balance(f, f->acme, "7");
+	ok(f, weir_ledger_advance(f->l, start + day, &f->err)); /* 4 stay, 3 expire */
+	assert_balance(f, f->acme, "14");
 	ok(f, weir_ledger_rebuild(f->l, &f->err));
-	for (uint32_t tenant = 1; tenant <= 2; tenant++) {
-		for (int s = -40; s < 100; s++)
-			assert_int_equal(weir_ledger_balance_at(f->l, tenant, f->t0 + s * SECOND),
-					 toy_balance(&toys[tenant], f->t0 + s * SECOND));
-	}
+	assert_balance(f, f->acme, "14");
+	/* An agent that was away for three days. */
+	ok(f, weir_ledger_advance(f->l, start + 4 * day, &f->err));
+	assert_balance(f, f->acme, "14");
+	stop = make_op(f->acme, WEIR_ENTRY_VOID, "stop", "0");
+	stop.of = seq;
+	stop.flags = WEIR_OP_SCHEDULE;
+	post_at(f, &stop, start + 4 * day + SECOND);
+	ok(f, weir_ledger_advance(f->l, start + 9 * day, &f->err));
+	assert_balance(f, f->acme, "0");
+	assert_int_equal(weir_ledger_next_due(f->l), UINT64_MAX);
+	k = entries(f, (struct weir_entry_query){ .kinds = 1u << WEIR_ENTRY_RECUR });
+	assert_int_equal(k->n, 5);
+	for (size_t i = 0; i < k->n; i++)
+		assert_int_equal(k->e[i].time_ns, start + i * day);
+	assert_verifies(f);
+}
+
+static void a_top_up_is_asked_for_once(void **state)
+{
+	struct fixture *f = *state;
+	struct kept *k;
+
+	assert_int_equal(weir_ledger_threshold(f->l, f->acme, nano("2"), nano("50")), 0);
+	give(f, f->acme, "a", "3");
+	spend(f, f->acme, weir_wall_ns(), "1"); /* 2: not below */
+	spend(f, f->acme, weir_wall_ns(), "0.5");
+	spend(f, f->acme, weir_wall_ns(), "0.5");
+	reopen(f);
+	assert_int_equal(weir_ledger_threshold(f->l, f->acme, nano("2"), nano("50")), 0);
+	spend(f, f->acme, weir_wall_ns(), "0.5");
+	give(f, f->acme, "b", "5");
+	spend(f, f->acme, weir_wall_ns(), "5");
+	k = entries(f, (struct weir_entry_query){ .kinds = 1u << WEIR_ENTRY_TOP_UP });
+	assert_int_equal(k->n, 2);
+	assert_money(k->op[0].amount_nano, "50");
+	assert_money(k->op[0].threshold_nano, "2");
+	assert_money(k->e[0].balance_after_nano, "1.5");
+	assert_money(k->e[1].balance_after_nano, "0.5");
+	assert_verifies(f);
 }
 
 int main(void)
@@ -384,7 +429,11 @@ int main(void)
 		TEST(what_cannot_be_posted_is_recorded_all_the_same),
 		TEST(asking_again_finds_the_first_grant),
 		TEST(a_grant_that_cannot_be_is_refused_and_nothing_written),
-		TEST(random_histories_agree_with_a_second_opinion),
+		TEST(a_refund_gives_back_in_reverse),
+		TEST(a_refund_as_a_grant_survives_its_lots),
+		TEST(a_deduct_takes_what_is_there_and_no_more),
+		TEST(a_schedule_grants_rolls_over_and_stops),
+		TEST(a_top_up_is_asked_for_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

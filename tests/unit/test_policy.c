@@ -234,7 +234,7 @@ static void files_are_one_document(void **state)
 	assert_ptr_equal(weir_card_at(p->cards, p->n_cards, UINT64_MAX), p->cards[1]);
 	assert_string_equal(
 		p->json,
-		"{\"default_tenant\":null,\"rate_cards\":["
+		"{\"default_tenant\":null,\"packs\":{},\"rate_cards\":["
 		"{\"effective_from\":\"2026-02-01T00:00:00Z\",\"models\":[{\"match\":\"default\","
 		"\"price\":{\"input\":\"1\"}}],\"version\":\"v2\"},"
 		"{\"effective_from\":\"2026-01-01T00:00:00Z\",\"models\":[{\"match\":\"default\","

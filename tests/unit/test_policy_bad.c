@@ -15,7 +15,6 @@
 #define WHOLE(low, high) " is not a whole number from " low " to " high
 #define SIXTEEN		 "0123456789abcdef"
 #define UNPRINTABLE	 " is not printable ASCII without quotes and backslashes"
-#define UNSUPPORTED	 " is not supported by this version (only "
 
 static const struct {
 	const char *json, *error;
@@ -164,12 +163,6 @@ static const struct {
 	{ TIER("\"fallback_model\": \"a\\tb\""), IN_T "fallback_model: \"a\\tb\"" UNPRINTABLE },
 	{ TIER("\"fallback_model\": \"\xc3\xa4\""),
 	  IN_T "fallback_model: \"\xc3\xa4\"" UNPRINTABLE },
-	/* named in the design, not enforced yet */
-	{ TENANT("\"wallet\": \"parent\""), IN_A "wallet: \"parent\"" UNSUPPORTED "\"self\" is)" },
-	{ "{\"rate_cards\": [{\"name\": \"vip\", \"version\": \"v1\", \"effective_from\": "
-	  "\"2026-01-01T00:00:00Z\", \"models\": [{\"match\": \"a\", \"price\": {\"input\": "
-	  "\"1\"}}]}]}",
-	  "10-p.json: rate_cards[0].name: \"vip\"" UNSUPPORTED "\"list\" is)" },
 	/* names */
 	{ "{\"tiers\": {\"Free Tier\": {}}}", "10-p.json: tiers[\"Free Tier\"]: \"Free Tier\" is "
 					      "not a name of 1 to 63 of a-z 0-9 _ -" },

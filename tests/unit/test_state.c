@@ -161,11 +161,23 @@ static void the_queue_refuses_when_full_and_keeps_order_over_the_wrap(void **sta
 	weir_state_close(s);
 }
 
-/* A file as version 1 laid it out: its header's fields in their places, rows of 376
- * bytes from the second page on. */
-static void make_version_1(struct file *f, uint64_t head, uint64_t tail)
+/* -- files of older versions */
+
+struct old {
+	uint32_t version, row_bytes;
+	size_t last_at; /* of its rows' last field */
+};
+static const struct old old[] = {
+	{ 1, 376, offsetof(struct weir_row, finish_reason) },
+	{ 2, 448, offsetof(struct weir_row, max_tokens_requested) },
+};
+enum { OLD = sizeof(old) / sizeof(old[0]) };
+
+/* What an older agent left: the header's fields in their places, rows from the second page
+ * on. */
+static void make_old(struct file *f, const struct old *o, uint64_t head, uint64_t tail)
 {
-	const uint32_t numbers[] = { 1, 1, 376, 1304, 64, 16384 };
+	const uint32_t numbers[] = { o->version, o->version, o->row_bytes, 1304, 64, 16384 };
 	const uint64_t magic = 0x5745495253544154, maps_id = 1;
 	FILE *file = fopen(f->path, "w");
 
@@ -178,49 +190,90 @@ static void make_version_1(struct file *f, uint64_t head, uint64_t tail)
 	fseek(file, 128, SEEK_SET);
 	fwrite(&tail, sizeof(tail), 1, file);
 	for (uint64_t i = head; i < tail; i++) {
-		struct weir_row r = row((int)i);
+		struct weir_row r;
 
-		strcpy(r.finish_reason, "stop"); /* its last field */
-		fseek(file, (long)(4096 + i % 16384 * 376), SEEK_SET);
-		fwrite(&r, 376, 1, file);
+		memset(&r, 0x22, sizeof(r)); /* what the old one had not is not taken from here */
+		r.tenant = (uint32_t)i;
+		r.price_nano = (int64_t)i * 1000;
+		memcpy((char *)&r + o->last_at, "stopped", 8);
+		fseek(file, (long)(4096 + i % 16384 * o->row_bytes), SEEK_SET);
+		fwrite(&r, o->row_bytes, 1, file);
 	}
 	/* Parsers: not to be taken for today's. */
-	fseek(file, 4096 + (16384 * 376 + 4095) / 4096 * 4096, SEEK_SET);
+	fseek(file, 4096 + (16384 * (long)o->row_bytes + 4095) / 4096 * 4096, SEEK_SET);
 	for (int i = 0; i < 64 * 1304; i++)
 		fputc(0x11, file);
 	fclose(file);
 }
 
-static void rows_of_an_older_version_are_carried_over(void **state)
+static void is_carried_over(const struct weir_row *r, const struct old *o, uint32_t tenant)
+{
+	assert_int_equal(r->tenant, tenant);
+	assert_int_equal(r->price_nano, (int64_t)tenant * 1000);
+	assert_memory_equal((const char *)r + o->last_at, "stopped", 8);
+	if (o->version < 2) {
+		assert_string_equal(r->model_requested, "");
+		assert_int_equal(r->max_tokens_requested, WEIR_UNKNOWN);
+	} else {
+		assert_memory_equal(r->model_requested, "\x22\x22", 2);
+	}
+	assert_int_equal(r->discount_milli, 0);
+	assert_int_equal(r->audio, WEIR_UNKNOWN);
+	assert_int_equal(r->image, WEIR_UNKNOWN);
+	assert_string_equal(r->session, "");
+	assert_string_equal(r->feature, "");
+}
+
+static void rows_of_older_versions_are_carried_over(void **state)
+{
+	struct file *f = *state;
+
+	for (int v = 0; v < OLD; v++) {
+		struct weir_row_source q;
+		const struct weir_row *rows;
+		struct weir_state *s;
+		char left[64];
+		size_t n = 100;
+
+		make_old(f, &old[v], 16380, 16390); /* over the wrap */
+		s = open_it(f, 1);
+		assert_int_equal(weir_state_rows(s), 10);
+		q = weir_state_row_source(s);
+		rows = q.peek(q.ctx, &n);
+		assert_int_equal(n, 10);
+		for (uint32_t i = 0; i < 10; i++)
+			is_carried_over(&rows[i], &old[v], 16380 + i);
+		for (uint32_t slot = 0; slot < 64; slot++)
+			assert_int_equal(weir_state_open_of(s, slot)->next_pos, 0);
+		q.pop(q.ctx, 10);
+		weir_state_close(s);
+		s = open_it(f, 1); /* and it is one of today's now */
+		assert_int_equal(weir_state_rows(s), 0);
+		weir_state_close(s);
+		snprintf(left, sizeof(left), "%s.new", f->path);
+		assert_int_not_equal(access(left, F_OK), 0);
+	}
+}
+
+static void a_full_queue_of_an_older_version_is_carried_over_whole(void **state)
 {
 	struct file *f = *state;
 	struct weir_row_source q;
-	const struct weir_row *rows;
 	struct weir_state *s;
-	char left[64];
-	size_t n = 100;
+	uint32_t next = 7;
 
-	make_version_1(f, 16380, 16390); /* over the wrap */
+	make_old(f, &old[1], 7, 7 + 16384);
 	s = open_it(f, 1);
-	assert_int_equal(weir_state_rows(s), 10);
 	q = weir_state_row_source(s);
-	rows = q.peek(q.ctx, &n);
-	assert_int_equal(n, 10);
-	for (int i = 0; i < 10; i++) {
-		assert_int_equal(rows[i].tenant, 16380 + i);
-		assert_string_equal(rows[i].finish_reason, "stop");
-		assert_string_equal(rows[i].model_requested, "");
-		assert_int_equal(rows[i].max_tokens_requested, WEIR_UNKNOWN);
+	for (size_t n = 1000; weir_state_rows(s); n = 1000) {
+		const struct weir_row *rows = q.peek(q.ctx, &n);
+
+		for (size_t i = 0; i < n; i++)
+			is_carried_over(&rows[i], &old[1], next++);
+		q.pop(q.ctx, n);
 	}
-	for (uint32_t slot = 0; slot < 64; slot++)
-		assert_int_equal(weir_state_open_of(s, slot)->next_pos, 0);
-	q.pop(q.ctx, 10);
+	assert_int_equal(next, 7 + 16384);
 	weir_state_close(s);
-	s = open_it(f, 1); /* and it is one of today's now */
-	assert_int_equal(weir_state_rows(s), 0);
-	weir_state_close(s);
-	snprintf(left, sizeof(left), "%s.new", f->path);
-	assert_int_not_equal(access(left, F_OK), 0);
 }
 
 /* Half a file is not half carried over. */
@@ -231,13 +284,28 @@ static void an_older_file_that_is_cut_short_is_left_alone(void **state)
 	struct weir_state *s;
 	char left[64];
 
-	make_version_1(f, 0, 10);
-	assert_int_equal(truncate(f->path, 4096 + 5 * 376), 0);
-	assert_int_equal(weir_state_open(f->path, 1, 64, &s, &err), -EIO);
-	assert_non_null(strstr(err.text, "cut short"));
-	assert_false(weir_state_file_empty(f->path));
-	snprintf(left, sizeof(left), "%s.new", f->path);
-	unlink(left);
+	for (int v = 0; v < OLD; v++) {
+		make_old(f, &old[v], 0, 10);
+		assert_int_equal(truncate(f->path, 4096 + 5 * (long)old[v].row_bytes), 0);
+		assert_int_equal(weir_state_open(f->path, 1, 64, &s, &err), -EIO);
+		assert_non_null(strstr(err.text, "cut short"));
+		assert_false(weir_state_file_empty(f->path));
+		snprintf(left, sizeof(left), "%s.new", f->path);
+		unlink(left);
+	}
+}
+
+/* A version's number with another's rows is none that there ever was. */
+static void an_older_file_that_contradicts_itself_is_refused(void **state)
+{
+	struct file *f = *state;
+	struct old mixed = { 2, 376, 0 };
+	struct weir_error err;
+	struct weir_state *s;
+
+	make_old(f, &mixed, 0, 10);
+	assert_int_equal(weir_state_open(f->path, 1, 64, &s, &err), -EPROTO);
+	assert_non_null(strstr(err.text, "10 finished"));
 }
 
 static void a_file_of_another_layout_is_refused_and_said(void **state)
@@ -260,23 +328,19 @@ static void a_file_of_another_layout_is_refused_and_said(void **state)
 
 int main(void)
 {
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_copy_counts_once_it_is_flipped_and_not_before,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(parsers_and_rows_outlive_the_process, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(more_slots_for_the_same_maps_keep_the_parsers,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(new_maps_forget_parsers_and_keep_rows, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(
-			the_queue_refuses_when_full_and_keeps_order_over_the_wrap, setup, teardown),
-		cmocka_unit_test_setup_teardown(rows_of_an_older_version_are_carried_over, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(an_older_file_that_is_cut_short_is_left_alone,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(a_file_of_another_layout_is_refused_and_said, setup,
-						teardown),
+		CLAIM(a_copy_counts_once_it_is_flipped_and_not_before),
+		CLAIM(parsers_and_rows_outlive_the_process),
+		CLAIM(more_slots_for_the_same_maps_keep_the_parsers),
+		CLAIM(new_maps_forget_parsers_and_keep_rows),
+		CLAIM(the_queue_refuses_when_full_and_keeps_order_over_the_wrap),
+		CLAIM(rows_of_older_versions_are_carried_over),
+		CLAIM(a_full_queue_of_an_older_version_is_carried_over_whole),
+		CLAIM(an_older_file_that_is_cut_short_is_left_alone),
+		CLAIM(an_older_file_that_contradicts_itself_is_refused),
+		CLAIM(a_file_of_another_layout_is_refused_and_said),
 	};
+
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "enforce_prices.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "suggest.h"
+#include "util.h"
+
+/* -- which cards */
+
+/* The newest version that the policy has of a name begins here. */
+static uint64_t newest_of(const struct weir_policy *p, const char *name)
+{
+	uint64_t newest_ns = 0;
+
+	for (size_t i = 0; i < p->n_cards; i++)
+		if (!strcmp(p->cards[i]->name, name) && p->cards[i]->effective_from_ns > newest_ns)
+			newest_ns = p->cards[i]->effective_from_ns;
+	return newest_ns;
+}
+
+int weir_cards_load(const struct weir_policy *p, struct weir_ledger *l, struct weir_card ***out,
+		    size_t *n_out, struct weir_error *err)
+{
+	weir_autofree const char **names = calloc(p->n_cards + 1, sizeof(*names));
+	struct weir_card **v;
+	size_t n, n_names = 0, kept = 0;
+	int r;
+
+	if (!names)
+		return weir_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < p->n_cards; i++) {
+		size_t j = 0;
+
+		while (j < n_names && strcmp(names[j], p->cards[i]->name) != 0)
+			j++;
+		if (j == n_names)
+			names[n_names++] = p->cards[i]->name;
+	}
+	r = weir_ledger_cards_of(l, names, n_names, &v, &n, err);
+	if (r)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		if (v[i]->effective_from_ns <= newest_of(p, v[i]->name))
+			v[kept++] = v[i];
+		else
+			weir_card_free(v[i]);
+	*out = v;
+	*n_out = kept;
+	return 0;
+}
+
+/* -- reservations */
+
+static int64_t larger(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Also what the cards of these ask, of who uses them. Whatever the service: who may ask of
+ * one may ask of another, and the reservation must do for all. */
+static int raise_by(struct weir_card *const *cards, size_t n, const struct weir_use *use,
+		    struct weir_reserve_price *price)
+{
+	weir_autofree const struct weir_card **found = calloc(n + 1, sizeof(*found));
+	struct weir_reserve_price one;
+	size_t n_found;
+
+	if (!found)
+		return -ENOMEM;
+	n_found = weir_cards_for(cards, n, use, found, n);
+	for (size_t i = 0; i < n_found; i++) {
+		weir_card_reserve_price(found[i], weir_card_discount(found[i], use->tier), &one);
+		price->input_nano = larger(price->input_nano, one.input_nano);
+		price->output_nano = larger(price->output_nano, one.output_nano);
+		price->request_nano = larger(price->request_nano, one.request_nano);
+	}
+	return 0;
+}
+
+int weir_prices_make(const struct weir_policy *p, uint64_t at_ns, struct weir_prices *out)
+{
+	struct weir_prices v = { .policy = p, .at_ns = at_ns };
+	int r = 0;
+
+	v.tiers = calloc(p->n_tiers + 1, sizeof(*v.tiers));
+	v.own = calloc(p->n_cards + 1, sizeof(struct weir_card *));
+	if (!v.tiers || !v.own)
+		r = -ENOMEM;
+	for (size_t i = 0; i < p->n_tiers && !r; i++) {
+		const struct weir_use use = { .tier = p->tiers[i], .started_ns = at_ns };
+
+		r = raise_by(p->cards, p->n_cards, &use, &v.tiers[i]);
+	}
+	for (size_t i = 0; i < p->n_cards && !r; i++)
+		if (p->cards[i]->scope == WEIR_SCOPE_TENANT)
+			v.own[v.n_own++] = p->cards[i];
+	if (r)
+		weir_prices_free(&v);
+	else
+		*out = v;
+	return r;
+}
+
+void weir_prices_free(struct weir_prices *v)
+{
+	free(v->tiers);
+	free(v->own);
+	*v = (struct weir_prices){ 0 };
+}
+
+static int by_name(const void *name, const void *tier)
+{
+	return strcmp(name, *(const char *const *)tier);
+}
+
+static bool has_own(const struct weir_prices *v, const char *tenant)
+{
+	for (size_t i = 0; i < v->n_own; i++)
+		for (const char *const *s = v->own[i]->scope_names; s && *s; s++)
+			if (!strcmp(*s, tenant))
+				return true;
+	return false;
+}
+
+void weir_prices_of(const struct weir_prices *v, const struct weir_tenant_policy *t,
+		    struct weir_reserve_price *out)
+{
+	const struct weir_use use = { .tenant = t->name, .tier = t->tier, .started_ns = v->at_ns };
+	const char **tier = bsearch(t->tier, v->policy->tiers, v->policy->n_tiers,
+				    sizeof(*v->policy->tiers), by_name);
+
+	*out = v->tiers[tier - v->policy->tiers];
+	/* All cards, not only its own: of a card's name the latest version is in force, whomever
+	 * it is for. Without memory the others' prices hold, as if its card had no entries. */
+	if (has_own(v, t->name) && raise_by(v->policy->cards, v->policy->n_cards, &use, out))
+		weir_log(WEIR_WARN, "tenant %s: out of memory: its rate card is not reserved by",
+			 t->name);
+}
+
+/* -- warnings */
+
+static bool is_service(const struct weir_config_service *services, size_t n, const char *name,
+		       struct weir_suggest *near)
+{
+	weir_suggest_init(near, name);
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(services[i].name, name))
+			return true;
+		weir_suggest_offer(near, services[i].name);
+	}
+	return false;
+}
+
+void weir_prices_warn(const struct weir_policy *p, const struct weir_config_service *services,
+		      size_t n_services)
+{
+	struct weir_suggest near;
+
+	for (size_t i = 0; i < p->n_cards; i++) {
+		const struct weir_card *c = p->cards[i];
+
+		if (c->scope != WEIR_SCOPE_SERVICE)
+			continue;
+		for (const char *const *s = c->scope_names; s && *s; s++) {
+			if (is_service(services, n_services, *s, &near))
+				continue;
+			weir_log(WEIR_WARN,
+				 "policy: rate card \"%s\" version \"%s\" is for service \"%s\", "
+				 "which agent.json does not have%s%s%s",
+				 c->name, c->version, *s, near.best ? " (did you mean \"" : "",
+				 near.best ? near.best : "",
+				 near.best ? "\"?)" : ": it prices nothing there on this node");
+		}
+	}
+}

@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Follows the log from the start of the month on, so that a month's sums per tenant and per
+ * entry of a card need no place in the database. What it knows is behind one lock; the ledger is
+ * read outside of it.
+ */
+#include "money_watch.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "calendar.h"
+#include "clean_text.h"
+#include "margin.h"
+#include "policy.h"
+#include "unpriced.h"
+
+#define WAIT_MS	   2000
+#define PAGE	   10000 /* entries; then it breathes */
+#define BREATHE_MS 20
+#define KEPT	   100000 /* sums: what is more is not watched */
+#define LISTED	   3	  /* warnings of a kind; the rest is a number */
+
+/* What is summed: what a tenant used by a card, or what an entry of it sold. */
+struct sum {
+	char *tenant; /* NULL: of an entry */
+	char *card, *entry;
+	struct weir_margin m;
+	int64_t floor_milli;
+	bool below, told;
+};
+
+struct unpriced {
+	char *what;
+	const char *service;
+	int64_t count;
+	bool told, seen; /* seen: in this look */
+};
+
+struct weir_money_watch {
+	const struct weir_agent_view *view;
+	unsigned wait_ms;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stop;
+	struct weir_reader *reader;
+	uint64_t next_seq;
+	uint32_t month;
+	GHashTable *sums;     /* by tenant or "", card, entry */
+	GHashTable *unpriced; /* by service and what */
+	bool complained;      /* of a ledger that cannot be read */
+};
+
+static void free_sum(gpointer p)
+{
+	struct sum *s = p;
+
+	g_free(s->tenant);
+	g_free(s->card);
+	g_free(s->entry);
+	g_free(s);
+}
+
+static void free_unpriced(gpointer p)
+{
+	g_free(((struct unpriced *)p)->what);
+	g_free(p);
+}
+
+/* ------------------------------------------------------------------------- sums */
+
+static int add_to(struct weir_money_watch *w, const char *tenant, const char *card,
+		  const char *entry, const struct weir_margin_item *i, const struct weir_card *c)
+{
+	weir_autofree char *key = NULL;
+	struct sum *s;
+
+	if (asprintf(&key, "%s\n%s\n%s", tenant ? tenant : "", card, entry) < 0)
+		return -ENOMEM;
+	s = g_hash_table_lookup(w->sums, key);
+	if (!s) {
+		if (g_hash_table_size(w->sums) >= KEPT)
+			return 0;
+		s = g_new0(struct sum, 1);
+		s->tenant = g_strdup(tenant);
+		s->card = g_strdup(card);
+		s->entry = g_strdup(entry);
+		s->floor_milli = INT64_MIN;
+		g_hash_table_insert(w->sums, g_strdup(key), s);
+	}
+	return weir_margin_add(&s->m, i, c) == -ERANGE ? -ERANGE : 0;
+}
+
+static int item(const struct weir_margin_item *i, void *ctx)
+{
+	struct weir_money_watch *w = ctx;
+	const struct weir_card *c = weir_reader_card(w->reader, i->card_id);
+	int r = 0;
+
+	if (!c)
+		return 0;
+	pthread_mutex_lock(&w->lock);
+	if (i->tenant_name)
+		r = add_to(w, i->tenant_name, c->name, "", i, NULL);
+	if (!r)
+		r = add_to(w, NULL, c->name, weir_card_entry_key(c, i->card_entry), i, NULL);
+	pthread_mutex_unlock(&w->lock);
+	return r;
+}
+
+static bool breathe(struct weir_money_watch *w, unsigned ms)
+{
+	struct timespec until;
+	bool stop;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	pthread_mutex_lock(&w->lock);
+	if (!w->stop)
+		pthread_cond_timedwait(&w->wake, &w->lock, &until);
+	stop = w->stop;
+	pthread_mutex_unlock(&w->lock);
+	return !stop;
+}
+
+/* All that came since the last look. false: it is to stop. */
+static bool follow(struct weir_money_watch *w, uint64_t now_ns, int *r, struct weir_error *err)
+{
+	uint32_t month = weir_month_of(now_ns);
+	uint64_t newest = 0;
+
+	if (month != w->month) {
+		pthread_mutex_lock(&w->lock);
+		g_hash_table_remove_all(w->sums);
+		pthread_mutex_unlock(&w->lock);
+		w->month = month;
+	}
+	*r = weir_reader_newest(w->reader, &newest, err);
+	while (!*r && w->next_seq <= newest) {
+		uint64_t last = 0;
+		struct weir_margin_query q = { .from_seq = w->next_seq,
+					       .since_ns = weir_month_start_ns(month),
+					       .limit = PAGE,
+					       .last_seq = &last };
+
+		*r = weir_margin_walk(w->reader, &q, item, w, err);
+		if (*r)
+			break;
+		w->next_seq = (last ? last : newest) + 1;
+		if (w->next_seq <= newest && !breathe(w, BREATHE_MS))
+			return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------------ alarms */
+
+/* The floor that a card's newest version in force sets. */
+static int64_t floor_of(const struct weir_policy *p, const char *card, uint64_t now_ns)
+{
+	const struct weir_card *newest = NULL;
+
+	for (size_t i = 0; i < p->n_cards; i++) {
+		const struct weir_card *c = p->cards[i];
+
+		if (c->effective_from_ns <= now_ns && !strcmp(c->name, card) &&
+		    (!newest || c->effective_from_ns > newest->effective_from_ns))
+			newest = c;
+	}
+	return newest ? newest->margin_floor_milli : INT64_MIN;
+}
+
+static void describe(const struct sum *s, char out[static 224])
+{
+	char percent[WEIR_PERCENT_TEXT], floor[WEIR_PERCENT_TEXT] = "";
+
+	if (!weir_margin_percent(s->m.price, s->m.refunds, s->m.cost, percent))
+		snprintf(percent, sizeof(percent), "below 0");
+	/* floor/1000 of 1, as a percentage: what a price of 1000 with that margin has. */
+	weir_margin_percent(1000, 0, 1000 - (__int128)s->floor_milli, floor);
+	if (s->tenant)
+		snprintf(out, 224,
+			 "margin: %.63s is at %.9s %% this month by card %.63s, below its floor of "
+			 "%.9s %%",
+			 s->tenant, percent, s->card, floor);
+	else
+		snprintf(out, 224,
+			 "margin: card %.63s, %.80s is at %.9s %% this month, below its floor of "
+			 "%.9s %%",
+			 s->card, s->entry[0] ? s->entry : "default", percent, floor);
+}
+
+static void judge_margins(struct weir_money_watch *w, const struct weir_policy *p, uint64_t now_ns)
+{
+	GHashTableIter it;
+	gpointer v;
+	char text[224];
+
+	g_hash_table_iter_init(&it, w->sums);
+	while (g_hash_table_iter_next(&it, NULL, &v)) {
+		struct sum *s = v;
+
+		s->floor_milli = floor_of(p, s->card, now_ns);
+		s->below = weir_margin_below(&s->m, s->floor_milli);
+		if (s->below == s->told)
+			continue;
+		s->told = s->below;
+		if (s->below) {
+			describe(s, text);
+			weir_log(WEIR_WARN, "%s", text);
+		} else {
+			weir_log(WEIR_NOTE, "margin: %s%s%s is at or above its floor again",
+				 s->tenant ? s->tenant : s->card, s->tenant ? "" : ", ",
+				 s->tenant ? "" : s->entry);
+		}
+	}
+}
+
+struct look {
+	struct weir_money_watch *w;
+	const struct weir_policy *policy;
+	uint64_t now_ns;
+};
+
+static int look_unpriced(const struct weir_unpriced *u, void *ctx)
+{
+	struct look *l = ctx;
+	const struct weir_agent_view *v = l->w->view;
+	const char *service = weir_unpriced_service(v->services, v->n_services, u->service);
+	weir_autofree char *key = NULL;
+	struct unpriced *mine;
+
+	if (weir_unpriced_is_priced(l->policy, u->what, service, l->now_ns))
+		return 0;
+	if (asprintf(&key, "%u %s", u->service, u->what) < 0)
+		return -ENOMEM;
+	pthread_mutex_lock(&l->w->lock);
+	mine = g_hash_table_lookup(l->w->unpriced, key);
+	if (!mine && g_hash_table_size(l->w->unpriced) < KEPT) {
+		mine = g_new0(struct unpriced, 1);
+		mine->what = g_strdup(u->what);
+		mine->service = service;
+		g_hash_table_insert(l->w->unpriced, g_strdup(key), mine);
+	}
+	if (mine) {
+		mine->count = u->count;
+		mine->seen = true;
+	}
+	pthread_mutex_unlock(&l->w->lock);
+	return 0;
+}
+
+static const char *what_of(const struct unpriced *u)
+{
+	return u->what[0] ? u->what : "an answer that names no model";
+}
+
+static gboolean is_over(gpointer key, gpointer v, gpointer ctx)
+{
+	struct unpriced *u = v;
+
+	if (!u->seen) {
+		weir_log(WEIR_NOTE, "unpriced: %.80s is priced now", what_of(u));
+		return TRUE;
+	}
+	u->seen = false;
+	if (!u->told)
+		weir_log(WEIR_WARN,
+			 "unpriced: %.80s%s%.63s: no card in force has a price for it; it is "
+			 "metered and costs nothing",
+			 what_of(u), u->service ? " of service " : "",
+			 u->service ? u->service : "");
+	u->told = true;
+	return FALSE;
+}
+
+static bool look(struct weir_money_watch *w, struct weir_error *err, int *r)
+{
+	uint64_t now_ns = weir_wall_ns();
+	struct weir_policy *p;
+	bool more;
+
+	*r = w->reader ? 0 : weir_reader_open(w->view->db_path, &w->reader, err);
+	if (*r)
+		return true;
+	more = follow(w, now_ns, r, err);
+	if (*r || !more)
+		return more;
+	p = w->view->policy(w->view->ctx);
+	*r = weir_reader_unpriced(w->reader, look_unpriced,
+				  &(struct look){ .w = w, .policy = p, .now_ns = now_ns }, err);
+	pthread_mutex_lock(&w->lock);
+	judge_margins(w, p, now_ns);
+	if (!*r)
+		g_hash_table_foreach_remove(w->unpriced, is_over, NULL);
+	pthread_mutex_unlock(&w->lock);
+	weir_policy_unref(p);
+	return true;
+}
+
+/* ----------------------------------------------------------------------- showing */
+
+static void warn(struct weir_status *s, const char *text)
+{
+	if (s->n_warnings < WEIR_STATUS_WARNINGS)
+		weir_clean_text(s->warnings[s->n_warnings++], sizeof(s->warnings[0]), text,
+				strlen(text));
+}
+
+static void warn_margins(struct weir_money_watch *w, struct weir_status *s)
+{
+	GHashTableIter it;
+	size_t n = 0;
+	char text[256];
+	gpointer v;
+
+	g_hash_table_iter_init(&it, w->sums);
+	while (g_hash_table_iter_next(&it, NULL, &v)) {
+		if (!((struct sum *)v)->below || n++ >= LISTED)
+			continue;
+		describe(v, text);
+		warn(s, text);
+	}
+	if (n <= LISTED)
+		return;
+	snprintf(text, sizeof(text),
+		 "margin: %zu more are below their floor this month; see weirctl margin",
+		 n - LISTED);
+	warn(s, text);
+}
+
+static void warn_unpriced(struct weir_money_watch *w, struct weir_status *s)
+{
+	GHashTableIter it;
+	size_t n = 0;
+	char text[256];
+	gpointer v;
+
+	g_hash_table_iter_init(&it, w->unpriced);
+	while (g_hash_table_iter_next(&it, NULL, &v)) {
+		const struct unpriced *u = v;
+
+		if (n++ >= LISTED)
+			continue;
+		snprintf(text, sizeof(text),
+			 "unpriced: %.80s%s%.63s: used %" PRId64
+			 " times for nothing; give it a price in a rate card",
+			 what_of(u), u->service ? " of service " : "", u->service ? u->service : "",
+			 u->count);
+		warn(s, text);
+	}
+	if (n <= LISTED)
+		return;
+	snprintf(text, sizeof(text),
+		 "unpriced: %zu more models or meters have no price; see weirctl price unpriced",
+		 n - LISTED);
+	warn(s, text);
+}
+
+void weir_money_watch_warn(struct weir_money_watch *w, struct weir_status *s)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	warn_unpriced(w, s);
+	warn_margins(w, s);
+	pthread_mutex_unlock(&w->lock);
+}
+
+void weir_money_watch_visit(struct weir_money_watch *w, const struct weir_money_visitor *visitor)
+{
+	GHashTableIter it;
+	gpointer v;
+
+	pthread_mutex_lock(&w->lock);
+	g_hash_table_iter_init(&it, w->sums);
+	while (g_hash_table_iter_next(&it, NULL, &v)) {
+		const struct sum *s = v;
+
+		visitor->sums(visitor->ctx,
+			      &(struct weir_money_sums){
+				      .tenant = s->tenant,
+				      .card = s->card,
+				      .entry = s->entry,
+				      .price_nano = weir_margin_nano(s->m.price - s->m.refunds),
+				      .cost_nano = weir_margin_nano(s->m.cost),
+				      .below = s->below,
+			      });
+	}
+	g_hash_table_iter_init(&it, w->unpriced);
+	while (g_hash_table_iter_next(&it, NULL, &v)) {
+		const struct unpriced *u = v;
+
+		visitor->unpriced(visitor->ctx,
+				  &(struct weir_money_unpriced){ .what = u->what,
+								 .service = u->service,
+								 .count = u->count });
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* -------------------------------------------------------------------- the thread */
+
+static void *watch_main(void *arg)
+{
+	struct weir_money_watch *w = arg;
+	struct weir_error err;
+	int r;
+
+	/* Of this thread only (setpriority(2), "C library/kernel differences"). */
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+	do {
+		err.text[0] = 0;
+		if (!look(w, &err, &r))
+			break;
+		if (r && !w->complained)
+			weir_log(WEIR_WARN, "margins and unpriced usage are not watched: %s",
+				 err.text[0] ? err.text : strerror(-r));
+		w->complained = r;
+	} while (breathe(w, w->wait_ms));
+	return NULL;
+}
+
+static void watch_free(struct weir_money_watch *w)
+{
+	weir_reader_close(w->reader);
+	g_hash_table_destroy(w->sums);
+	g_hash_table_destroy(w->unpriced);
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+int weir_money_watch_start(const struct weir_agent_view *view, unsigned wait_ms,
+			   struct weir_money_watch **out, struct weir_error *err)
+{
+	struct weir_money_watch *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return weir_fail(err, ENOMEM, "out of memory");
+	w->view = view;
+	w->wait_ms = wait_ms ? wait_ms : WAIT_MS;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->wake, NULL);
+	w->sums = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_sum);
+	w->unpriced = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_unpriced);
+	r = -pthread_create(&w->thread, NULL, watch_main, w);
+	if (r) {
+		watch_free(w);
+		return weir_fail(err, -r, "the watch over money cannot start a thread: %s",
+				 strerror(-r));
+	}
+	*out = w;
+	return 0;
+}
+
+void weir_money_watch_stop(struct weir_money_watch *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+	pthread_join(w->thread, NULL);
+	watch_free(w);
+}
