@@ -85,7 +85,7 @@ static int read_rows(struct weir_feed *f, struct weir_page *p, sqlite3 *db, uint
 {
 	weir_autostmt sqlite3_stmt *st = NULL;
 	struct weir_entry_row r;
-	int rc, ret;
+	int rc = SQLITE_DONE, ret;
 
 	ret = weir_store_prepare(db,
 				 "SELECT " WEIR_ENTRY_COLUMNS
