@@ -243,6 +243,10 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 		a->view.publisher = p;
 		__atomic_store_n(&a->publisher, p, __ATOMIC_RELEASE);
 	}
+	if (!r && a->cfg.nats_usage[0])
+		r = weir_meter_in_start(a->cfg.nats_url, a->cfg.nats_usage, a->cfg.node, &a->view,
+					&a->meter_in, err);
+	a->view.meter_in = a->meter_in;
 	if (!r)
 		r = weir_control_start(a->cfg.control, &a->view, &a->control, err);
 	if (!r && a->cfg.http_host[0])
@@ -385,6 +389,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 {
 	weir_control_stop(a->control);
 	weir_httpd_stop(a->httpd);
+	weir_meter_in_stop(a->meter_in);
 	weir_drift_stop(a->drift);
 	weir_links_stop(a->links); /* or it would put on again what is taken off now */
 	/* Off the hooks before the consumer ends: what was tapped is folded in. */

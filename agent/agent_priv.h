@@ -16,6 +16,7 @@
 #include "httpd.h"
 #include "kernel.h"
 #include "links.h"
+#include "meter_in.h"
 #include "publisher.h"
 #include "room.h"
 #include "state.h"
@@ -39,6 +40,7 @@ struct weir_agent {
 	struct weir_consumer *consumer;
 	struct weir_writer *writer;
 	struct weir_publisher *publisher;
+	struct weir_meter_in *meter_in;
 	struct weir_control *control;
 	struct weir_httpd *httpd;
 	struct weir_drift *drift; /* started last: NULL till then */

@@ -94,10 +94,10 @@ static int on_entry(const struct weir_entry *e, void *ctx)
 		struct sums s = { 0 };
 
 		if (m->purse == WEIR_PURSE_DEBT) {
-			given_back -= m->nano;
+			rep->over |= __builtin_sub_overflow(given_back, m->nano, &given_back);
 			continue;
 		}
-		given_back += m->nano;
+		rep->over |= __builtin_add_overflow(given_back, m->nano, &given_back);
 		if (e->kind == WEIR_ENTRY_VOID)
 			s.voided = -m->nano;
 		else if (m->purse == WEIR_PURSE_EXPIRED && m->nano > 0)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "denials.h"
+#include "meter_in.h"
 #include "publisher.h"
 #include "reason.h"
 #include "writer.h"
@@ -32,10 +33,35 @@ static json_t *interfaces_json(const struct weir_status *s)
 	return list;
 }
 
+static json_t *usage_json(const struct weir_agent_view *v)
+{
+	struct weir_meter_in_status u;
+
+	if (!v->meter_in)
+		return json_null();
+	weir_meter_in_status(v->meter_in, &u);
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "ready", (int)u.ready, "waiting",
+			 weir_json_count(u.waiting), "entered", weir_json_count(u.entered),
+			 "repeated", weir_json_count(u.repeated), "refused",
+			 weir_json_count(u.refused), "retried", weir_json_count(u.retried),
+			 "last_refusal", u.refusal[0] ? weir_json_text(u.refusal) : json_null());
+}
+
+static json_t *nats_json(const struct weir_agent_view *v, const struct weir_publisher_status *nats)
+{
+	if (!v->publisher)
+		return json_null();
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o}", "connected", (int)nats->connected, "backlog",
+			 weir_json_count(nats->backlog), "acked", weir_json_count(nats->acked),
+			 "alerts", weir_json_count(nats->alerts), "skipped",
+			 weir_json_count(nats->skipped), "usage", usage_json(v));
+}
+
 /* The publisher's and the writer's state belong to warnings as much as the wiring's. */
 static json_t *warnings_json(const struct weir_agent_view *v, const struct weir_status *s,
 			     const struct weir_publisher_status *nats)
 {
+	struct weir_meter_in_status usage;
 	struct weir_writer_stats w;
 	json_t *list = json_array();
 
@@ -43,6 +69,22 @@ static json_t *warnings_json(const struct weir_agent_view *v, const struct weir_
 		json_array_append_new(list, weir_json_text(s->warnings[i]));
 	if (v->publisher && nats->warning[0])
 		json_array_append_new(list, weir_json_text(nats->warning));
+	if (v->publisher && nats->skipped)
+		json_array_append_new(list, json_sprintf("nats: %llu alerts and refusals were not "
+							 "published since the agent started: their "
+							 "streams could not be had",
+							 (unsigned long long)nats->skipped));
+	if (v->meter_in) {
+		weir_meter_in_status(v->meter_in, &usage);
+		if (usage.warning[0])
+			json_array_append_new(list, weir_json_text(usage.warning));
+		if (usage.refused)
+			json_array_append_new(
+				list,
+				json_sprintf("nats: %llu reports of usage were refused since the "
+					     "agent started (stream USAGE_REFUSED has them)",
+					     (unsigned long long)usage.refused));
+	}
 	weir_writer_stats(v->writer, &w);
 	if (!w.healthy)
 		json_array_append_new(
@@ -108,15 +150,10 @@ json_t *weir_status_json(const struct weir_agent_view *v)
 		(int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
 		interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts, "ring",
 		"bytes", weir_json_count(s->ring_bytes), "used", weir_json_count(s->ring_used),
-		"lost", weir_json_count(s->ring_lost), "nats",
-		v->publisher ? json_pack("{s:b,s:o,s:o}", "connected", (int)nats.connected,
-					 "backlog", weir_json_count(nats.backlog), "acked",
-					 weir_json_count(nats.acked))
-			     : json_null(),
-		"flows", "used", weir_json_count(s->flows_used), "max",
-		weir_json_count(s->flows_max), "half_open", weir_json_count(s->half_open),
-		"tenants", "used", weir_json_count(s->tenants_used), "max",
-		weir_json_count(s->tenants_max), "suspended", weir_json_count(s->suspended),
+		"lost", weir_json_count(s->ring_lost), "nats", nats_json(v, &nats), "flows", "used",
+		weir_json_count(s->flows_used), "max", weir_json_count(s->flows_max), "half_open",
+		weir_json_count(s->half_open), "tenants", "used", weir_json_count(s->tenants_used),
+		"max", weir_json_count(s->tenants_max), "suspended", weir_json_count(s->suspended),
 		"cost_cap", "cut", weir_json_count(s->capped), "shadow",
 		weir_json_count(s->capped_shadow), "memory", memory_json(s), "drift",
 		drift_json(&s->drift), "warnings", warnings_json(v, s, &nats));

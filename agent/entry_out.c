@@ -128,13 +128,14 @@ void weir_put_burn(struct weir_out *o, const struct weir_entry *e)
 	for (size_t i = 0; i < e->n_moves; i++) {
 		const struct weir_move *m = &e->moves[i];
 
-		if (m->purse == WEIR_PURSE_DEBT)
-			debt += m->nano;
+		/* A log that was tampered with is shown as well: no figure may end the agent. */
+		if (m->purse == WEIR_PURSE_DEBT && __builtin_add_overflow(debt, m->nano, &debt))
+			debt = INT64_MAX;
 		if (m->nano >= 0 || m->purse == WEIR_PURSE_DEBT || !uses(e->kind))
 			continue;
 		weir_out_open(o, NULL, '{');
 		weir_out_u64(o, "grant_seq", m->lot);
-		weir_out_money(o, "amount", -m->nano);
+		weir_out_money(o, "amount", m->nano == INT64_MIN ? INT64_MAX : -m->nano);
 		if (m->purse == WEIR_PURSE_EXPIRED)
 			weir_out_bool(o, "expired", true);
 		weir_out_close(o, '}');

@@ -153,6 +153,7 @@ static bool publish_refusal(struct weir_meter_in *m, natsMsg *msg, const jsMsgMe
 /* --------------------------------------------------------------------- messages */
 
 struct post {
+	const struct weir_agent_view *view;
 	struct weir_op op;
 	struct weir_done done;
 	struct weir_error *err;
@@ -162,14 +163,14 @@ static int call_post(struct weir_ledger *l, void *arg)
 {
 	struct post *p = arg;
 
-	return weir_ledger_post(l, &p->op, weir_wall_ns(), &p->done, p->err);
+	return p->view->post(p->view->ctx, l, &p->op, &p->done, p->err);
 }
 
 static int enter(struct weir_meter_in *m, natsMsg *msg, const jsMsgMetaData *at, bool *repeated,
 		 struct weir_error *err)
 {
 	struct weir_meter_message message;
-	struct post p = { .err = err };
+	struct post p = { .view = m->view, .err = err };
 	int r = weir_meter_message_read(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg),
 					natsMsg_GetSubject(msg), (uint64_t)at->Timestamp, &message,
 					err);

@@ -8,7 +8,8 @@
 
 #include "publisher_stream.h"
 
-#define ACK_WAIT_NS INT64_C(30000000000)
+#define ACK_WAIT_NS                                                                                \
+	INT64_C(10000000000) /* past it a message is given out again, which does no harm */
 #define MAX_PENDING 1024
 #define WAIT_MS	    2000
 

@@ -105,7 +105,7 @@ struct weir_policy {
 	size_t n_tiers;
 	struct weir_card **cards; /* sorted by effective_from */
 	size_t n_cards;
-	uint64_t serial;	    /* no two policies that were read have the same; never 0 */
+	uint64_t serial;	 /* no two policies that were read have the same; never 0 */
 	struct weir_pack *packs; /* sorted by name */
 	size_t n_packs;
 	const char *default_tenant; /* NULL: none */

@@ -74,6 +74,24 @@ static void show_memory(const json_t *memory)
 	putchar('\n');
 }
 
+static void show_nats(const json_t *nats)
+{
+	const json_t *usage = json_object_get(nats, "usage");
+
+	if (!json_is_object(nats)) {
+		printf("nats         not configured\n");
+		return;
+	}
+	printf("nats         %s, backlog %lld, acknowledged %lld\n",
+	       json_is_true(json_object_get(nats, "connected")) ? "connected" : "not connected",
+	       (long long)ctl_int(nats, "backlog"), (long long)ctl_int(nats, "acked"));
+	if (json_is_object(usage))
+		printf("usage        %s, %lld reports wait, %lld entered, %lld refused\n",
+		       json_is_true(json_object_get(usage, "ready")) ? "taken" : "NOT taken",
+		       (long long)ctl_int(usage, "waiting"), (long long)ctl_int(usage, "entered"),
+		       (long long)ctl_int(usage, "refused"));
+}
+
 static int show(struct ctl *c, const json_t *s)
 {
 	const json_t *ring = json_object_get(s, "ring"), *nats = json_object_get(s, "nats");
@@ -102,13 +120,7 @@ static int show(struct ctl *c, const json_t *s)
 	printf("ring         %s of %s, %lld records lost\n", a, b,
 	       (long long)ctl_int(ring, "lost"));
 	show_memory(json_object_get(s, "memory"));
-	if (json_is_object(nats))
-		printf("nats         %s, backlog %lld, acknowledged %lld\n",
-		       json_is_true(json_object_get(nats, "connected")) ? "connected"
-									: "not connected",
-		       (long long)ctl_int(nats, "backlog"), (long long)ctl_int(nats, "acked"));
-	else
-		printf("nats         not configured\n");
+	show_nats(nats);
 	printf("drift        %lld connections, %lld gauges put right in %lld comparisons\n",
 	       (long long)ctl_int(drift, "reaped"),
 	       (long long)(ctl_int(drift, "corrected_connections") +

@@ -46,6 +46,7 @@ struct fake {
 	bool enforce_configured_off;
 	/* what the view was told */
 	int reloads, keys_changed, posts, throws, cuts;
+	int fail_post; /* 1: the next post fails before it is written, 2: the one after it; 0: none */
 	struct weir_switch enforce; /* as it holds */
 	uint32_t last_cut;
 	struct weir_stored_key last_key;
@@ -272,6 +273,8 @@ static inline int fake_post(void *ctx, struct weir_ledger *l, const struct weir_
 	struct weir_op ours = *op;
 	int r;
 
+	if (f->fail_post && !--f->fail_post)
+		return weir_fail(err, EIO, "the disk is gone");
 	ours.overage_nano = f->overage_nano;
 	r = weir_ledger_post(l, &ours, weir_wall_ns(), done, err);
 	f->posts += !r;

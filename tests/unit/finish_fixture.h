@@ -20,7 +20,9 @@ static const char card_json[] = "{\"version\":\"1\",\"effective_from\":\"2020-01
 				"\"models\":[{\"match\":\"llama*\","
 				"\"price\":{\"input\":\"0.5\",\"output\":\"1.5\",\"per\":1000}}]}";
 
-static const struct weir_terms terms = { .name = "acme", .live = true, .credit = WEIR_CREDIT_HARD };
+static const struct weir_terms terms = {
+	.name = "acme", .tier = "pro", .live = true, .credit = WEIR_CREDIT_HARD
+};
 
 static inline struct weir_rec_end end_record(void)
 {
@@ -50,18 +52,31 @@ static inline void answer(struct weir_open *o, struct weir_rec_end *e, const cha
 	o->offset = e->response_bytes = strlen(text);
 }
 
-static inline struct weir_row finish(const struct weir_open *o, const struct weir_rec_end *e)
+/* Services by number; end_record() is of none. */
+static const char *const services[] = { NULL, "llm", "embed" };
+
+static inline struct weir_row finish_by(const char *json, const struct weir_open *o,
+					const struct weir_rec_end *e)
 {
+	struct weir_pricing *pricing;
 	struct weir_card *card = NULL;
 	struct weir_error err;
 	struct weir_row row;
 
-	if (weir_card_parse(card_json, "test", &card, &err))
+	if (weir_card_parse(json, "test", &card, &err) ||
+	    weir_pricing_new(services, 3, &pricing, &err))
 		fail_msg("%s", err.text);
 	card->id = 1;
-	weir_finish(o, e, &terms, &card, 1, 0xabcd, &row);
+	weir_pricing_set(pricing, &card, 1, 1);
+	weir_finish(o, e, &terms, pricing, 0xabcd, &row);
+	weir_pricing_free(pricing);
 	weir_card_free(card);
 	return row;
+}
+
+static inline struct weir_row finish(const struct weir_open *o, const struct weir_rec_end *e)
+{
+	return finish_by(card_json, o, e);
 }
 
 /* A whole answer with this body; `more` bytes of it do not come. */

@@ -88,6 +88,7 @@ static void little_needs_to_be_said(void **state)
 	assert_int_equal(c.max_flows, 262144);
 	assert_int_equal(c.max_keys, 262144);
 	assert_string_equal(c.nats_url, "");
+	assert_string_equal(c.nats_usage, "");
 	assert_int_equal(c.agent_timeout_ns, 3000000000);
 	assert_true(c.enforce);
 	assert_string_equal(c.interfaces[0].netns, "");
@@ -263,6 +264,17 @@ static void how_often_drift_is_looked_for(void **state)
 			 3600000000000);
 }
 
+static void reported_usage_is_taken_where_it_is_asked_for(void **state)
+{
+#define USAGE(subject)                                                                             \
+	MINIMAL(", \"nats\": {\"url\": \"nats://x\", \"usage_subject\": " subject "}")
+	assert_string_equal(load(USAGE("\"usage.v1.>\"")).nats_usage, "usage.v1.>");
+	assert_string_equal(load(USAGE("\"usage.v1.*\"")).nats_usage, "usage.v1.*");
+	assert_string_equal(load(USAGE("\"usage.v1.*.gpu-01\"")).nats_usage, "usage.v1.*.gpu-01");
+	assert_string_equal(load(USAGE("null")).nats_usage, "");
+#undef USAGE
+}
+
 static void null_turns_http_and_nats_off(void **state)
 {
 	struct weir_agent_config c = load(MINIMAL(", \"http\": null, \"nats\": null"));
@@ -346,6 +358,21 @@ static void every_bad_value_is_told_file_path_and_value(void **state)
 		  "http: \"a:99999999999999999999\" is not \"address:port\"" },
 		{ MINIMAL(", \"nats\": {}"), "nats: has no \"url\"" },
 		{ MINIMAL(", \"nats\": \"nats://x\""), "nats: \"nats://x\" is not an object" },
+		{ MINIMAL(", \"nats\": {\"url\": \"nats://x\", \"usage_subject\": \"usage.v2.>\"}"),
+		  "nats.usage_subject: \"usage.v2.>\" is not \"usage.v1.>\", \"usage.v1.*\" or "
+		  "\"usage.v1.*.NAME\"" },
+		/* It may overlap another node's "usage.v1.*.gpu-01", and no server would tell. */
+		{ MINIMAL(", \"nats\": {\"url\": \"nats://x\", \"usage_subject\": "
+			  "\"usage.v1.acme.>\"}"),
+		  "nats.usage_subject: \"usage.v1.acme.>\" is not \"usage.v1.>\", \"usage.v1.*\" "
+		  "or "
+		  "\"usage.v1.*.NAME\"" },
+		{ MINIMAL(", \"nats\": {\"url\": \"nats://x\", \"usage_subject\": "
+			  "\"usage.v1.*.a.b\"}"),
+		  "nats.usage_subject: \"usage.v1.*.a.b\" is not \"usage.v1.>\", \"usage.v1.*\" or "
+		  "\"usage.v1.*.NAME\"" },
+		{ MINIMAL(", \"nats\": {\"usage_subject\": \"usage.v1.>\"}"),
+		  "nats: has no \"url\"" },
 		{ MINIMAL(", \"nats\": {\"url\": \"http://user:secret@x\"}"),
 		  "nats.url: does not start with nats:// or tls://" },
 		{ "{\"node\": \"n\", \"interfaces\": \"eth0\"}",
@@ -516,6 +543,7 @@ int main(void)
 		cmocka_unit_test(trusted_sources_are_bits_and_masks),
 		cmocka_unit_test(how_long_heads_and_silence_may_last),
 		cmocka_unit_test(how_often_drift_is_looked_for),
+		cmocka_unit_test(reported_usage_is_taken_where_it_is_asked_for),
 		cmocka_unit_test(null_turns_http_and_nats_off),
 		cmocka_unit_test(the_node_is_the_hosts_first_label),
 		cmocka_unit_test(every_bad_value_is_told_file_path_and_value),

@@ -38,47 +38,6 @@ static void an_unknown_tenant_gets_a_suggestion(void **state)
 	assert_refused(ask("{\"op\":\"why\"}"), "bad_request", "\"tenant\" is missing");
 }
 
-static void a_grant_is_done_once_and_a_conflict_is_told(void **state)
-{
-	json_t *g = result_of(ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"7.5\","
-				  "\"source\":\"promo\",\"id\":\"order-1\"}"));
-
-	assert_string_equal(text(g, "balance"), "7.5");
-	assert_true(json_is_false(json_object_get(g, "repeated")));
-	json_decref(g);
-	assert_int_equal(f->grants, 1);
-	assert_int_equal(f->last_grant.amount_nano, 7500000000);
-	g = result_of(ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"7.5\","
-			  "\"source\":\"promo\",\"id\":\"order-1\"}"));
-	assert_true(json_is_true(json_object_get(g, "repeated")));
-	json_decref(g);
-	assert_int_equal(f->grants, 1);
-	assert_refused(ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"8\","
-			   "\"source\":\"promo\",\"id\":\"order-1\"}"),
-		       "conflict", "order-1");
-	g = result_of(ask("{\"op\":\"credit.balance\",\"tenant\":\"acme\"}"));
-	assert_string_equal(text(g, "balance"), "7.5");
-	assert_int_equal(json_array_size(json_object_get(g, "grants")), 1);
-	json_decref(g);
-}
-
-static void a_grant_that_makes_no_sense_is_refused(void **state)
-{
-#define GRANT(rest) ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"id\":\"x\"," rest "}")
-	assert_refused(GRANT("\"amount\":\"-1\""), "bad_request", "-1");
-	assert_refused(GRANT("\"amount\":\"0\""), "bad_request", "amount");
-	assert_refused(GRANT("\"amount\":\"1.0000000001\""), "bad_request", "1.0000000001");
-	assert_refused(GRANT("\"amount\":1.5"), "bad_request", "amount");
-	assert_refused(GRANT("\"amount\":\"1\",\"priority\":256"), "bad_request", "256");
-	assert_refused(GRANT("\"amount\":\"1\",\"source\":\"gift\""), "bad_request", "gift");
-	assert_refused(GRANT("\"amount\":\"1\",\"expires\":\"2001-01-01T00:00:00Z\""),
-		       "bad_request", "expires");
-	assert_refused(GRANT("\"amount\":\"1\",\"surprise\":1"), "bad_request", "surprise");
-	assert_refused(ask("{\"op\":\"credit.grant\",\"tenant\":\"acme\",\"amount\":\"1\"}"),
-		       "bad_request", "\"id\" is missing");
-	assert_int_equal(f->grants, 0);
-}
-
 #define SHA "abababababababababababababababababababababababababababababababab"
 
 static void keys_are_added_listed_and_revoked_by_hash(void **state)
@@ -287,7 +246,7 @@ static void half_a_request_does_nothing(void **state)
 	shutdown(fd, SHUT_WR);
 	assert_null(hear(fd));
 	close(fd);
-	assert_int_equal(f->grants, 0);
+	assert_int_equal(f->posts, 0);
 }
 
 static void idle_and_unreading_clients_hold_nobody_up(void **state)
@@ -390,8 +349,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CLAIM(status_has_the_documented_shape),
 		CLAIM(an_unknown_tenant_gets_a_suggestion),
-		CLAIM(a_grant_is_done_once_and_a_conflict_is_told),
-		CLAIM(a_grant_that_makes_no_sense_is_refused),
 		CLAIM(keys_are_added_listed_and_revoked_by_hash),
 		CLAIM(a_wrong_policy_changes_nothing),
 		CLAIM(usage_counts_refusals_from_the_kernel),

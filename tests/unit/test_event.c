@@ -125,10 +125,11 @@ static void a_usage_event_is_this(void **unused)
 		"\"finish_reason\":\"stop\","
 		"\"rate_card\":{\"name\":\"list\",\"version\":\"2026-11\",\"entry\":0},"
 		"\"price\":\"0.06\",\"cost\":\"0\",\"lines\":["
-		"{\"dimension\":\"input\",\"quantity\":100,\"unit_price\":\"0.5\",\"per\":1000},"
+		"{\"dimension\":\"input\",\"quantity\":100,\"unit_price\":\"0.5\",\"per\":1000,"
+		"\"amount\":\"0.05\"},"
 		"{\"dimension\":\"cache_read\",\"priced_as\":\"input\",\"quantity\":20,"
-		"\"unit_price\":\"0.5\",\"per\":1000}],"
-		"\"burn\":[{\"grant_seq\":3,\"amount\":\"0.05\",\"late\":true},"
+		"\"unit_price\":\"0.5\",\"per\":1000,\"amount\":\"0.01\"}],"
+		"\"burn\":[{\"grant_seq\":3,\"amount\":\"0.05\",\"expired\":true},"
 		"{\"grant_seq\":5,\"amount\":\"0.009\"}],\"debt\":\"0.001\",\"ledger_seq\":7}}");
 	weir_card_free(c);
 }
@@ -432,7 +433,7 @@ static void reported_usage_is_this(void **unused)
 		"\"started_at\":\"2026-11-01T00:00:00Z\","
 		"\"rate_card\":{\"name\":\"list\",\"version\":\"3\",\"entry\":0},"
 		"\"price\":\"0.03\",\"cost\":\"0.015\",\"lines\":[{\"dimension\":\"unit\","
-		"\"quantity\":\"1.5\",\"unit_price\":\"0.02\",\"per\":1}],"
+		"\"quantity\":\"1.5\",\"unit_price\":\"0.02\",\"per\":1,\"amount\":\"0.03\"}],"
 		"\"burn\":[{\"grant_seq\":5,\"amount\":\"0.03\"}],\"ledger_seq\":7}}");
 	weir_card_free(c);
 	/* No card had a price: it says so, with price 0, and is not silent. */

@@ -241,15 +241,161 @@ static void what_was_answered_before_the_refusal_is_paid(void **state)
 
 static void cached_tokens_weigh_what_the_tier_says(void **state)
 {
-	struct weir_usage u = { .input = 10,
-				.cache_read = 3,
-				.cache_write = 2,
-				.output = WEIR_UNKNOWN,
-				.reasoning = 1 };
+	struct weir_row row = { .usage = { .input = 10,
+					   .cache_read = 3,
+					   .cache_write = 2,
+					   .output = WEIR_UNKNOWN,
+					   .reasoning = 1 },
+				.audio = WEIR_UNKNOWN,
+				.image = WEIR_UNKNOWN };
 
-	assert_int_equal(weir_counted_tokens(&u, 0), 13);
-	assert_int_equal(weir_counted_tokens(&u, 1000000), 16);
-	assert_int_equal(weir_counted_tokens(&u, 500000), 15); /* 1.5, rounded up */
+	assert_int_equal(weir_counted_tokens(&row, 0), 13);
+	assert_int_equal(weir_counted_tokens(&row, 1000000), 16);
+	assert_int_equal(weir_counted_tokens(&row, 500000), 15); /* 1.5, rounded up */
+	row.audio = 100; /* taken out of the input, and tokens like others */
+	row.image = 20;
+	assert_int_equal(weir_counted_tokens(&row, 1000000), 136);
+}
+
+/* ----------------------------------------------------------- by what a card asks for */
+
+#define CARD(fields, models)                                                                       \
+	"{\"version\":\"1\",\"effective_from\":\"2020-01-01T00:00:00Z\"," fields                   \
+	"\"models\":[" models "]}"
+#define PLAIN "HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+
+/* Of an answer that names no model and has no tokens, to /v1/chat/completions. */
+static struct weir_row plain(int status, const char *card)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+	char text[128];
+
+	snprintf(text, sizeof(text), PLAIN, status);
+	answer(&o, &e, text);
+	return finish_by(card, &o, &e);
+}
+
+static void what_has_no_tokens_is_priced_by_its_path_alone(void **state)
+{
+	struct weir_row r = plain(200, CARD("", "{\"match\":\"default\","
+						"\"price\":{\"request\":\"1\"}}"));
+
+	assert_int_equal(r.usage_source, WEIR_USAGE_NONE);
+	assert_int_equal(r.card_id, 0);
+	assert_int_equal(r.flags & (WEIR_ROW_BILLABLE | WEIR_ROW_UNPRICED), WEIR_ROW_BILLABLE);
+	r = plain(200, CARD("", "{\"match\":\"default\",\"price\":{\"request\":\"1\"}},"
+				"{\"path\":\"/v1/chat/*\",\"unit\":\"report\","
+				"\"price\":{\"request\":\"5\"}}"));
+	assert_int_equal(r.card_id, 1);
+	assert_int_equal(r.card_entry, 1);
+	assert_int_equal(r.price_nano, 5000000000);
+	assert_false(r.flags & WEIR_ROW_UNPRICED);
+	/* Nobody has a price for it, and nobody misses one. */
+	r = plain(200, CARD("", "{\"path\":\"/other\",\"price\":{\"request\":\"5\"}}"));
+	assert_false(r.flags & WEIR_ROW_UNPRICED);
+}
+
+static void an_error_costs_what_a_card_says_of_its_status(void **state)
+{
+	static const char any[] = CARD("", "{\"path\":\"/v1/*\",\"price\":{\"request\":\"5\"}}");
+	static const char some[] = CARD("", "{\"match\":\"default\",\"status\":\"4xx\","
+					    "\"price\":{\"request\":\"5\"}}");
+
+	assert_true(plain(200, any).flags & WEIR_ROW_BILLABLE);
+	assert_int_equal(plain(302, any).price_nano, 5000000000);
+	assert_false(plain(404, any).flags & WEIR_ROW_BILLABLE);
+	assert_int_equal(plain(404, any).price_nano, 0);
+	assert_true(plain(404, some).flags & WEIR_ROW_BILLABLE);
+	assert_int_equal(plain(404, some).price_nano, 5000000000);
+	assert_false(plain(503, some).flags & WEIR_ROW_BILLABLE);
+	assert_false(plain(503, some).flags & WEIR_ROW_UNPRICED);
+}
+
+static void tenant_tier_and_service_choose_the_card(void **state)
+{
+	static const struct {
+		const char *fields;
+		bool prices;
+	} cases[] = {
+		{ "\"tenants\":[\"acme\"],", true },  { "\"tenants\":[\"beta\"],", false },
+		{ "\"tiers\":[\"pro\"],", true },     { "\"tiers\":[\"free\"],", false },
+		{ "\"services\":[\"llm\"],", false }, { "\"services\":[\"embed\"],", true },
+	};
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+	char card[512];
+
+	e.h.service = 2;
+	answer(&o, &e, ok(BODY, 0));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(card, sizeof(card),
+			 CARD("%s", "{\"match\":\"*\",\"price\":{\"input\":\"1\"}}"),
+			 cases[i].fields);
+		struct weir_row r = finish_by(card, &o, &e);
+
+		assert_int_equal(!(r.flags & WEIR_ROW_UNPRICED), cases[i].prices);
+		assert_int_equal(r.price_nano, cases[i].prices ? 10000000000 : 0);
+	}
+}
+
+/* 10 x 1 + 4 x 2, of which the tier has a tenth off; and a session that may be new. */
+static void a_provisional_price_is_the_dearest_with_the_discount(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+	struct weir_row r;
+
+	answer(&o, &e, ok(BODY, 0));
+	r = finish_by(CARD("\"discounts\":{\"pro\":\"0.1\"},",
+			   "{\"match\":\"*\",\"price\":{\"input\":\"1\",\"session\":\"100\","
+			   "\"output\":{\"steps\":[{\"up_to\":1,\"price\":\"1\"},"
+			   "{\"price\":\"2\"}]}},\"cost\":{\"input\":\"0.5\"}}"),
+		      &o, &e);
+	assert_int_equal(r.discount_milli, 100);
+	assert_int_equal(r.price_nano, 106200000000);
+	assert_int_equal(r.cost_nano, 5000000000);
+}
+
+static void audio_and_images_are_told_apart_from_the_input(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+	struct weir_row r;
+
+	answer(&o, &e,
+	       ok("{\"model\":\"llama-3\",\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{"
+		  "\"prompt_tokens\":100,\"completion_tokens\":4,\"prompt_tokens_details\":{"
+		  "\"cached_tokens\":10,\"audio_tokens\":20,\"image_tokens\":30}}}",
+		  0));
+	r = finish(&o, &e);
+	assert_int_equal(r.usage.input, 40);
+	assert_int_equal(r.usage.cache_read, 10);
+	assert_int_equal(r.audio, 20);
+	assert_int_equal(r.image, 30);
+	assert_int_equal(r.price_nano, 100 * 500000 + 4 * 1500000);
+	answer(&o, &e, ok(BODY, 0));
+	assert_int_equal(finish(&o, &e).audio, WEIR_UNKNOWN);
+	assert_int_equal(finish(NULL, &e).image, WEIR_UNKNOWN);
+}
+
+static void what_was_said_of_a_request_is_kept_with_who_said_it(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+	struct weir_row r;
+
+	answer(&o, &e, ok(BODY, 0));
+	assert_string_equal(finish(&o, &e).session, "");
+	assert_false(finish(&o, &e).flags & WEIR_ROW_TRUSTED);
+	strcpy(o.session, "s-1");
+	strcpy(o.feature, "search");
+	r = finish(&o, &e);
+	assert_string_equal(r.session, "s-1");
+	assert_string_equal(r.feature, "search");
+	assert_false(r.flags & WEIR_ROW_TRUSTED);
+	o.trusted = 1;
+	assert_true(finish(&o, &e).flags & WEIR_ROW_TRUSTED);
 }
 
 int main(void)
@@ -270,6 +416,12 @@ int main(void)
 		cmocka_unit_test(a_request_refused_in_its_body_leaves_no_row),
 		cmocka_unit_test(what_was_answered_before_the_refusal_is_paid),
 		cmocka_unit_test(cached_tokens_weigh_what_the_tier_says),
+		cmocka_unit_test(what_has_no_tokens_is_priced_by_its_path_alone),
+		cmocka_unit_test(an_error_costs_what_a_card_says_of_its_status),
+		cmocka_unit_test(tenant_tier_and_service_choose_the_card),
+		cmocka_unit_test(a_provisional_price_is_the_dearest_with_the_discount),
+		cmocka_unit_test(audio_and_images_are_told_apart_from_the_input),
+		cmocka_unit_test(what_was_said_of_a_request_is_kept_with_who_said_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

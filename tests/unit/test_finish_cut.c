@@ -70,78 +70,58 @@ static void what_an_answer_has_cost_is_what_a_cut_one_pays(void **state)
 		HEAD "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
 		"HTTP/1.1 500 Oops\r\ncontent-type: text/event-stream\r\n\r\n" START WORD,
 	};
-	static struct weir_entry_memo memo;
 	struct weir_rec_end e = end_record();
+	struct weir_runs runs = { .tenant = e.tenant, .terms = &terms };
+	struct weir_pricing *pricing;
 	struct weir_card *card = NULL;
 	struct weir_open o;
 	int64_t sum = 0;
 
 	e.h.flags = WEIR_END_CUT;
 	assert_int_equal(weir_card_parse(card_json, "test", &card, NULL), 0);
-	card->id = 1;
+	assert_int_equal(weir_pricing_new(services, 3, &pricing, NULL), 0);
+	weir_pricing_set(pricing, &card, 1, 1);
 	for (size_t i = 0; i < 2 * sizeof(texts) / sizeof(texts[0]); i++) {
-		bool degraded = i & 1;
 		int64_t cost;
 
+		runs.degraded = i & 1;
 		answer(&o, &e, texts[i / 2]);
 		strcpy(o.body.model, "llama-2");
 		o.started_wall_ns = e.started_wall_ns;
-		e.flags = degraded ? WEIR_SLOT_DEGRADED : 0;
-		cost = weir_cost_so_far(&o, degraded, &card, 1, &memo);
+		e.flags = runs.degraded ? WEIR_SLOT_DEGRADED : 0;
+		cost = weir_cost_so_far(&o, &runs, pricing);
 		if (i >= 2) /* a head alone is no answer yet */
 			assert_int_equal(cost, finish(&o, &e).price_nano);
 		sum += cost;
 	}
 	assert_true(sum > 0);
 	o.started_wall_ns = 1; /* before any card */
-	assert_int_equal(weir_cost_so_far(&o, false, &card, 1, &memo), 0);
+	assert_int_equal(weir_cost_so_far(&o, &runs, pricing), 0);
+	weir_pricing_free(pricing);
 	weir_card_free(card);
 }
 
-#define MODELS (3 * WEIR_MEMO_MODELS)
-
-/* More models than the memo has room for, and then another card. */
-static void the_memo_of_entries_is_never_wrong(void **state)
+/* A session is paid once, whatever its answers cost; seconds and requests are counted. */
+static void what_an_answer_has_cost_is_without_its_session(void **state)
 {
-	static struct weir_entry_memo memo;
+	static const char json[] =
+		"{\"version\":\"1\",\"effective_from\":\"2020-01-01T00:00:00Z\",\"models\":["
+		"{\"match\":\"default\",\"price\":{\"output\":\"1\",\"session\":\"50\","
+		"\"request\":\"100\",\"second\":\"1000\"}}]}";
 	struct weir_rec_end e = end_record();
+	struct weir_runs runs = { .tenant = e.tenant, .terms = &terms, .for_ns = 1500000000 };
+	struct weir_pricing *pricing;
 	struct weir_card *card = NULL;
-	char json[8192], text[512];
 	struct weir_open o;
-	size_t n;
 
-	for (int id = 1; id <= 2; id++) {
-		n = (size_t)snprintf(json, sizeof(json),
-				     "{\"version\":\"%d\",\"effective_from\":"
-				     "\"2020-01-01T00:00:00Z\",\"models\":[",
-				     id);
-		for (int i = 0; i < MODELS; i++) {
-			int m = id == 1 ? i : MODELS - 1 - i; /* in another place */
-
-			n += (size_t)snprintf(json + n, sizeof(json) - n,
-					      "%s{\"match\":\"m%d\",\"price\":{\"output\":\"%d\"}}",
-					      i ? "," : "", m, m * id);
-		}
-		snprintf(json + n, sizeof(json) - n, "]}");
-		assert_int_equal(weir_card_parse(json, "test", &card, NULL), 0);
-		card->id = (uint32_t)id;
-		for (int i = 0; i < 200; i++) {
-			/* The last model has no price. The second card is asked first for what
-			 * the first was asked last. */
-			int m = (id == 1 ? i : 199 - i) * 7 % (MODELS + 1);
-
-			snprintf(text, sizeof(text),
-				 HEAD "data: {\"model\":\"m%d\",\"choices\":[{\"delta\":"
-				      "{\"content\":\"a\"}}]}\n\n",
-				 m);
-			answer(&o, &e, text);
-			o.started_wall_ns = e.started_wall_ns;
-			for (int again = 0; again < 2; again++)
-				assert_int_equal(weir_cost_so_far(&o, false, &card, 1, &memo),
-						 m == MODELS ? 0 : INT64_C(1000000000) * m * id);
-		}
-		weir_card_free(card);
-	}
+	assert_int_equal(weir_card_parse(json, "test", &card, NULL), 0);
+	assert_int_equal(weir_pricing_new(services, 3, &pricing, NULL), 0);
+	weir_pricing_set(pricing, &card, 1, 1);
+	answer(&o, &e, HEAD START WORD WORD);
+	o.started_wall_ns = e.started_wall_ns;
+	assert_int_equal(weir_cost_so_far(&o, &runs, pricing), INT64_C(1602000000000));
+	weir_pricing_free(pricing);
+	weir_card_free(card);
 }
 
 static void counts_move_with_events_and_with_usage(void **state)
@@ -167,7 +147,7 @@ int main(void)
 		cmocka_unit_test(an_answer_that_was_cut_is_not_whole),
 		cmocka_unit_test(a_stream_that_broke_off_is_billed_for_its_events),
 		cmocka_unit_test(what_an_answer_has_cost_is_what_a_cut_one_pays),
-		cmocka_unit_test(the_memo_of_entries_is_never_wrong),
+		cmocka_unit_test(what_an_answer_has_cost_is_without_its_session),
 		cmocka_unit_test(counts_move_with_events_and_with_usage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

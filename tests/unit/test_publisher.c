@@ -3,93 +3,16 @@
  * Claims about the publisher, against Debian's nats-server on a loopback port of
  * its own: each ledger entry is on the stream once and in order, whatever dies.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
-
-#include <nats/nats.h>
-
 #include "fake_agent.h"
+#include "nats_fixture.h"
 
 #include "agent/ledger_read.h"
 #include "agent/publisher.h"
-
-#define PATIENCE_MS 20000
 
 static struct fake *f;
 static struct weir_publisher *p; /* read by the writer's thread */
 static struct weir_publisher *stopped[4];
 static size_t n_stopped;
-static pid_t server;
-static char url[64], port[16], store[96];
-
-static void pause_ms(unsigned ms)
-{
-	struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
-
-	nanosleep(&t, NULL);
-}
-
-static bool can_connect(void)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool ok;
-
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	ok = !connect(fd, (struct sockaddr *)&a, sizeof(a));
-	close(fd);
-	return ok;
-}
-
-static void pick_port(void)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET };
-	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	close(fd);
-	snprintf(port, sizeof(port), "%u", ntohs(a.sin_port));
-	snprintf(url, sizeof(url), "nats://127.0.0.1:%s", port);
-}
-
-static void server_start(void)
-{
-	server = fork();
-	assert_true(server >= 0);
-	if (!server) {
-		int null = open("/dev/null", O_WRONLY);
-
-		dup2(null, 1);
-		dup2(null, 2);
-		execlp("nats-server", "nats-server", "-a", "127.0.0.1", "-p", port, "-js", "-sd",
-		       store, (char *)NULL);
-		execl("/usr/sbin/nats-server", "nats-server", "-a", "127.0.0.1", "-p", port, "-js",
-		      "-sd", store, (char *)NULL);
-		_exit(127);
-	}
-	for (unsigned ms = 0; !can_connect(); ms += 10) {
-		assert_true(ms < PATIENCE_MS);
-		assert_int_equal(waitpid(server, NULL, WNOHANG), 0);
-		pause_ms(10);
-	}
-}
-
-static void server_end(int sig)
-{
-	if (server <= 0)
-		return;
-	kill(server, sig);
-	waitpid(server, NULL, 0);
-	server = 0;
-}
 
 static void on_commit(void *ctx, struct weir_ledger *l, uint64_t newest)
 {
@@ -168,34 +91,6 @@ static void wait_warning(const char *words)
 			fail_msg("no warning of \"%s\", but: %s", words, status().warning);
 		pause_ms(5);
 	}
-}
-
-/* ------------------------------------------------- a look at the stream from outside */
-
-static natsConnection *nc;
-static jsCtx *js;
-
-static void look(void)
-{
-	assert_int_equal(natsConnection_ConnectTo(&nc, url), NATS_OK);
-	assert_int_equal(natsConnection_JetStream(&js, nc, NULL), NATS_OK);
-}
-
-static void look_away(void)
-{
-	jsCtx_Destroy(js);
-	natsConnection_Destroy(nc);
-}
-
-static uint64_t stream_messages(const char *name)
-{
-	jsStreamInfo *si = NULL;
-	uint64_t n;
-
-	assert_int_equal(js_GetStreamInfo(&si, js, name, NULL, NULL), NATS_OK);
-	n = si->State.Msgs;
-	jsStreamInfo_Destroy(si);
-	return n;
 }
 
 /* The stream holds exactly the usage entries of the ledger, in its order. */
@@ -344,21 +239,6 @@ static void stopping_without_nats_is_quick(void **state)
 	before = weir_mono_ns();
 	publisher_end(5000);
 	assert_true(weir_mono_ns() - before < UINT64_C(3000000000));
-}
-
-static void make_stream(const char *name, const char *subject, int64_t dedup_ns)
-{
-	const char *subjects[1] = { subject };
-	jsStreamConfig c;
-
-	look();
-	jsStreamConfig_Init(&c);
-	c.Name = name;
-	c.Subjects = subjects;
-	c.SubjectsLen = 1;
-	c.Duplicates = dedup_ns;
-	assert_int_equal(js_AddStream(NULL, js, &c, NULL, NULL), NATS_OK);
-	look_away();
 }
 
 static void a_stream_that_forgets_ids_soon_is_reported_and_left_alone(void **state)
