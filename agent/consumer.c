@@ -349,13 +349,14 @@ static int fold(struct weir_consumer *c, const struct weir_record *rec, uint32_t
 /* Up to BATCH records. Returns how many; *full: stopped at a full row queue. */
 static size_t run_batch(struct weir_consumer *c, bool *full)
 {
-	const struct weir_policy *p;
-	size_t n = 0;
+	struct weir_card *const *cards;
+	size_t n_cards, n = 0;
 
 	*full = false;
 	weir_enforce_read_lock(c->enforce);
-	p = weir_enforce_policy_locked(c->enforce);
-	weir_pricing_set(c->pricing, p->cards, p->n_cards, p->serial);
+	cards = weir_enforce_cards_locked(c->enforce, &n_cards);
+	weir_pricing_set(c->pricing, cards, n_cards,
+			 weir_enforce_policy_locked(c->enforce)->serial);
 	while (n < BATCH) {
 		uint64_t before = c->ring.at, end;
 		const struct weir_record *rec;

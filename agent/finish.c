@@ -177,6 +177,10 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 	if (seen->stream)
 		row->flags |= WEIR_ROW_STREAM;
 	memcpy(row->client, open->client, sizeof(row->client));
+	memcpy(row->session, open->session, sizeof(row->session));
+	memcpy(row->feature, open->feature, sizeof(row->feature));
+	if (open->trusted)
+		row->flags |= WEIR_ROW_TRUSTED;
 	copy_word(row->method, sizeof(row->method), open->method, sizeof(open->method));
 	copy_word(row->path, sizeof(row->path), open->path, sizeof(open->path));
 	put_body(&open->body, seen, row);

@@ -143,10 +143,32 @@ void weir_ledger_on_change(struct weir_ledger *l,
 
 /* ---------------------------------------------------------------- transactions */
 
+#define PRUNE_NS (UINT64_C(3600) * 1000000000)
+
+/* Sessions that are over: nobody asks for them again. */
+static int prune(struct weir_ledger *l, struct weir_error *err)
+{
+	char sql[80];
+
+	if (l->tip.time_ns < l->pruned_ns + PRUNE_NS)
+		return 0;
+	l->pruned_ns = l->tip.time_ns;
+	weir_book_prune(&l->book, l->tip.time_ns);
+	snprintf(sql, sizeof(sql), "DELETE FROM session WHERE started <= %" PRId64,
+		 (int64_t)(l->tip.time_ns - 2 * WEIR_SESSION_NS));
+	return weir_store_exec(l->db, sql, err, "forgetting sessions that are over");
+}
+
 int weir_ledger_begin(struct weir_ledger *l, struct weir_error *err)
 {
+	int ret;
+
 	l->next = l->tip;
-	return weir_store_exec(l->db, "BEGIN IMMEDIATE", err, "starting a transaction");
+	ret = weir_store_exec(l->db, "BEGIN IMMEDIATE", err, "starting a transaction");
+	if (ret)
+		return ret;
+	ret = prune(l, err);
+	return ret ? weir_ledger_end(l, ret, err) : 0;
 }
 
 int weir_ledger_end(struct weir_ledger *l, int ret, struct weir_error *err)

@@ -216,6 +216,9 @@ int weir_book_changes(struct weir_book *b, const struct weir_book_changes *c);
 void weir_book_commit(struct weir_book *b);
 void weir_book_rollback(struct weir_book *b);
 
+/* Forget what can change nothing any more, or is looked up when it does. Between transactions. */
+void weir_book_prune(struct weir_book *b, uint64_t now_ns);
+
 /* The consumer had taken so much off the ceiling for what was just applied. Wraps, as ceilings do. */
 static inline void weir_book_took(struct weir_book *b, uint32_t wallet, int64_t nano)
 {

@@ -53,6 +53,7 @@ struct weir_ledger {
 	struct weir_names names; /* of tenants and scopes */
 	GHashTable *cards;	 /* id -> struct weir_card, parsed, as they are wanted */
 	GHashTable *thresholds;	 /* wallet -> struct weir_threshold */
+	uint64_t pruned_ns;	 /* ledger time when what is over was forgotten last */
 	GArray *changes;	 /* struct weir_wallet_change, of the transaction */
 	void (*on_change)(void *ctx, const struct weir_wallet_change *c);
 	void *on_change_ctx;

@@ -50,6 +50,12 @@ const struct weir_policy *weir_enforce_policy_locked(const struct weir_enforce *
 	return &e->policy;
 }
 
+struct weir_card *const *weir_enforce_cards_locked(const struct weir_enforce *e, size_t *n)
+{
+	*n = e->policy.n_cards;
+	return e->policy.cards;
+}
+
 /* One node: the kernel's side of it, and what outlives an agent. */
 struct node {
 	struct fixture *f;

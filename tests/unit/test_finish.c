@@ -379,6 +379,25 @@ static void audio_and_images_are_told_apart_from_the_input(void **state)
 	assert_int_equal(finish(NULL, &e).image, WEIR_UNKNOWN);
 }
 
+static void what_was_said_of_a_request_is_kept_with_who_said_it(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+	struct weir_row r;
+
+	answer(&o, &e, ok(BODY, 0));
+	assert_string_equal(finish(&o, &e).session, "");
+	assert_false(finish(&o, &e).flags & WEIR_ROW_TRUSTED);
+	strcpy(o.session, "s-1");
+	strcpy(o.feature, "search");
+	r = finish(&o, &e);
+	assert_string_equal(r.session, "s-1");
+	assert_string_equal(r.feature, "search");
+	assert_false(r.flags & WEIR_ROW_TRUSTED);
+	o.trusted = 1;
+	assert_true(finish(&o, &e).flags & WEIR_ROW_TRUSTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +421,7 @@ int main(void)
 		cmocka_unit_test(tenant_tier_and_service_choose_the_card),
 		cmocka_unit_test(a_provisional_price_is_the_dearest_with_the_discount),
 		cmocka_unit_test(audio_and_images_are_told_apart_from_the_input),
+		cmocka_unit_test(what_was_said_of_a_request_is_kept_with_who_said_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -252,7 +252,7 @@ static void rows_there_before_the_start_are_taken(void **state)
 /* ----------------------------------------------------------------------- calls */
 
 struct asked {
-	struct weir_grant g;
+	struct weir_op g;
 	uint64_t seq;
 	pthread_t by;
 };
@@ -261,10 +261,13 @@ static int grant_call(struct weir_ledger *l, void *arg)
 {
 	struct asked *a = arg;
 	struct weir_error err;
-	bool repeated;
+	struct weir_done done = { 0 };
+	int r;
 
 	a->by = pthread_self();
-	return weir_ledger_grant(l, &a->g, &a->seq, &repeated, &err);
+	r = weir_ledger_post(l, &a->g, weir_wall_ns(), &done, &err);
+	a->seq = done.seq;
+	return r;
 }
 
 static void a_call_runs_in_the_writers_thread_and_answers(void **state)
@@ -319,7 +322,95 @@ static void calls_from_many_threads_and_rows_go_together(void **state)
 	assert_verifies(f);
 }
 
+/* -------------------------------------------------------------------- the time */
+
+static void await_commits(struct bench *b, size_t n)
+{
+	pthread_mutex_lock(&b->lock);
+	while (b->commits < n)
+		pthread_cond_wait(&b->told, &b->lock);
+	pthread_mutex_unlock(&b->lock);
+}
+
+/* Credit that expires, at an instant the writer is to find by itself. */
+static void grant_until(struct bench *b, const char *key, uint64_t expires_ns)
+{
+	struct asked a = { .g = make_grant(b->f->acme, key, "5") };
+
+	a.g.expires_ns = expires_ns;
+	assert_int_equal(weir_writer_call(b->w, grant_call, &a), 0);
+}
+
+static void what_falls_due_is_entered_at_its_instant(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = start(f, (struct weir_writer_options){ 0 });
+	uint64_t first = weir_wall_ns() + SECOND / 10, second = first + SECOND / 20;
+	struct kept *k;
+
+	grant_until(b, "far", first + HOUR);
+	weir_writer_keep_time(b->w);
+	/* The alarm is set to another time when something comes that is due before. */
+	grant_until(b, "second", second);
+	grant_until(b, "first", first);
+	await_commits(b, 5);
+	stop(b);
+	k = all(f);
+	assert_int_equal(k->n, 5); /* three grants, two expiries, and nothing in between */
+	assert_int_equal(k->e[3].kind, WEIR_ENTRY_EXPIRE);
+	assert_int_equal(k->e[3].time_ns, first);
+	assert_int_equal(k->e[4].kind, WEIR_ENTRY_EXPIRE);
+	assert_int_equal(k->e[4].time_ns, second);
+	assert_balance(f, f->acme, "5");
+	assert_verifies(f);
+}
+
+/* What an earlier run left comes first. */
+static void nothing_falls_due_before_time_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_op g = make_grant(f->acme, "k", "5");
+	struct bench *b;
+
+	g.expires_ns = f->t0 + 1000;
+	post_at(f, &g, f->t0);
+	b = start(f, (struct weir_writer_options){ .group_ns = SECOND / 1000 });
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(weir_writer_call(b->w, nothing, NULL), 0);
+	assert_int_equal(weir_ledger_newest(f->l), 1);
+	weir_writer_keep_time(b->w);
+	await_newest(b, 2);
+	stop(b);
+	assert_balance(f, f->acme, "0");
+}
+
 /* ---------------------------------------------------------------------- faults */
+
+static void what_is_due_waits_for_a_disk_that_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_writer_options o = { .retry_ns = SECOND / 1000, .retry_max_ns = SECOND / 100 };
+	struct weir_op g = make_grant(f->acme, "k", "5");
+	struct rlimit old, none;
+	struct bench *b;
+
+	g.expires_ns = f->t0 + 1000;
+	post_at(f, &g, f->t0);
+	b = start(f, o);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &old);
+	none = (struct rlimit){ 0, old.rlim_max };
+	setrlimit(RLIMIT_FSIZE, &none);
+	weir_writer_keep_time(b->w);
+	await_health(b, true);
+	assert_int_equal(weir_ledger_newest(f->l), 1);
+	setrlimit(RLIMIT_FSIZE, &old);
+	await_health(b, false);
+	await_newest(b, 2);
+	stop(b);
+	assert_balance(f, f->acme, "0");
+	assert_verifies(f);
+}
 
 static void a_disk_that_fails_loses_nothing(void **state)
 {
@@ -385,6 +476,9 @@ int main(void)
 		TEST(rows_there_before_the_start_are_taken),
 		TEST(a_call_runs_in_the_writers_thread_and_answers),
 		TEST(calls_from_many_threads_and_rows_go_together),
+		TEST(what_falls_due_is_entered_at_its_instant),
+		TEST(nothing_falls_due_before_time_is_kept),
+		TEST(what_is_due_waits_for_a_disk_that_fails),
 		TEST(a_disk_that_fails_loses_nothing),
 		TEST(a_disk_that_stays_full_does_not_hold_up_the_stop),
 	};
