@@ -87,13 +87,6 @@ int weir_lot_compare(const struct weir_lot *x, const struct weir_lot *y)
 	return ret ? ret : compare(x->seq, y->seq);
 }
 
-/* Long expired: it gives to nobody any more (ledger.md, 6). */
-static bool is_past(const struct weir_lot *lot, uint64_t now_ns)
-{
-	return !lot->pending && !lot->remaining && lot->expires_ns &&
-	       lot->expires_ns < now_ns && now_ns - lot->expires_ns >= WEIR_LATE_NS;
-}
-
 void book_drop_lot(struct weir_book *b, struct weir_lot *lot)
 {
 	struct weir_account *acc = &b->v[lot->wallet];
@@ -106,17 +99,7 @@ void book_drop_lot(struct weir_book *b, struct weir_lot *lot)
 	g_hash_table_remove(b->lots, &lot->seq);
 }
 
-/* Wallets have few lots; those of a recurrence go out of date one by one. */
-static void drop_past(struct weir_book *b, struct weir_account *acc, uint64_t now_ns)
-{
-	for (uint32_t i = acc->n_lots; i-- && !b->keep;) {
-		struct book_lot *lot = (struct book_lot *)acc->lots[i];
-
-		if (!lot->dirty && is_past(&lot->lot, now_ns))
-			book_drop_lot(b, &lot->lot);
-	}
-}
-
+/* Wallets have few lots. */
 static int insert_lot(struct weir_book *b, const struct weir_lot *from, struct weir_lot **out)
 {
 	struct weir_account *acc = weir_book_account(b, from->wallet, true);
@@ -127,7 +110,6 @@ static int insert_lot(struct weir_book *b, const struct weir_lot *from, struct w
 
 	if (!acc)
 		return -ENOMEM;
-	drop_past(b, acc, from->created_ns);
 	cap = acc->cap_lots;
 	v = acc->lots;
 	if (book_grow(&v, acc->n_lots, &cap, sizeof(acc->lots[0])))
@@ -302,11 +284,9 @@ static int plan_void(struct weir_book *b, struct weir_op *op, struct weir_entry_
 static int plan_deduct(struct weir_book *b, const struct weir_op *op, struct weir_entry_head *h,
 		       struct weir_posting *post)
 {
-	int64_t left;
+	__int128 left = (__int128)weir_book_balance(b, h->wallet) + op->overage_nano;
 
-	if (!(op->flags & WEIR_OP_ALLOW_DEBT) &&
-	    (__builtin_add_overflow(weir_book_balance(b, h->wallet), op->overage_nano, &left) ||
-	     left < op->amount_nano))
+	if (!(op->flags & WEIR_OP_ALLOW_DEBT) && left < op->amount_nano)
 		return -ENODATA;
 	h->amount_nano = -op->amount_nano;
 	return book_plan_take(b, h->wallet, op->amount_nano, h->time_ns, h->time_ns, post);
@@ -501,6 +481,9 @@ static int move_lot(struct weir_book *b, struct weir_account *acc, uint32_t wall
 	if (!purse || __builtin_add_overflow(*purse, m->nano, &sum) || sum < 0)
 		return -EBADMSG;
 	ret = book_touch_lot(b, lot, false);
+	/* Of one that was used up nobody expects that it expires. */
+	if (!ret && purse == &lot->remaining && !*purse && lot->expires_ns)
+		ret = book_due_expiry(b, lot);
 	if (ret)
 		return ret;
 	*purse = sum;

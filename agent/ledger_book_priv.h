@@ -30,6 +30,7 @@ void book_drop_lot(struct weir_book *b, struct weir_lot *lot);
 
 /* What it will be due for. */
 int book_due_lot(struct weir_book *b, const struct weir_lot *lot);
+int book_due_expiry(struct weir_book *b, const struct weir_lot *lot);
 int book_due_schedule(struct weir_book *b, const struct weir_schedule *s);
 int book_due_month(struct weir_book *b, uint32_t month);
 

@@ -389,12 +389,25 @@ static gboolean is_of_old(gpointer key, gpointer v, gpointer month)
 	return c->month + 1 < *(const uint32_t *)month;
 }
 
+/* Long expired: it gives to nobody any more (ledger.md, 6). */
+static bool is_past(const struct weir_lot *lot, uint64_t now_ns)
+{
+	return !lot->pending && !lot->remaining && lot->expires_ns &&
+	       lot->expires_ns + WEIR_LATE_NS <= now_ns;
+}
+
 void weir_book_prune(struct weir_book *b, uint64_t now_ns)
 {
 	uint32_t month = weir_month_of(now_ns);
 
 	if (b->keep)
 		return;
+	for (size_t i = 0; i < b->n; i++) {
+		for (uint32_t k = b->v[i].n_lots; k--;) {
+			if (is_past(b->v[i].lots[k], now_ns))
+				book_drop_lot(b, b->v[i].lots[k]);
+		}
+	}
 	g_hash_table_foreach_remove(b->sessions, is_over, &now_ns);
 	g_hash_table_foreach_remove(b->counters, is_of_old, &month);
 }

@@ -62,6 +62,12 @@ static void pop(struct weir_book *b)
 		b->due[i] = d;
 }
 
+int book_due_expiry(struct weir_book *b, const struct weir_lot *lot)
+{
+	return push(b, (struct weir_due){
+			       .at_ns = lot->expires_ns, .number = lot->seq, .class = EXPIRE });
+}
+
 int book_due_lot(struct weir_book *b, const struct weir_lot *lot)
 {
 	int ret = 0;
@@ -71,8 +77,7 @@ int book_due_lot(struct weir_book *b, const struct weir_lot *lot)
 						 .number = lot->seq,
 						 .class = ACTIVATE });
 	if (!ret && lot->expires_ns && (lot->pending || lot->remaining))
-		ret = push(b, (struct weir_due){
-				      .at_ns = lot->expires_ns, .number = lot->seq, .class = EXPIRE });
+		ret = book_due_expiry(b, lot);
 	return ret;
 }
 
@@ -202,7 +207,11 @@ static int by_key(const void *a, const void *c)
 
 	if (ret)
 		return ret;
-	return x->tenant < y->tenant ? -1 : x->tenant > y->tenant;
+	if (x->tenant != y->tenant)
+		return x->tenant < y->tenant ? -1 : 1;
+	if (x->card != y->card)
+		return x->card < y->card ? -1 : 1;
+	return x->entry < y->entry ? -1 : x->entry > y->entry;
 }
 
 /* What one version of a card is owed beyond what was charged by it. */
@@ -279,12 +288,13 @@ static int true_up(struct weir_book *b, uint32_t month, uint64_t at_ns, struct w
 	const GPtrArray *all = closing(b, month);
 
 	for (guint i = b->closing_at, n; i < all->len; i += n) {
-		const struct weir_volume_sum *first = sum_at(all, i);
+		const struct weir_volume_sum *first = sum_at(all, i), *newest;
 		int64_t total, nano = 0;
 		int ret = 0;
 
 		b->closing_at = i;
 		n = group(all, i);
+		newest = sum_at(all, i + n - 1);
 		if (first->gone)
 			continue;
 		total = book_counter_at(b, first->key, month);
@@ -300,9 +310,9 @@ static int true_up(struct weir_book *b, uint32_t month, uint64_t at_ns, struct w
 			.kind = WEIR_ENTRY_TRUE_UP,
 			.source = WEIR_GRANT_TRUE_UP,
 			.priority = WEIR_PRIORITY,
-			.flags = first->posted ? WEIR_OP_POSTED : 0,
+			.flags = newest->posted ? WEIR_OP_POSTED : 0,
 			.tenant = first->tenant,
-			.wallet = first->wallet,
+			.wallet = newest->wallet,
 			.price_nano = nano,
 			.effective_ns = at_ns,
 			.started_ns = weir_month_start_ns(month),
