@@ -170,7 +170,7 @@ static int64_t scale_of(__int128 n, int64_t factor, __int128 d)
 /* Products of up to 190 bits, divided as exactly as short ones. */
 static void a_factor_is_applied_before_the_rounding(void **state)
 {
-	const __int128 one = 1, max = ~((__int128)1 << 127);
+	const __int128 one = 1, max = ((one << 126) - 1) * 2 + 1;
 	int64_t out = 77;
 
 	assert_int_equal(scale_of(7, 3, 2), 10); /* 10.5 */
