@@ -227,8 +227,7 @@ static int owed(struct weir_book *b, const struct weir_volume_sum *v, int64_t to
 	if (__builtin_mul_overflow(v->sum.weighted, (__int128)unit, &numerator) ||
 	    weir_volume_price(numerator, per, &due) ||
 	    weir_volume_price(v->sum.charged, per, &charged) ||
-	    __builtin_sub_overflow(due, charged, &sum) ||
-	    __builtin_add_overflow(*nano, sum, nano))
+	    __builtin_sub_overflow(due, charged, &sum) || __builtin_add_overflow(*nano, sum, nano))
 		return -ERANGE;
 	return 0;
 }
@@ -267,7 +266,8 @@ static guint group(const GPtrArray *all, guint i)
 	const struct weir_volume_sum *first = sum_at(all, i), *s;
 	guint n = 1;
 
-	while ((s = sum_at(all, i + n)) && s->tenant == first->tenant && !strcmp(s->key, first->key))
+	while ((s = sum_at(all, i + n)) && s->tenant == first->tenant &&
+	       !strcmp(s->key, first->key))
 		n++;
 	return n;
 }
@@ -422,6 +422,8 @@ int weir_book_due_drop(struct weir_book *b)
 	struct weir_schedule *s;
 	int ret;
 
+	if (d.class == TRUE_UP) /* this one: the month has others */
+		return done_with(b, b->closing, b->closing_at, group(b->closing, b->closing_at));
 	pop(b);
 	if (!d.schedule)
 		return 0;
@@ -483,7 +485,6 @@ static int plan_true_up(struct weir_book *b, const struct weir_op *op, struct we
 			struct weir_posting *post)
 {
 	const struct weir_account *acc = weir_book_account(b, h->wallet, true);
-	int64_t sum;
 
 	h->amount_nano = op->flags & WEIR_OP_POSTED ? -op->price_nano : 0;
 	if (!h->amount_nano)
@@ -492,7 +493,7 @@ static int plan_true_up(struct weir_book *b, const struct weir_op *op, struct we
 		return book_plan_take(b, h->wallet, op->price_nano, h->time_ns, h->time_ns, post);
 	if (!acc)
 		return -ENOMEM;
-	if (__builtin_add_overflow(acc->f.issued, -op->price_nano, &sum))
+	if (!book_has_room(acc, -op->price_nano))
 		return -ERANGE;
 	return book_plan_grant(b, acc, -op->price_nano, h->seq, true, post);
 }
@@ -501,7 +502,6 @@ int weir_book_plan_due(struct weir_book *b, struct weir_op *op, struct weir_entr
 		       struct weir_posting *post)
 {
 	const struct weir_account *acc = weir_book_account(b, h->wallet, true);
-	int64_t sum;
 	int ret;
 
 	post->n_moves = 0;
@@ -510,12 +510,10 @@ int weir_book_plan_due(struct weir_book *b, struct weir_op *op, struct weir_entr
 		return -ENOMEM;
 	switch (op->kind) {
 	case WEIR_ENTRY_EXPIRE:
-		if (__builtin_add_overflow(acc->f.issued, op->rolled_nano, &sum))
-			return -ERANGE;
 		ret = plan_expire(b, op, h, post);
 		break;
 	case WEIR_ENTRY_RECUR:
-		if (__builtin_add_overflow(acc->f.issued, op->amount_nano, &sum))
+		if (!book_has_room(acc, op->amount_nano))
 			return -ERANGE;
 		h->amount_nano = op->amount_nano;
 		ret = book_plan_grant(b, acc, op->amount_nano, h->seq, true, post);
