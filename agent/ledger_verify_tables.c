@@ -115,13 +115,8 @@ static int check_accounts(struct weir_check *c, struct weir_error *err)
 
 /* ------------------------------------------------------------------ lots and schedules */
 
-static int check_lot(struct weir_check *c, sqlite3_stmt *st)
+static int check_terms(struct weir_check *c, sqlite3_stmt *st, const struct weir_lot *lot)
 {
-	uint64_t seq = (uint64_t)sqlite3_column_int64(st, 0);
-	const struct weir_lot *lot = weir_book_lot(&c->book, seq);
-
-	if (!lot)
-		return weir_check_wrong(c, seq, "table lot has it, but it made no lot");
 	const int64_t should[] = {
 		lot->wallet,
 		lot->source,
@@ -131,22 +126,46 @@ static int check_lot(struct weir_check *c, sqlite3_stmt *st)
 		(int64_t)lot->expires_ns,
 		(int64_t)lot->created_ns,
 		(int64_t)lot->schedule,
-		lot->amount,
-		lot->pending,
-		lot->remaining,
-		lot->expired,
 	};
 
 	for (int i = 0; i < (int)(sizeof(should) / sizeof(should[0])); i++) {
 		int64_t is = sqlite3_column_int64(st, i + 1);
 
 		if (is != should[i])
-			return weir_check_wrong(c, seq,
-						"%s of its lot is kept as %" PRId64
+			return weir_check_wrong(c, lot->seq,
+						"%s of the grant is kept as %" PRId64
 						", but by the log it is %" PRId64,
 						sqlite3_column_name(st, i + 1), is, should[i]);
 	}
 	return 0;
+}
+
+static int check_lot(struct weir_check *c, sqlite3_stmt *st)
+{
+	uint64_t seq = (uint64_t)sqlite3_column_int64(st, 0);
+	const struct weir_lot *lot = weir_book_lot(&c->book, seq);
+	int ret;
+
+	if (!lot)
+		return weir_check_wrong(c, seq, "table lot has it, but it granted nothing");
+	const struct {
+		const char *what;
+		int64_t should;
+	} money[] = {
+		{ "what was granted", lot->amount },
+		{ "what is pending of the grant", lot->pending },
+		{ "what remains of the grant", lot->remaining },
+		{ "what expired of the grant", lot->expired },
+	};
+
+	ret = check_terms(c, st, lot);
+	for (int i = 0; i < 4 && !ret; i++) {
+		int64_t is = sqlite3_column_int64(st, 9 + i);
+
+		if (is != money[i].should)
+			ret = weir_check_money(c, seq, money[i].what, is, money[i].should);
+	}
+	return ret;
 }
 
 static int check_schedule(struct weir_check *c, sqlite3_stmt *st)
