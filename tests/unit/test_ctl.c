@@ -3,119 +3,46 @@
  * Claims about weirctl: the program itself, run against a control socket whose
  * agent has no kernel.
  */
-#include <fcntl.h>
-#include <jansson.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
-#include "fake_agent.h"
-
-#include "agent/control.h"
-
-static struct fake *f;
-static struct weir_control *control;
-static char out[1 << 16], err_text[1 << 14];
-
-static int setup(void **state)
-{
-	struct weir_error err = { "" };
-
-	f = fake_new(NULL);
-	if (weir_control_start(f->socket, &f->view, &control, &err))
-		fail_msg("%s", err.text);
-	setenv("WEIR_SOCKET", f->socket, 1);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	weir_control_stop(control);
-	control = NULL;
-	fake_free(f);
-	return 0;
-}
-
-static void slurp(const char *path, char *to, size_t n)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = read(fd, to, n - 1);
-
-	close(fd);
-	assert_true(got >= 0);
-	to[got] = 0;
-}
-
-/* Run weirctl with words separated by blanks; its exit status. */
-static int ctl(const char *words)
-{
-	const char *program = getenv("WEIRCTL");
-	char line[512], *argv[16] = { "weirctl" }, *save = NULL;
-	char out_path[128], err_path[128];
-	int n = 1, status;
-	pid_t pid;
-
-	snprintf(line, sizeof(line), "%s", words);
-	snprintf(out_path, sizeof(out_path), "%s/out", f->dir);
-	snprintf(err_path, sizeof(err_path), "%s/err", f->dir);
-	for (char *w = strtok_r(line, " ", &save); w && n < 15; w = strtok_r(NULL, " ", &save))
-		argv[n++] = w;
-	pid = fork();
-	if (!pid) {
-		int o = open(out_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-		int e = open(err_path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-		dup2(o, 1);
-		dup2(e, 2);
-		execv(program ? program : "build/weirctl", argv);
-		_exit(127);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	slurp(out_path, out, sizeof(out));
-	slurp(err_path, err_text, sizeof(err_text));
-	if (!WIFEXITED(status))
-		fail_msg("weirctl %s died of signal %d: %s", words, WTERMSIG(status), err_text);
-	return WEXITSTATUS(status);
-}
-
-static json_t *ctl_json(const char *words)
-{
-	json_t *o;
-
-	if (ctl(words))
-		fail_msg("weirctl %s: %s", words, err_text);
-	o = json_loads(out, 0, NULL);
-	if (!o)
-		fail_msg("weirctl %s: not JSON: %s", words, out);
-	return o;
-}
-
-static void assert_says(const char *what, const char *words)
-{
-	if (!strstr(what, words))
-		fail_msg("\"%s\" does not say \"%s\"", what, words);
-}
-
-/* A usage error or refusal: status, one line on stderr, nothing on stdout. */
-static void assert_fails(const char *words, int status, const char *says)
-{
-	assert_int_equal(ctl(words), status);
-	assert_int_equal(strncmp(err_text, "weirctl: ", 9), 0);
-	assert_ptr_equal(strchr(err_text, '\n'), err_text + strlen(err_text) - 1);
-	assert_says(err_text, says);
-	assert_string_equal(out, "");
-}
+#include "ctl_fixture.h"
 
 static void every_command_has_help_man_and_completion(void **state)
 {
 	static const char *const commands[] = {
-		"status",	  "top",	 "policy check",  "policy apply",
-		"policy show",	  "tenant list", "tenant show",	  "tenant suspend",
-		"tenant resume",  "enforce",	 "enforce off",	  "enforce on",
-		"key add",	  "key list",	 "key revoke",	  "credit grant",
-		"credit balance", "ledger",	 "ledger verify", "usage",
-		"events",	  "why",
+		"status",
+		"top",
+		"policy check",
+		"policy apply",
+		"policy show",
+		"tenant list",
+		"tenant show",
+		"tenant suspend",
+		"tenant resume",
+		"enforce",
+		"enforce off",
+		"enforce on",
+		"key add",
+		"key list",
+		"key revoke",
+		"credit grant",
+		"credit balance",
+		"ledger",
+		"ledger verify",
+		"usage",
+		"events",
+		"why",
+		"credit sell",
+		"credit packs",
+		"credit recur",
+		"credit recur list",
+		"credit recur stop",
+		"credit void",
+		"credit refund",
+		"credit adjust",
+		"credit deduct",
+		"credit breakage",
 	};
 	static char man[1 << 16], all[1 << 16];
 	char words[64];
@@ -135,7 +62,19 @@ static void every_command_has_help_man_and_completion(void **state)
 	assert_int_equal(ctl("__complete cred"), 0);
 	assert_string_equal(out, "credit\n");
 	assert_int_equal(ctl("__complete credit b"), 0);
-	assert_string_equal(out, "balance\n");
+	assert_string_equal(out, "balance\nbreakage\n");
+	assert_int_equal(ctl("__complete credit rec"), 0);
+	assert_string_equal(out, "recur\n");
+	assert_int_equal(ctl("__complete credit recur l"), 0);
+	assert_string_equal(out, "list\n");
+	assert_int_equal(ctl("__complete credit recur ac"), 0);
+	assert_string_equal(out, "acme\n");
+	assert_int_equal(ctl("__complete credit recur list ac"), 0);
+	assert_string_equal(out, "acme\n");
+	assert_int_equal(ctl("__complete credit recur acme 5 --roll"), 0);
+	assert_string_equal(out, "--rollover-min\n--rollover-max\n");
+	assert_int_equal(ctl("__complete credit recur list --roll"), 0);
+	assert_string_equal(out, "");
 	assert_int_equal(ctl("__complete tenant show ac"), 0);
 	assert_string_equal(out, "acme\n");
 	assert_int_equal(ctl("__complete credit grant acme 5 --pr"), 0);
@@ -249,7 +188,7 @@ static void a_grant_prints_its_id_and_can_be_repeated(void **state)
 	assert_int_equal(ctl("credit grant acme 1"), 0);
 	assert_says(out, "balance 4.5");
 	assert_says(out, "id ");
-	assert_int_equal(f->grants, 3);
+	assert_int_equal(f->posts, 3);
 }
 
 static void a_suspension_prints_its_id_and_what_it_cut(void **state)
@@ -474,7 +413,6 @@ static void text_is_for_people(void **state)
 
 int main(void)
 {
-#define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		CLAIM(every_command_has_help_man_and_completion),
 		CLAIM(a_wrong_command_line_is_one_line_and_status_2),
