@@ -351,6 +351,8 @@ class Ledger:
         priced = self.price(use, row["quantities"], row["billable"])
         posted = row["posted"]
         moves = self.take(row["wallet"], priced["price"], row["started"], time) if posted else []
+        if self.debt.get(row["wallet"], 0) + sum(m[2] for m in moves if m[0] == "debt") > INT64_MAX:
+            posted, moves = False, []  # a debt that does not fit: kept, and nobody pays
         self.enter("usage", row["ended"], row["number"], row["wallet"],
                    -priced["price"] if posted else 0, moves, **priced)
         return True
