@@ -410,6 +410,16 @@ static void verify(void)
 	print_result(ret, said);
 }
 
+static void boundary(const json_t *op)
+{
+	uint64_t next = 0;
+
+	must(weir_calendar_next(index_of(weir_every_names, 4, text(op, "every")), text(op, "zone"),
+				(uint64_t)number(op, "after"), &next),
+	     "a boundary", NULL);
+	printf("{\"next\":%" PRIu64 "}\n", next);
+}
+
 static void step(const json_t *op)
 {
 	const char *what = text(op, "op");
@@ -420,6 +430,10 @@ static void step(const json_t *op)
 
 	if (!strcmp(what, "begin")) {
 		begin(op);
+		return;
+	}
+	if (!strcmp(what, "boundary")) {
+		boundary(op);
 		return;
 	}
 	if (!strcmp(what, "append")) {
