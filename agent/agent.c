@@ -235,7 +235,12 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	if (r)
 		return r;
 	weir_agent_make_view(a);
-	/* Before those who show its status; the writer's thread already looks at it. */
+	/* Before those who show what they know; the writer's thread already looks at the publisher.
+	 */
+	r = weir_money_watch_start(&a->view, 0, &a->money, err);
+	a->view.money = a->money;
+	if (r)
+		return r;
 	if (a->cfg.nats_url[0]) {
 		struct weir_publisher *p = NULL;
 
@@ -411,6 +416,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	weir_writer_stop(a->writer);
 	/* Storing its cursor was a commit, which woke it: only now nobody can. */
 	weir_publisher_free(a->publisher);
+	weir_money_watch_stop(a->money);
 	weir_ledger_close(a->ledger);
 	if (!keep && a->kernel) {
 		weir_kernel_unpin(a->cfg.instance, NULL);

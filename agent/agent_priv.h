@@ -17,6 +17,7 @@
 #include "kernel.h"
 #include "links.h"
 #include "meter_in.h"
+#include "money_watch.h"
 #include "publisher.h"
 #include "room.h"
 #include "state.h"
@@ -41,6 +42,7 @@ struct weir_agent {
 	struct weir_writer *writer;
 	struct weir_publisher *publisher;
 	struct weir_meter_in *meter_in;
+	struct weir_money_watch *money;
 	struct weir_control *control;
 	struct weir_httpd *httpd;
 	struct weir_drift *drift; /* started last: NULL till then */

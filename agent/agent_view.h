@@ -7,7 +7,8 @@
  *
  * Every function may be called from any thread at any time, blocks for no longer
  * than a system call or a commit takes, and leaves its outputs untouched on
- * failure. No pointer of the view may be NULL, except `publisher` and `meter_in`.
+ * failure. No pointer of the view may be NULL, except `publisher`, `meter_in`
+ * and `money`.
  */
 #ifndef WEIR_AGENT_VIEW_H
 #define WEIR_AGENT_VIEW_H
@@ -28,6 +29,7 @@
 struct weir_writer;	  /* writer.h */
 struct weir_publisher;	  /* publisher.h */
 struct weir_meter_in;	  /* meter_in.h */
+struct weir_money_watch;  /* money_watch.h */
 struct weir_denials;	  /* denials.h */
 struct weir_open_request; /* slots.h */
 
@@ -102,6 +104,7 @@ struct weir_agent_view {
 	struct weir_denials *denials;	  /* recent refusals */
 	struct weir_publisher *publisher; /* NULL: no NATS configured */
 	struct weir_meter_in *meter_in;	  /* NULL: no usage from NATS */
+	struct weir_money_watch *money;	  /* NULL: nobody watches */
 	const char *db_path;		  /* for read-only connections */
 	const char *policy_dir; /* agent.json "policies": what `policy apply` means without DIR */
 

@@ -77,6 +77,14 @@ static json_t *services_json(const struct weir_tenant_policy *tp)
 	return o;
 }
 
+static json_t *top_up_json(const struct weir_limits *l)
+{
+	if (!l->top_up_ask_nano)
+		return json_null();
+	return json_pack("{s:o,s:o}", "below", weir_json_money(l->top_up_below_nano), "ask",
+			 weir_json_money(l->top_up_ask_nano));
+}
+
 static json_t *limits_json(const struct weir_tenant_policy *tp)
 {
 	static const char *const credit[] = { "none", "hard", "soft" };
@@ -84,9 +92,9 @@ static json_t *limits_json(const struct weir_tenant_policy *tp)
 	const struct weir_limits *l = &tp->limits;
 	json_t *o = window_limits_json(l);
 	json_t *rest = json_pack(
-		"{s:i,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:s,s:s,s:o,s:s,s:s,s:o}", "half_open",
+		"{s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:s,s:s,s:o,s:s,s:s,s:o}", "half_open",
 		(int)l->half_open, "credit", credit[l->credit], "overage_limit",
-		weir_json_money(l->overage_nano), "request_cost_cap",
+		weir_json_money(l->overage_nano), "topup", top_up_json(l), "request_cost_cap",
 		l->request_cost_cap_nano ? weir_json_money(l->request_cost_cap_nano) : json_null(),
 		"max_input_tokens", tokens_json(l->max_input_tokens), "max_output_tokens",
 		tokens_json(l->max_output_tokens), "on_max_output",
@@ -211,9 +219,10 @@ static json_t *tenant_json(const struct weir_agent_view *v, const char *name, ui
 	struct weir_tenant t = { .flags = 0 };
 
 	v->tenant_live(v->ctx, index, &t);
-	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:b,s:o}", "tenant", name, "tier",
+	return json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:b,s:o}", "tenant", name, "tier",
 			 weir_json_text(tp ? tp->tier : NULL), "parent",
-			 weir_json_text(tp ? tp->parent : NULL), "limits",
+			 weir_json_text(tp ? tp->parent : NULL), "wallet",
+			 tp && tp->wallet ? tp->wallet : name, "limits",
 			 tp ? limits_json(tp) : json_null(), "live", weir_live_json(v, index),
 			 "suspended", !!(t.flags & WEIR_TENANT_SUSPENDED), "suspended_by",
 			 weir_entry_name_json(v, suspended_by(v, index)));

@@ -111,10 +111,10 @@ static uint64_t token_ns(const struct weir_rate *r)
 static void store_tokens(struct weir_tenant *t, bool was, const struct weir_rate *r,
 			 uint64_t now_ns)
 {
-	uint64_t next = per(r, MINUTE_NS), last = was ? t->tokens_per_minute : 0;
+	uint64_t rate = per(r, MINUTE_NS), next = rate < UINT32_MAX ? rate : UINT32_MAX;
+	uint64_t last = was ? t->tokens_per_minute : 0;
 	uint64_t tau = 0;
 
-	assert(next <= UINT32_MAX); /* policy_limits.c */
 	if (r->count)
 		tau = (unsigned __int128)r->burst * r->period_ns / r->count;
 	if (next && !last)

@@ -75,8 +75,8 @@ int weir_book_init(struct weir_book *b)
 
 void weir_book_clear(struct weir_book *b)
 {
-	GHashTable *const tables[] = { b->lots,	    b->schedules, b->counters,
-				       b->volumes, b->sessions,	  b->refunds };
+	GHashTable *const tables[] = { b->lots,	   b->schedules, b->counters,
+				       b->volumes, b->sessions,	 b->refunds };
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		if (tables[i])
@@ -357,8 +357,8 @@ static int count_session(struct weir_book *b, const struct weir_sale *s)
 	return ret;
 }
 
-int weir_book_count(struct weir_book *b, const struct weir_sale *s,
-		    const struct weir_posting *post, const struct weir_charge *charge)
+int weir_book_count(struct weir_book *b, const struct weir_sale *s, const struct weir_posting *post,
+		    const struct weir_charge *charge)
 {
 	int ret = 0;
 
@@ -389,12 +389,25 @@ static gboolean is_of_old(gpointer key, gpointer v, gpointer month)
 	return c->month + 1 < *(const uint32_t *)month;
 }
 
+/* Long expired: it gives to nobody any more (ledger.md, 6). */
+static bool is_past(const struct weir_lot *lot, uint64_t now_ns)
+{
+	return !lot->pending && !lot->remaining && lot->expires_ns &&
+	       lot->expires_ns + WEIR_LATE_NS <= now_ns;
+}
+
 void weir_book_prune(struct weir_book *b, uint64_t now_ns)
 {
 	uint32_t month = weir_month_of(now_ns);
 
 	if (b->keep)
 		return;
+	for (size_t i = 0; i < b->n; i++) {
+		for (uint32_t k = b->v[i].n_lots; k--;) {
+			if (is_past(b->v[i].lots[k], now_ns))
+				book_drop_lot(b, b->v[i].lots[k]);
+		}
+	}
 	g_hash_table_foreach_remove(b->sessions, is_over, &now_ns);
 	g_hash_table_foreach_remove(b->counters, is_of_old, &month);
 }

@@ -128,16 +128,24 @@ int weir_reader_unpriced(struct weir_reader *r, int (*fn)(const struct weir_unpr
 int weir_reader_cursor(struct weir_reader *r, const char *name, uint64_t *seq,
 		       struct weir_error *err);
 
-/* Recompute everything from the log: hash chain, time, prices from the stored
- * cards, burns, balances, and the projections at the end. */
+/* Recompute everything from the log: hash chain, time, prices from the stored cards (positions,
+ * sessions), what falls due, burns, balances, and the projections at the end. */
 struct weir_verify {
 	uint64_t entries;   /* looked at */
 	uint64_t repriced;  /* of these, prices recomputed from a card */
-	uint64_t wrong_seq; /* first wrong entry; 0: none */
+	uint64_t wrong_seq; /* first wrong entry; 0: none, or none in particular */
 	char wrong[256];    /* what is wrong with it, or with a projection */
+	/* Not 0: so many entries are in segments that are not there. The chain was taken up again
+	 * from the hashes that were noted when they were sealed; nothing behind them was
+	 * recomputed but the chain. */
+	uint64_t missing;
+	char missing_why[256]; /* of the first one */
 	uint8_t head[WEIR_HASH_BYTES];
 };
 /* 0: all agrees. -EBADMSG: it does not, see out. Else it could not be read. */
 int weir_reader_verify(struct weir_reader *r, struct weir_verify *out, struct weir_error *err);
+/* The chain only: numbers, time, hashes. */
+int weir_reader_verify_chain(struct weir_reader *r, struct weir_verify *out,
+			     struct weir_error *err);
 
 #endif

@@ -26,14 +26,14 @@
 #include "publisher_stream.h"
 #include "writer.h"
 
-#define NICE		 10 /* as the publisher's */
-#define BATCH		 64
+#define NICE		 10  /* as the publisher's */
+#define BATCH		 32  /* entered well within the consumer's ACK_WAIT_NS */
 #define FETCH_MS	 500 /* it stops within this, too */
-#define LATER_MS	 2000
+#define LATER_MS	 1000
 #define FAILED_MAX	 3
 #define CONNECT_AGAIN_NS UINT64_C(300000000)
 #define CHECK_EVERY_NS	 (5 * WEIR_SECOND)
-#define CHECK_AGAIN_NS	 (2 * WEIR_SECOND)
+#define CHECK_AGAIN_NS	 WEIR_SECOND
 #define LOG_EVERY_NS	 (10 * WEIR_SECOND)
 #define PUBLISH_MS	 3000
 
@@ -96,6 +96,7 @@ static void count(struct weir_meter_in *m, uint64_t *n)
 static void tell_refusal(struct weir_meter_in *m, const char *tenant, const char *why)
 {
 	uint64_t now_ns = weir_mono_ns();
+	char more[48] = "";
 
 	pthread_mutex_lock(&m->lock);
 	m->status.refused++;
@@ -105,10 +106,9 @@ static void tell_refusal(struct weir_meter_in *m, const char *tenant, const char
 		m->not_logged++;
 		return;
 	}
-	weir_log(WEIR_WARN,
-		 "nats: usage of %s is refused: %s (and %" PRIu64 " more since the last "
-		 "such message)",
-		 tenant, why, m->not_logged);
+	if (m->not_logged)
+		snprintf(more, sizeof(more), "; %" PRIu64 " before it were, too", m->not_logged);
+	weir_log(WEIR_WARN, "nats: usage of %s is refused: %s%s", tenant, why, more);
 	m->logged_ns = now_ns;
 	m->not_logged = 0;
 }
@@ -142,11 +142,11 @@ static bool publish_refusal(struct weir_meter_in *m, natsMsg *msg, const jsMsgMe
 	s = js_Publish(NULL, m->js, subject, m->text.p, (int)m->text.len, &o, &code);
 	if (s == NATS_OK)
 		return true;
-	snprintf(
-		m->trouble, sizeof(m->trouble),
-		"nats: usage that is refused stays in the queue, for it cannot be published on %.80s: "
-		"%.40s (JetStream error %d)",
-		subject, natsStatus_GetText(s), (int)code);
+	snprintf(m->trouble, sizeof(m->trouble),
+		 "nats: usage that is refused stays in the queue, for it cannot be published on "
+		 "%.80s: "
+		 "%.40s (JetStream error %d)",
+		 subject, natsStatus_GetText(s), (int)code);
 	return false;
 }
 
@@ -355,6 +355,7 @@ static void fetch(struct weir_meter_in *m)
 	natsStatus s = natsSubscription_Fetch(&list, m->sub, BATCH, FETCH_MS, &code);
 
 	if (s == NATS_OK) {
+		m->waiting -= m->waiting < (uint64_t)list.Count ? m->waiting : (uint64_t)list.Count;
 		take_batch(m, &list);
 		natsMsgList_Destroy(&list);
 	} else if (s != NATS_TIMEOUT) {

@@ -13,6 +13,7 @@
 
 #include "control_call.h"
 #include "denials.h"
+#include "meter_in.h"
 #include "money.h"
 #include "publisher.h"
 #include "reason.h"
@@ -72,21 +73,21 @@ static void each_tenant(const struct tenant_rows *t, FILE *f, row_fn *fn)
 		fn(f, t->view, &t->rows[i]);
 }
 
-static void head(FILE *f, const char *name, const char *type, const char *help)
+void weir_metrics_head(FILE *f, const char *name, const char *type, const char *help)
 {
 	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void one(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
 {
-	head(f, name, type, help);
+	weir_metrics_head(f, name, type, help);
 	fprintf(f, "%s %" PRIu64 "\n", name, value);
 }
 
 /* -------------------------------------------------------------------- Prometheus */
 
 /* Label values from outside: backslash, quote and newline are escaped (format 0.0.4). */
-static void label(FILE *f, const char *text)
+void weir_metrics_label(FILE *f, const char *text)
 {
 	for (; *text; text++) {
 		if (*text == '\n') {
@@ -174,18 +175,19 @@ static void row_reserved(FILE *f, const struct weir_agent_view *v, const struct 
 
 static void write_status(const struct weir_agent_view *v, FILE *f, const struct weir_status *s)
 {
-	head(f, "weir_info", "gauge", "Which agent this is.");
+	weir_metrics_head(f, "weir_info", "gauge", "Which agent this is.");
 	fprintf(f, "weir_info{instance=\"%s\",node=\"%s\",version=\"%s\"} 1\n", s->instance,
 		s->node, WEIR_VERSION);
 	one(f, "weir_uptime_seconds", "gauge", "Since this agent started.", s->uptime_s);
-	head(f, "weir_interface", "gauge", "Guarded interfaces and how they are hooked.");
+	weir_metrics_head(f, "weir_interface", "gauge",
+			  "Guarded interfaces and how they are hooked.");
 	for (size_t i = 0; i < s->n_interfaces && i < WEIR_STATUS_INTERFACES; i++) {
 		fputs("weir_interface{name=\"", f);
-		label(f, s->interfaces[i].name);
+		weir_metrics_label(f, s->interfaces[i].name);
 		fprintf(f, "\",xdp=\"%s\",tc=\"%s\"} 1\n", s->interfaces[i].xdp_mode,
 			s->interfaces[i].tc_mode);
 	}
-	head(f, "weir_verdicts_total", "counter", "Packets and requests by verdict.");
+	weir_metrics_head(f, "weir_verdicts_total", "counter", "Packets and requests by verdict.");
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
 		fprintf(f, "weir_verdicts_total{reason=\"%s\"} %" PRIu64 "\n", weir_reason_name(i),
 			s->verdicts[i]);
@@ -202,7 +204,7 @@ static void write_status(const struct weir_agent_view *v, FILE *f, const struct 
 	    s->enforcing == WEIR_ENFORCING);
 	one(f, "weir_half_open", "gauge", "Connections whose handshake is not complete.",
 	    s->half_open);
-	head(f, "weir_map_bytes", "gauge", "Memory of the maps in the kernel.");
+	weir_metrics_head(f, "weir_map_bytes", "gauge", "Memory of the maps in the kernel.");
 	for (size_t i = 0; i < s->n_maps && i < WEIR_STATUS_MAPS; i++)
 		fprintf(f, "weir_map_bytes{map=\"%s\"} %" PRIu64 "\n", s->maps[i].name,
 			s->maps[i].bytes);
@@ -231,7 +233,8 @@ static void write_drift(FILE *f, const struct weir_drift_stats *d)
 	    d->failed);
 	one(f, "weir_drift_reaped_total", "counter", "Connections without a socket, given back.",
 	    d->reaped);
-	head(f, "weir_drift_corrected_total", "counter", "Gauges that were put right.");
+	weir_metrics_head(f, "weir_drift_corrected_total", "counter",
+			  "Gauges that were put right.");
 	for (size_t i = 0; i < sizeof(corrected) / sizeof(*corrected); i++)
 		fprintf(f, "weir_drift_corrected_total{gauge=\"%s\"} %" PRIu64 "\n",
 			corrected[i].gauge, corrected[i].n);
@@ -266,6 +269,27 @@ static void write_nats(const struct weir_agent_view *v, FILE *f)
 	one(f, "weir_nats_acked_total", "counter", "Usage events acknowledged.", n.acked);
 	one(f, "weir_nats_denied_acked_total", "counter", "Refusal events acknowledged.", n.denied);
 	one(f, "weir_nats_retried_total", "counter", "Events sent again.", n.retried);
+	one(f, "weir_nats_alerts_acked_total", "counter", "Alerts acknowledged.", n.alerts);
+	one(f, "weir_nats_skipped_total", "counter", "Alerts that could not be published.",
+	    n.skipped);
+}
+
+static void write_usage_in(const struct weir_agent_view *v, FILE *f)
+{
+	struct weir_meter_in_status m;
+
+	if (!v->meter_in)
+		return;
+	weir_meter_in_status(v->meter_in, &m);
+	one(f, "weir_usage_in_ready", "gauge", "1: usage is taken from NATS.", m.ready);
+	one(f, "weir_usage_in_waiting", "gauge", "Messages of usage that wait.", m.waiting);
+	one(f, "weir_usage_in_entered_total", "counter", "Usage entered from NATS.", m.entered);
+	one(f, "weir_usage_in_repeated_total", "counter", "Likewise, that was there before.",
+	    m.repeated);
+	one(f, "weir_usage_in_refused_total", "counter", "Likewise, that makes no sense.",
+	    m.refused);
+	one(f, "weir_usage_in_retried_total", "counter", "Likewise, put back into the queue.",
+	    m.retried);
 }
 
 char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
@@ -302,8 +326,10 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 	write_drift(f, &s->drift);
 	write_ledger(v, f);
 	write_nats(v, f);
+	write_usage_in(v, f);
+	weir_metrics_money(v, f);
 	for (size_t i = 0; i < sizeof(per_tenant) / sizeof(*per_tenant); i++) {
-		head(f, per_tenant[i].name, per_tenant[i].type, per_tenant[i].help);
+		weir_metrics_head(f, per_tenant[i].name, per_tenant[i].type, per_tenant[i].help);
 		each_tenant(&t, f, per_tenant[i].fn);
 	}
 	if (fclose(f)) {

@@ -7,6 +7,7 @@
 #define WEIR_METRICS_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "agent_view.h"
 
@@ -14,6 +15,12 @@
 
 /* malloc'd, NUL-ended text; NULL when memory is short. */
 char *weir_metrics_text(const struct weir_agent_view *v, size_t *len);
+/* For its files: the lines before a series, a label's value, and what money_watch.h knows. */
+void weir_metrics_head(FILE *f, const char *name, const char *type, const char *help);
+void weir_metrics_label(FILE *f, const char *text);
+void weir_metrics_money(const struct weir_agent_view *v, FILE *f);
+
+/* Likewise, for people. */
 char *weir_page_html(const struct weir_agent_view *v, size_t *len);
 
 #endif

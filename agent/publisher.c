@@ -37,7 +37,7 @@
 #define RETRY_MAX_NS	 UINT64_C(5000000000)
 #define CHECK_AGAIN_NS	 UINT64_C(2000000000) /* a stream that was not ready */
 #define DENIALS_EVERY_NS UINT64_C(250000000)
-#define STREAM_WAIT_NS	 (5 * WEIR_SECOND) /* so long usage waits for an alert's stream */
+#define STREAM_WAIT_NS	 (3 * WEIR_SECOND) /* so long usage waits for an alert's stream */
 #define NOBODY		 "~nobody"	   /* no tenant can be called so */
 
 /* --------------------------------------------------------------- ledger entries */

@@ -14,7 +14,7 @@
 #include "nats_connect.h"
 
 #define CONNECT_AGAIN_NS UINT64_C(300000000)
-#define REFUSED_MAX	 6 /* by when some 6 s have passed (publisher.c, retry) */
+#define REFUSED_MAX	 5 /* by when some 3 s have passed (publisher.c, retry) */
 
 /* ----------------------------------------------------------- acknowledgements */
 

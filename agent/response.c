@@ -10,30 +10,16 @@
 #include <string.h>
 
 #include "find.h"
-#include "http1.h"
-#include "sse.h"
-#include "usage.h"
+#include "response_priv.h"
 
-/* Lives in weir_response.state. */
-struct state {
-	struct weir_http1 http;
-	struct weir_usage_scan usage;
-	struct weir_sse sse;
-	uint8_t lost; /* bytes are missing */
-	uint8_t pad[3];
-};
-_Static_assert(sizeof(struct state) <= sizeof(((struct weir_response *)0)->state), "state fits");
-_Static_assert(offsetof(struct weir_response, state) % _Alignof(struct state) == 0,
-	       "and is aligned");
-
-static struct state *state(struct weir_response *r)
+static struct weir_response_state *state(struct weir_response *r)
 {
-	return (struct state *)(void *)r->state;
+	return (struct weir_response_state *)(void *)r->state;
 }
 
 void weir_response_init(struct weir_response *r, bool head_method)
 {
-	struct state *s = state(r);
+	struct weir_response_state *s = state(r);
 
 	memset(r, 0, sizeof(*r));
 	r->seen.usage = (struct weir_usage){ WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN,
@@ -45,7 +31,7 @@ void weir_response_init(struct weir_response *r, bool head_method)
 
 static void feed_sse(struct weir_response *r, const uint8_t *p, size_t n)
 {
-	struct state *s = state(r);
+	struct weir_response_state *s = state(r);
 	const uint8_t *end = p + n, *data;
 	enum weir_sse_item item;
 	size_t len;
@@ -61,7 +47,7 @@ static void feed_sse(struct weir_response *r, const uint8_t *p, size_t n)
 /* One document a line. */
 static void feed_ndjson(struct weir_response *r, const uint8_t *p, size_t n)
 {
-	struct state *s = state(r);
+	struct weir_response_state *s = state(r);
 	const uint8_t *end = p + n;
 
 	while (p < end) {
@@ -77,7 +63,7 @@ static void feed_ndjson(struct weir_response *r, const uint8_t *p, size_t n)
 
 static void feed_body(struct weir_response *r, const uint8_t *p, size_t n)
 {
-	struct state *s = state(r);
+	struct weir_response_state *s = state(r);
 
 	r->seen.body_started = 1;
 	if (s->http.flags & WEIR_HTTP1_OPAQUE)
@@ -108,7 +94,7 @@ static void note_framing(struct weir_response *r)
 
 size_t weir_response_feed(struct weir_response *r, const void *bytes, size_t n)
 {
-	struct state *s = state(r);
+	struct weir_response_state *s = state(r);
 	const uint8_t *p = bytes, *end = p + n, *body = NULL;
 	size_t len;
 
@@ -125,7 +111,7 @@ size_t weir_response_feed(struct weir_response *r, const void *bytes, size_t n)
 
 void weir_response_skip(struct weir_response *r, uint64_t n)
 {
-	struct state *s = state(r);
+	struct weir_response_state *s = state(r);
 
 	if (!n || r->seen.done || r->seen.bad)
 		return;
@@ -145,7 +131,8 @@ void weir_response_close(struct weir_response *r)
 
 enum weir_usage_source weir_response_source(const struct weir_response *r)
 {
-	const struct state *s = (const struct state *)(const void *)r->state;
+	const struct weir_response_state *s =
+		(const struct weir_response_state *)(const void *)r->state;
 	const struct weir_response_seen *seen = &r->seen;
 
 	if (seen->status && (seen->status < 200 || seen->status >= 300))

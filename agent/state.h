@@ -51,7 +51,7 @@ struct weir_state;
 /* Open or create the file. maps_id names the kernel's set of maps: when it is
  * another than last time, ring positions began anew and parsers are forgotten
  * (queued rows are kept: they are committed by id). A file of an older version is
- * written anew with its rows. */
+ * written anew with its rows, and with what is open if it is of the version before. */
 int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, struct weir_state **out,
 		    struct weir_error *err);
 void weir_state_close(struct weir_state *s); /* the file stays */

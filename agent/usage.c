@@ -272,7 +272,7 @@ static void document_end(struct weir_usage_scan *u, struct weir_response_seen *s
 		u->produced = 1;
 		u->answered = 1;
 	}
-	for (i = WEIR_COUNT_NATIVE_PROMPT; i < WEIR_COUNTS; i++) {
+	for (i = WEIR_COUNT_NATIVE_PROMPT; i <= WEIR_COUNT_NATIVE_OUTPUT; i++) {
 		if (u->counts[i] != WEIR_UNKNOWN) {
 			settle(u, seen);
 			break;

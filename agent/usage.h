@@ -24,13 +24,14 @@ enum weir_count {
 	WEIR_COUNT_READ_BESIDE, /* Anthropic's, beside the input */
 	WEIR_COUNT_WRITE_BESIDE,
 	WEIR_COUNT_REASONING,
-	WEIR_COUNT_AUDIO, /* in details: part of the input */
-	WEIR_COUNT_IMAGE,
 	/* of servers' own fields, used where no `usage` says */
 	WEIR_COUNT_NATIVE_PROMPT, /* whole prompt */
 	WEIR_COUNT_NATIVE_FRESH,  /* prompt less what was cached */
 	WEIR_COUNT_NATIVE_CACHED,
 	WEIR_COUNT_NATIVE_OUTPUT,
+	/* in details: part of the input; last, for state files have these numbers */
+	WEIR_COUNT_AUDIO,
+	WEIR_COUNT_IMAGE,
 	WEIR_COUNTS
 };
 

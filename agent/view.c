@@ -80,6 +80,7 @@ static void view_status(void *ctx, struct weir_status *s)
 	for (size_t i = 0; i < WEIR_MAX_SERVICES; i++)
 		seen[i] = __atomic_load_n(&a->kernel->seen[i].bits, __ATOMIC_RELAXED);
 	weir_warnings_add(s, a->cfg.services, a->cfg.n_services, seen);
+	weir_money_watch_warn(a->money, s);
 }
 
 /* -- tenants */

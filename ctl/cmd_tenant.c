@@ -198,6 +198,9 @@ static int show(struct ctl *c, const json_t *t)
 	printf("tier %s", ctl_text(t, "tier", text));
 	if (json_is_string(json_object_get(t, "parent")))
 		printf(", below %s", ctl_text(t, "parent", text));
+	if (json_is_string(json_object_get(t, "wallet")) &&
+	    !json_equal(json_object_get(t, "wallet"), json_object_get(t, "tenant")))
+		printf(", paid by %s", ctl_text(t, "wallet", text));
 	if (json_is_object(s)) {
 		printf(", suspended since %s", ctl_when(s, "since", text));
 		printf(" by %s", ctl_text(s, "actor", text));

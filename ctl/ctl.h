@@ -16,7 +16,7 @@
 
 #define CTL_SOCKET	"/run/weir/agent.sock"
 #define CTL_MAX_ARGS	4
-#define CTL_MAX_OPTIONS 12
+#define CTL_MAX_OPTIONS 16
 
 enum ctl_exit {
 	CTL_DONE = 0,
@@ -159,6 +159,13 @@ int ctl_ledger_verify(struct ctl *c);
 int ctl_usage(struct ctl *c);
 int ctl_events(struct ctl *c);
 int ctl_why(struct ctl *c);
+int ctl_price_list(struct ctl *c);
+int ctl_price_show(struct ctl *c);
+int ctl_price_estimate(struct ctl *c);
+int ctl_price_import(struct ctl *c);
+int ctl_price_unpriced(struct ctl *c);
+int ctl_margin(struct ctl *c);
+int ctl_meter_add(struct ctl *c);
 int ctl_help(struct ctl *c);
 int ctl_version(struct ctl *c);
 int ctl_complete(int argc, char **argv);

@@ -171,15 +171,16 @@ static int dimension_of(const char *field)
 static void put_price(struct litellm_model *m, const char *field, const json_t *v, int dimension,
 		      uint64_t above)
 {
-	struct litellm_level *l = level_at(m, above);
+	struct litellm_level *l;
 	struct exact x;
 
+	if (number(m, field, v, &x))
+		return;
+	l = level_at(m, above);
 	if (!l) {
 		litellm_leave_out(m, field, "has too many levels of context length");
 		return;
 	}
-	if (number(m, field, v, &x))
-		return;
 	if (l->has[dimension] &&
 	    (l->price[dimension].digits != x.digits || l->price[dimension].exponent != x.exponent))
 		litellm_leave_out(m, field, "contradicts another price for the same");

@@ -269,7 +269,8 @@ static int parse(struct ctl *c, int argc, char **argv, const char **words, struc
 		w->name = argv[i];
 		if (!strcmp(argv[i], "-h"))
 			w->name = "--help";
-		if (!strcmp(argv[i], "--version")) {
+		/* Of `price import` it is an option. */
+		if (!strcmp(argv[i], "--version") && !n_words) {
 			words[n_words++] = "version";
 			continue;
 		}

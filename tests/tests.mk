@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # unit: cmocka, native, ASan and UBSan. packet: BPF_PROG_TEST_RUN, root. e2e:
 # pytest in network namespaces, root. fuzz: libFuzzer, `make fuzz SECONDS=60`.
-# differential: `make differential PACKETS=1000000 SEED=1`, root.
+# differential: `make differential PACKETS=1000000 SEED=1`, root. model: the ledger against a
+# model of agent/ledger.md, `make model HISTORIES=100000 SEED=1`.
 
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
@@ -11,11 +12,11 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(FUZZ_SRC:%.c=$(B)/%)
 FORMATTED := $(wildcard bpf/*.[ch] agent/*.[ch] ctl/*.[ch] tests/*/*.[ch])
 
-.PHONY: test check check-format unit packet differential e2e fuzz
+.PHONY: test check check-format unit packet differential model examples e2e fuzz
 
 test: deps
 	$(Q)$(MAKE) --no-print-directory -j2 all unit-build packet-build soak-build
-	$(Q)$(MAKE) --no-print-directory check-format unit packet e2e
+	$(Q)$(MAKE) --no-print-directory check-format unit packet examples e2e
 
 check-format:
 	$(call say,FORMAT,'$(words $(FORMATTED)) files')
@@ -61,6 +62,25 @@ SEED ?= $(shell date +%s)
 differential: $(B)/tests/bpf/test_differential
 	$(Q)WEIR_DIFF_PACKETS=$(PACKETS) WEIR_DIFF_SEED=$(SEED) $<
 
+# The ledger against a model of its rules: examples with numbers by hand and a few histories for
+# every test run; at length with `make model`.
+HISTORIES ?= 100000
+MODEL := $(B)/tests/model/driver
+
+$(B)/tests/model/:
+	@mkdir -p $@
+
+$(MODEL): tests/model/driver.c $(B)/libweir.a | $(B)/tests/model/
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP $< $(B)/libweir.a $(LDLIBS) -o $@
+
+examples: $(MODEL)
+	$(Q)$(PYTHON) -m pytest -q -p no:cacheprovider tests/model
+	$(Q)$(PYTHON) tests/model/run.py $< --histories 1500 --seed 1
+
+model: $(MODEL)
+	$(Q)$(PYTHON) tests/model/run.py $< --histories $(HISTORIES) --seed $(SEED)
+
 # The same agent of the next ABI, made up (tests/next): what upgrade and downgrade are tested with.
 NEXT := $(B)/next
 NEXT_SRC := Makefile $(wildcard agent/* bpf/* ctl/* scripts/*.mk scripts/deps tests/*.mk tests/*/*.mk)
@@ -80,6 +100,6 @@ SECONDS ?= 20
 fuzz: $(FUZZ_BIN)
 	$(Q)set -e; for f in $(FUZZ_BIN); do echo "# $$f"; $$f -max_total_time=$(SECONDS) -max_len=65536; done
 
--include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d)
+-include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d) $(MODEL).d
 
 include tests/soak/soak.mk

@@ -93,3 +93,41 @@ def test_refusals_are_told_by_tenant_reason_and_second(lab_nats):
         data = message["event"]["data"]
         assert (data["reason"], data["limit_of"], data["shadow"]) == ("requests", "acme", False)
     subscriber.close()
+
+
+def test_a_balance_that_runs_low_asks_for_more_once(lab_nats):
+    lab = lab_nats
+    lab.start_agent(policy.document(
+        {"paid": {"credit": "hard", "topup": {"below": "2", "ask": "50"}}},
+        {"acme": ("paid", "sk-acme")}))
+    lab.ctl("credit", "grant", "acme", "3")
+    lab.ctl("credit", "deduct", "acme", "0.5", "--id", "d1")
+    lab.ctl("credit", "deduct", "acme", "1", "--id", "d2")  # below it
+    lab.ctl("credit", "deduct", "acme", "1", "--id", "d3")  # it was asked for already
+    lab.ctl("credit", "grant", "acme", "10")
+    lab.ctl("credit", "deduct", "acme", "9", "--id", "d4")  # and again
+    drained(lab)
+    told = lab.stream("ALERT")
+    assert [m["subject"] for m in told] == ["alert.v1.acme.lab"] * 2
+    assert [m["event"]["type"] for m in told] == ["weir.topup.v1"] * 2
+    data = [m["event"]["data"] for m in told]
+    assert [(d["tenant"], d["balance"], d["threshold"], d["ask"]) for d in data] == [
+        ("acme", "1.5", "2", "50"), ("acme", "1.5", "2", "50")]
+    assert data[0]["ledger_seq"] < data[1]["ledger_seq"]
+    assert lab.stream() == [], "a deduct is no usage of a request"
+    assert lab.ctl("status")["nats"]["alerts"] == 2
+    shown = [e for e in lab.ctl_lines("events") if e["type"] == "weir.topup.v1"]
+    assert [e["data"] for e in shown] == data
+
+
+def test_reported_usage_is_published_like_a_request(lab_nats):
+    lab = lab_nats
+    sdk = start(lab)
+    work(lab, sdk, 1)
+    lab.ctl("meter", "add", "acme", "storage_gb", "2", "--id", "m1", "--feature", "search")
+    drained(lab)
+    request, meter = [m["event"]["data"] for m in lab.stream()]
+    assert (meter["usage_id"], meter["dimension"], meter["quantity"]) == ("m1", "storage_gb", "2")
+    # No card has a price for it, and that is said.
+    assert (meter["unpriced"], meter["price"], meter["feature"]) == (True, "0", "search")
+    assert "dimension" not in request and request["ledger_seq"] < meter["ledger_seq"]

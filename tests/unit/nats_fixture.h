@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -108,6 +109,11 @@ static inline void look_away(void)
 {
 	jsCtx_Destroy(js);
 	natsConnection_Destroy(nc);
+}
+
+static inline bool message_has(natsMsg *m, const char *text)
+{
+	return memmem(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m), text, strlen(text));
 }
 
 static inline uint64_t stream_messages(const char *name)

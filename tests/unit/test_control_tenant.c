@@ -133,6 +133,7 @@ static void a_tenant_shows_every_level_it_is_held_to(void **state)
 	f->kernel[top].inflight = 4;
 	t = result_of(ask("{\"op\":\"tenant.show\",\"tenant\":\"acme\"}"));
 	assert_string_equal(text(t, "parent"), "team");
+	assert_string_equal(text(t, "wallet"), "acme");
 	assert_false(truth(t, "suspended"));
 	assert_string_equal(text(t, "suspended_by"), "team");
 	levels = json_object_get(json_object_get(t, "limits"), "services");

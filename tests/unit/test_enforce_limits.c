@@ -259,11 +259,11 @@ static void figures_fit_what_the_kernel_computes_with_them(void **state)
 	/* The extremes that a policy may have: a bucket fills within a hundred years. */
 	static const struct {
 		struct weir_rate rate;
-		uint64_t token_ns;
+		uint64_t token_ns; /* 0: of tokens there is no such rate */
 	} edges[] = {
 		{ { 1000000000, MINUTE, 1 }, 60 },
 		{ { 1000000000, MINUTE, UINT32_MAX }, 60 },
-		{ { 1000000000, WEIR_SECOND, UINT32_MAX }, 1 },
+		{ { 1000000000, WEIR_SECOND, UINT32_MAX }, 0 },
 		{ { 1, MINUTE, 52704000 }, MINUTE },
 		{ { 1, MINUTE, 1 }, MINUTE },
 		{ { 7, WEIR_SECOND, 1 }, WEIR_SECOND / 7 },
@@ -274,10 +274,12 @@ static void figures_fit_what_the_kernel_computes_with_them(void **state)
 		struct weir_limits l = none;
 		uint64_t tau;
 
-		l.requests = l.connect_rate = l.tokens = *r;
+		l.requests = l.connect_rate = *r;
+		if (edges[i].token_ns)
+			l.tokens = *r;
 		store(&l, NOW);
 		assert_int_equal(t.tokens_interval_ns, edges[i].token_ns);
-		assert_true(t.tokens_interval_ns >= 1 && t.tokens_interval_ns <= UINT64_C(1) << 37);
+		assert_true(t.tokens_interval_ns <= UINT64_C(1) << 37);
 		assert_int_equal(t.request_burst, r->burst);
 		assert_false(__builtin_mul_overflow(t.request_interval_ns, t.request_burst, &tau));
 		assert_false(__builtin_mul_overflow(t.connect_interval_ns, t.connect_burst, &tau));

@@ -93,19 +93,20 @@ static void wait_warning(const char *words)
 	}
 }
 
-/* The stream holds exactly the usage entries of the ledger, in its order. */
+/* Each stream holds exactly the entries of the ledger that it is for, in its order. */
 static int compare(const struct weir_entry *e, void *ctx)
 {
-	uint64_t *at = ctx;
+	bool alert = e->kind == WEIR_ENTRY_TOP_UP;
+	uint64_t *at = (uint64_t *)ctx + alert;
 	natsMsg *m = NULL;
 	char id[33], want[64];
 	const char *got = NULL;
 
-	assert_int_equal(js_GetMsg(&m, js, "METER", ++*at, NULL, NULL), NATS_OK);
+	assert_int_equal(js_GetMsg(&m, js, alert ? "ALERT" : "METER", ++*at, NULL, NULL), NATS_OK);
 	weir_hex(e->id.b, sizeof(e->id.b), id);
 	assert_int_equal(natsMsgHeader_Get(m, "Nats-Msg-Id", &got), NATS_OK);
 	assert_string_equal(got, id);
-	snprintf(want, sizeof(want), "meter.v1.%s.gpu-01", e->tenant_name);
+	snprintf(want, sizeof(want), "%s.v1.%s.gpu-01", alert ? "alert" : "meter", e->tenant_name);
 	assert_string_equal(natsMsg_GetSubject(m), want);
 	assert_non_null(memmem(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m), id, 32));
 	natsMsg_Destroy(m);
@@ -114,27 +115,68 @@ static int compare(const struct weir_entry *e, void *ctx)
 
 static void assert_stream_is_the_ledger(void)
 {
-	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE };
+	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER |
+					       1u << WEIR_ENTRY_TOP_UP };
 	struct weir_reader *r = NULL;
-	uint64_t n = 0;
+	uint64_t n[2] = { 0 };
 
 	look();
 	assert_int_equal(weir_reader_open(f->db, &r, NULL), 0);
-	assert_int_equal(weir_reader_entries(r, &q, compare, &n, NULL), 0);
-	assert_int_equal(stream_messages("METER"), n);
+	assert_int_equal(weir_reader_entries(r, &q, compare, n, NULL), 0);
+	assert_int_equal(stream_messages("METER"), n[0]);
+	if (n[1])
+		assert_int_equal(stream_messages("ALERT"), n[1]);
 	weir_reader_close(r);
 	look_away();
 }
 
 /* ------------------------------------------------------------------------- claims */
 
-static int call_grant(struct weir_ledger *l, void *arg)
+static int call_post(struct weir_ledger *l, void *arg)
 {
-	struct weir_grant g = { .tenant = 1, .amount_nano = 5, .key = "g" };
-	uint64_t seq;
-	bool repeated;
+	struct weir_error err = { "" };
+	struct weir_done done;
+	int r = weir_ledger_post(l, arg, weir_wall_ns(), &done, &err);
 
-	return weir_ledger_grant(l, &g, &seq, &repeated, NULL);
+	if (r)
+		fprintf(stderr, "post: %s\n", err.text);
+	return r;
+}
+
+/* Of tenant 1. */
+static void post(enum weir_entry_kind kind, int64_t nano, const char *key)
+{
+	struct weir_op op = {
+		.kind = (uint8_t)kind, .tenant = 1, .wallet = 1, .priority = 100, .actor = "test"
+	};
+
+	if (kind == WEIR_ENTRY_METER) {
+		op.flags = WEIR_OP_UNPRICED;
+		op.quantity_nano = nano;
+		op.started_ns = weir_wall_ns();
+		strcpy(op.dimension, "storage_gb");
+	} else {
+		op.amount_nano = nano;
+	}
+	snprintf(op.key, sizeof(op.key), "%s", key);
+	assert_int_equal(weir_writer_call(f->view.writer, call_post, &op), 0);
+}
+
+static int call_threshold(struct weir_ledger *l, void *arg)
+{
+	return weir_ledger_threshold(l, 1, 1000, 5000);
+}
+
+/* A balance that falls below what it is asked to be filled up at, i times over. */
+static void ask_for_more(unsigned i)
+{
+	char key[16];
+
+	assert_int_equal(weir_writer_call(f->view.writer, call_threshold, NULL), 0);
+	snprintf(key, sizeof(key), "g%u", i);
+	post(WEIR_ENTRY_GRANT, 2000, key);
+	snprintf(key, sizeof(key), "d%u", i);
+	post(WEIR_ENTRY_DEDUCT, 2000, key);
 }
 
 static void every_entry_is_published_once_and_in_order(void **state)
@@ -142,13 +184,93 @@ static void every_entry_is_published_once_and_in_order(void **state)
 	server_start();
 	fake_requests(f, 1, 0, 1500);
 	publisher_start();
-	assert_int_equal(weir_writer_call(f->view.writer, call_grant, NULL), 0);
+	post(WEIR_ENTRY_GRANT, 5, "g");
 	fake_requests(f, 2, 5000, 2500);
 	wait_drained();
 	assert_int_equal(status().acked, 4000);
 	assert_int_equal(status().retried, 0);
 	assert_string_equal(status().warning, "");
 	assert_stream_is_the_ledger();
+}
+
+static void reported_usage_and_top_ups_are_published_too(void **state)
+{
+	natsMsg *m = NULL;
+
+	server_start();
+	publisher_start();
+	post(WEIR_ENTRY_METER, 1500000000, "m1");
+	ask_for_more(1);
+	fake_requests(f, 2, 0, 20);
+	ask_for_more(2);
+	post(WEIR_ENTRY_METER, 1, "m2");
+	wait_drained();
+	assert_int_equal(status().acked, 22);
+	assert_int_equal(status().alerts, 2);
+	assert_int_equal(status().skipped, 0);
+	assert_stream_is_the_ledger();
+	look();
+	assert_int_equal(js_GetLastMsg(&m, js, "ALERT", "alert.v1.acme.gpu-01", NULL, NULL),
+			 NATS_OK);
+	assert_true(message_has(m, "\"type\":\"weir.topup.v1\""));
+	assert_true(message_has(m, "\"balance\":\"0\",\"threshold\":\"0.000001\","
+				   "\"ask\":\"0.000005\""));
+	natsMsg_Destroy(m);
+	look_away();
+}
+
+/* Usage is money that is owed; it does not wait for an alert for ever. */
+static void alerts_without_a_stream_are_counted_and_usage_goes_on(void **state)
+{
+	server_start();
+	make_stream("OTHER", "alert.v1.>", 0);
+	publisher_start();
+	ask_for_more(1);
+	fake_requests(f, 2, 0, 20);
+	wait_warning("stream ALERT is not there and could not be made");
+	wait_drained();
+	assert_int_equal(status().acked, 20);
+	assert_int_equal(status().alerts, 0);
+	assert_int_equal(status().skipped, 1);
+	look();
+	assert_int_equal(stream_messages("METER"), 20);
+	assert_int_equal(stream_messages("OTHER"), 0);
+	assert_int_equal(js_DeleteStream(js, "OTHER", NULL, NULL), NATS_OK);
+	look_away();
+	/* It is looked for again. */
+	for (unsigned ms = 0; status().warning[0]; ms += 5) {
+		assert_true(ms < PATIENCE_MS);
+		pause_ms(5);
+	}
+	ask_for_more(2);
+	wait_drained();
+	assert_int_equal(status().alerts, 1);
+}
+
+/* The stream was there and is full for ever: what is in flight is given up. */
+static void a_stream_that_refuses_alerts_does_not_hold_up_usage(void **state)
+{
+	const char *subjects[1] = { "alert.v1.>" };
+	jsStreamConfig c;
+
+	server_start();
+	look();
+	jsStreamConfig_Init(&c);
+	c.Name = "ALERT";
+	c.Subjects = subjects;
+	c.SubjectsLen = 1;
+	c.MaxMsgs = 1;
+	c.Discard = js_DiscardNew;
+	assert_int_equal(js_AddStream(NULL, js, &c, NULL, NULL), NATS_OK);
+	look_away();
+	publisher_start();
+	ask_for_more(1);
+	ask_for_more(2);
+	fake_requests(f, 2, 0, 20);
+	wait_drained();
+	assert_int_equal(status().acked, 20);
+	assert_int_equal(status().alerts, 1);
+	assert_int_equal(status().skipped, 1);
 }
 
 static void a_restarted_publisher_goes_on_where_it_was(void **state)
@@ -341,6 +463,9 @@ int main(void)
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		CLAIM(every_entry_is_published_once_and_in_order),
+		CLAIM(reported_usage_and_top_ups_are_published_too),
+		CLAIM(alerts_without_a_stream_are_counted_and_usage_goes_on),
+		CLAIM(a_stream_that_refuses_alerts_does_not_hold_up_usage),
 		CLAIM(a_restarted_publisher_goes_on_where_it_was),
 		CLAIM(what_is_published_again_is_not_stored_again),
 		CLAIM(without_nats_the_backlog_waits),

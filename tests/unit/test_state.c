@@ -276,6 +276,122 @@ static void a_full_queue_of_an_older_version_is_carried_over_whole(void **state)
 	weir_state_close(s);
 }
 
+/* -- open requests of version 2 */
+
+enum { SLOTS_2 = 6400, OPEN_2 = 728, PARSER_2 = 8 + 2 * OPEN_2 };
+
+/* An open request as version 2 had it, of one that is as far. It ended where the answer's
+ * parser did, which knew no audio and images: not beside the counts, not in its names. */
+static void as_version_2(const struct weir_open *o, uint8_t *old)
+{
+	const uint8_t *r = (const uint8_t *)&o->response;
+
+	memset(old, 0, OPEN_2);
+	memcpy(old, o, 136);
+	memcpy(old + 136, &o->body, 80);
+	memcpy(old + 216, r, 56);		  /* what was seen, as far as the usage */
+	memcpy(old + 272, r + 72, 144);		  /* its names */
+	memcpy(old + 416, r + 216, 64);		  /* HTTP */
+	memcpy(old + 480, r + 280, 104 + 12 * 8); /* JSON, counts */
+	memcpy(old + 680, r + 496, 16);		  /* flags, SSE, lost */
+}
+
+/* A file of version 2 with that in one slot, half a second copy, and nothing in others. */
+static void make_open(struct file *f, uint32_t slot, const struct weir_open *o, uint64_t active)
+{
+	const uint32_t numbers[] = { 2, 2, 448, PARSER_2, SLOTS_2, 16384 };
+	const uint64_t magic = 0x5745495253544154, maps_id = 1;
+	const long parsers = 4096 + 16384 * 448;
+	uint8_t parser[PARSER_2];
+	FILE *file = fopen(f->path, "w");
+
+	assert_non_null(file);
+	fwrite(&magic, sizeof(magic), 1, file);
+	fwrite(numbers, sizeof(numbers), 1, file);
+	fwrite(&maps_id, sizeof(maps_id), 1, file);
+	memset(parser, 0x33, sizeof(parser));
+	memcpy(parser, &active, sizeof(active));
+	as_version_2(o, parser + 8 + active * OPEN_2);
+	fseek(file, parsers + (long)slot * PARSER_2, SEEK_SET);
+	fwrite(parser, sizeof(parser), 1, file);
+	fclose(file);
+	assert_int_equal(truncate(f->path, parsers + (long)SLOTS_2 * PARSER_2), 0);
+}
+
+static const char *const answers[] = {
+	"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 159\r\n\r\n"
+	"{\"id\":\"r-1\",\"model\":\"m\",\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":"
+	"{\"prompt_tokens\":120,\"completion_tokens\":34,"
+	"\"prompt_tokens_details\":{\"cached_tokens\":20}}}",
+	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+	"35\r\ndata: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"\r\n"
+	"5\r\n}}]}\n\r\n1\r\n\n\r\n"
+	"83\r\ndata: {\"id\":\"r-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":120,"
+	"\"completion_tokens\":34,\"prompt_tokens_details\":"
+	"{\"cached_tokens\":20}}}\n\n\r\n0\r\n\r\n",
+};
+
+/* Taken over at any byte of its answer, a request ends as if it had not been. */
+static void open_requests_of_version_2_are_carried_over(void **state)
+{
+	struct file *f = *state;
+
+	weir_log_max(WEIR_WARN); /* each says that it was carried over */
+	for (size_t a = 0; a < sizeof(answers) / sizeof(answers[0]); a++)
+		for (size_t cut = 0, len = strlen(answers[a]); cut <= len; cut += 1 + cut % 3) {
+			uint32_t slot = cut % 3 ? SLOTS_2 - 1 : cut % 7;
+			struct weir_open o = { .next_pos = 4096,
+					       .started_wall_ns = 77,
+					       .offset = cut,
+					       .ordinal = 3,
+					       .path = "/v1/chat/completions" },
+					 end;
+			struct weir_state *s;
+
+			weir_body_init(&o.body);
+			strcpy(o.body.model, "asked");
+			memset(o.client, 9, sizeof(o.client));
+			weir_response_init(&o.response, false);
+			weir_response_feed(&o.response, answers[a], cut);
+			make_open(f, slot, &o, cut & 1);
+			s = open_for(f, 1, SLOTS_2);
+			end = *weir_state_open_of(s, slot);
+			weir_state_close(s);
+			assert_int_equal(end.next_pos, 4096);
+			assert_int_equal(end.started_wall_ns, 77);
+			assert_int_equal(end.offset, cut);
+			assert_int_equal(end.ordinal, 3);
+			assert_string_equal(end.path, "/v1/chat/completions");
+			assert_memory_equal(end.client, o.client, sizeof(o.client));
+			assert_string_equal(end.body.model, "asked");
+			assert_string_equal(end.session, "");
+			assert_int_equal(end.trusted, 0);
+			weir_response_feed(&end.response, answers[a] + cut, len - cut);
+			assert_true(end.response.seen.done);
+			assert_false(end.response.seen.bad);
+			assert_int_equal(end.response.seen.usage.input, 100);
+			assert_int_equal(end.response.seen.usage.cache_read, 20);
+			assert_int_equal(end.response.seen.usage.output, 34);
+			assert_int_equal(end.response.seen.audio, WEIR_UNKNOWN);
+			assert_string_equal(end.response.seen.model, "m");
+			assert_string_equal(end.response.seen.response_id, "r-1");
+			assert_int_equal(end.response.seen.stream, a);
+		}
+}
+
+/* Their slots are of a set of maps that is gone. */
+static void open_requests_of_other_maps_are_forgotten(void **state)
+{
+	struct file *f = *state;
+	struct weir_open o = { .next_pos = 4096 };
+	struct weir_state *s;
+
+	make_open(f, 5, &o, 0);
+	s = open_for(f, 2, SLOTS_2);
+	assert_int_equal(weir_state_open_of(s, 5)->next_pos, 0);
+	weir_state_close(s);
+}
+
 /* Half a file is not half carried over. */
 static void an_older_file_that_is_cut_short_is_left_alone(void **state)
 {
@@ -337,6 +453,8 @@ int main(void)
 		CLAIM(the_queue_refuses_when_full_and_keeps_order_over_the_wrap),
 		CLAIM(rows_of_older_versions_are_carried_over),
 		CLAIM(a_full_queue_of_an_older_version_is_carried_over_whole),
+		CLAIM(open_requests_of_version_2_are_carried_over),
+		CLAIM(open_requests_of_other_maps_are_forgotten),
 		CLAIM(an_older_file_that_is_cut_short_is_left_alone),
 		CLAIM(an_older_file_that_contradicts_itself_is_refused),
 		CLAIM(a_file_of_another_layout_is_refused_and_said),

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that run as processes of their own: the OpenAI Node SDK of one tenant,
-and a NATS subscriber."""
+a NATS subscriber and a NATS publisher."""
 import json
+import queue
 import subprocess
 import threading
 from concurrent.futures import Future
@@ -110,6 +111,36 @@ class Subscriber(LineProcess):
     def events(self, tenant=None):
         """Data of the usage events, each id once."""
         return usage_events(list(self.messages), tenant)
+
+
+class Publisher(LineProcess):
+    """Sends messages to JetStream, each until it is acknowledged."""
+
+    def __init__(self, lab):
+        self.answers = queue.Queue()
+        super().__init__(lab, "server", [lab.node, str(lab.clients / "publish.mjs"),
+                                         lab.nats_url])
+
+    def _line(self, line):
+        if line.get("ready"):
+            self._ready.set()
+        else:
+            self.answers.put(line)
+
+    def start(self, subject, data, msg_id=None):
+        """Hand one over; data: an object, or the very text."""
+        self.process.stdin.write(json.dumps({"subject": subject, "data": data,
+                                             "msg_id": msg_id}).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def wait(self, n=1):
+        for _ in range(n):
+            answer = self.answers.get(timeout=30)
+            assert "seq" in answer, answer
+
+    def send(self, subject, data, msg_id=None):
+        self.start(subject, data, msg_id)
+        self.wait()
 
 
 def usage_events(messages, tenant=None):

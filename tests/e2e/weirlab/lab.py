@@ -336,7 +336,7 @@ class Lab:
                   "policies": str(self.dir / "policies"), "ring_bytes": 4 << 20,
                   "max_tenants": 1024, "max_flows": 8192, **fields}
         if nats:
-            config["nats"] = {"url": self.nats_url}
+            config["nats"] = {"url": self.nats_url, **(nats if isinstance(nats, dict) else {})}
         (self.dir / "state").mkdir(exist_ok=True)
         self.config_path.write_text(json.dumps(config, indent=1))
 

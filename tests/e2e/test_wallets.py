@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One credit for many: who pays, from when to when, and never more than there is."""
+import datetime
+import threading
+import time
+
+import pytest
+from checks import events_of, totals
+from limit_lab import LimitLab, document, reservation, tenant
+from weirlab import policy, wait_for
+
+OUT = 10
+HELD = 2  # tokens that a held stream answers with
+EACH = reservation(OUT, hold=1)
+CLIENTS, TEAMS = 64, 8
+
+
+def paid_by(wallet, made):
+    """The tenant, with a wallet."""
+    for one in made.values():
+        one["wallet"] = wallet
+    return made
+
+
+POLICY = document(
+    tenant("org", "paid"),
+    paid_by("parent", tenant("small", "paid", "org", concurrency=1)),
+    paid_by("parent", tenant("big", "paid", "org")),
+    paid_by("parent", tenant("postpaid", "open", "org")),
+    tenant("bank", "owing"), paid_by("bank", tenant("guest", "paid")),
+    tenant("old", "paid"), tenant("new", "paid"), paid_by("old", tenant("mover", "paid")),
+    tenant("brief", "paid"), tenant("orphan", "paid"), tenant("asker", "asks"),
+    tenant("crowd", "paid"),
+    *(paid_by("crowd", tenant(f"team{i}", "paid")) for i in range(TEAMS)),
+    tiers={"paid": {"credit": "hard", "reserve_output_tokens": OUT},
+           "owing": {"credit": "soft", "overage_limit": "5", "reserve_output_tokens": OUT},
+           "asks": {"credit": "hard", "reserve_output_tokens": OUT,
+                    "topup": {"below": "5", "ask": "50"}}})
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with LimitLab() as made:
+        made.guard(POLICY, nats=False)
+        yield made
+        print("--- agent log, its end\n" + made.log("agent").read_text()[-4000:])
+        print(made.weirctl("ledger", "verify", check=False))
+    assert made.leftovers() == []
+
+
+def price(tokens):
+    """Of a request of ask() or hold()."""
+    return policy.price("llama-3.3-70b-instruct", 3, tokens)
+
+
+def grant(lab, name, nano, *options):
+    return lab.ctl("credit", "grant", name, policy.credits(nano), *options)
+
+
+def balance(lab, name):
+    return policy.nano(lab.ctl("credit", "balance", name)["balance"])
+
+
+def settled(lab, name):
+    """The balance once nothing of it is reserved, and ledger and kernel agree in it."""
+    def done():
+        ledger, live = lab.ctl("credit", "balance", name), lab.live(name)
+        return (live["reserved"] == ledger["reserved"] == "0" and
+                live["balance"] == ledger["balance"])
+    wait_for(done, f"all that {name} pays to be settled", every=0.05)
+    return balance(lab, name)
+
+
+def entries(lab, name, kind):
+    return [e for e in lab.ctl_lines("ledger", name) if e["kind"] == kind]
+
+
+def refused(lab, *args):
+    done = lab.weirctl(*args, check=False)
+    assert done.returncode == 1, done
+    return done.stderr
+
+
+# ----------------------------------------------------------------- who pays
+
+def test_an_organisation_pays_for_its_teams_which_keep_their_limits(lab):
+    grant(lab, "org", 3 * EACH)
+    assert lab.ask("big").status == 200
+    grant(lab, "org", price(1))  # what that took
+    lab.settled("big", 1)
+    held = [lab.hold("small")]
+    assert lab.ask("small").limit == "concurrency"  # its own, whatever there is to spend
+    held += [lab.hold("big"), lab.hold("big")]
+    assert all(held)
+    last = lab.ask("big")
+    assert (last.status, last.error["code"]) == (429, "insufficient_quota")
+    shown = lab.ctl("tenant", "show", "small")
+    assert shown["wallet"] == "org"
+    assert policy.nano(shown["live"]["reserved"]) == 3 * EACH
+    assert lab.ask("postpaid").status == 200  # has no credit to run out of
+    assert "org" in lab.weirctl("tenant", "show", "small").stdout.splitlines()[0]
+    lab.release(held)
+    assert settled(lab, "org") == 3 * EACH - 3 * price(HELD)
+    for name, n in (("small", 1), ("big", 3)):
+        events = lab.settled(name, n)
+        assert {e["wallet"] for e in events} == {"org"}
+        assert lab.ctl("credit", "balance", name)["wallet"] == "org"
+    assert policy.nano(lab.settled("postpaid", 1)[0]["price"]) == price(1)
+
+
+def test_credit_for_who_is_paid_for_is_refused(lab):
+    before = lab.ctl("ledger", "verify")["entries"]
+    for words in (("grant", "small", "5"), ("adjust", "small", "+5", "--reason", "x"),
+                  ("deduct", "small", "5")):
+        error = refused(lab, "credit", *words)
+        assert "small" in error and "org" in error
+    assert lab.ctl("ledger", "verify")["entries"] == before
+
+
+def test_a_named_wallet_pays_down_to_its_own_overage(lab):
+    assert lab.ask("guest").status == 200  # of nothing but what the bank may owe
+    assert settled(lab, "bank") == -price(1)
+    assert lab.ctl("tenant", "show", "guest")["live"]["balance"] == policy.credits(-price(1))
+    lab.weirctl("credit", "deduct", "bank", policy.credits(policy.nano("5") - price(1) - EACH))
+    (held,) = [lab.hold("guest")]
+    assert lab.ask("guest").error["code"] == "insufficient_quota"
+    # What is reserved cannot be taken by others either.
+    assert "0 is left" in refused(lab, "credit", "deduct", "bank", "0.000000001")
+    lab.release([held])
+    assert settled(lab, "bank") == EACH - price(HELD) - policy.nano("5")
+
+
+def test_a_wallet_that_changes_leaves_what_is_in_flight_where_it_was(lab):
+    grant(lab, "old", 2 * EACH)
+    grant(lab, "new", 2 * EACH)
+    before = lab.hold("mover")
+    lab.document["tenants"]["mover"]["wallet"] = "new"
+    lab.apply()
+    after = lab.hold("mover")
+    for name in ("old", "new"):
+        lab.gauge(name, "reserved", policy.credits(EACH))
+    lab.document["tenants"]["mover"]["wallet"] = "self"
+    lab.apply()
+    assert lab.ask("mover").error["code"] == "insufficient_quota"  # nothing of its own
+    lab.release([before, after])
+    for name in ("old", "new"):
+        assert settled(lab, name) == 2 * EACH - price(HELD)
+    assert [e["wallet"] for e in lab.settled("mover", 2)].count("old") == 1
+    lab.document["tenants"]["mover"]["wallet"] = "nobody"
+    assert "tenants.mover.wallet" in refused(lab, "policy", "apply",
+                                             lab.write_policy(lab.document, "bad"))
+    assert lab.ctl("tenant", "show", "mover")["wallet"] == "mover"
+    lab.document["tenants"]["mover"]["wallet"] = "old"
+
+
+# ----------------------------------------------------------------- the exact instant
+
+def moment(seconds):
+    """An instant some seconds from now, in milliseconds, as text and as time.time()."""
+    at = round(time.time() + seconds, 3)
+    text = datetime.datetime.fromtimestamp(at, datetime.timezone.utc)
+    return text.strftime("%Y-%m-%dT%H:%M:%S.") + f"{round(at * 1000) % 1000:03d}Z", at
+
+
+def ask_across(lab, name, at):
+    """Ask until the instant has passed, and see that it divides the answers. How many were
+    given."""
+    given = after = 0
+    while after < 3:
+        asked = time.time()
+        status = lab.ask(name).status
+        had = time.time()
+        if had < at:
+            assert status == 200
+        elif asked >= at:
+            assert status == 429
+            after += 1
+        given += status == 200
+        time.sleep(0.02)
+    assert given  # or it was over before it began
+    return given
+
+
+def assert_expired(lab, name, at_text, amount, given, held):
+    """What began before the instant was paid from what expired then, the rest is gone."""
+    assert settled(lab, name) == 0
+    shown = lab.ctl("credit", "balance", name)
+    assert shown["debt"] == "0"
+    events = lab.settled(name, given + held)
+    spent = totals(events)["price"]
+    assert spent == given * price(1) + held * price(HELD)
+    (entry,) = entries(lab, name, "expire")
+    assert entry["time"] == at_text
+    # What came into the ledger behind that took its share from what had expired.
+    before = [e for e in entries(lab, name, "usage") if e["seq"] < entry["seq"]]
+    late = [e for e in entries(lab, name, "usage") if e["seq"] > entry["seq"]]
+    assert -policy.nano(entry["amount"]) == amount + sum(policy.nano(e["amount"]) for e in before)
+    assert late and all(e["balance_before"] == e["balance_after"] == "0" for e in late)
+
+
+def test_credit_expires_at_its_instant_but_for_what_is_in_flight(lab):
+    at_text, at = moment(1.5)
+    grant(lab, "brief", policy.nano("50"), "--expires", at_text)
+    held = lab.hold("brief")
+    given = ask_across(lab, "brief", at)
+    lab.release([held])
+    assert_expired(lab, "brief", at_text, policy.nano("50"), given, 1)
+
+
+def test_credit_expires_at_its_instant_with_nobody_there_to_enter_it(lab):
+    at_text, at = moment(2.5)
+    grant(lab, "orphan", policy.nano("50"), "--expires", at_text)
+    held = lab.hold("orphan")
+    assert lab.ask("orphan").status == 200
+    with lab.agent_down("SIGKILL"):
+        given = 1 + ask_across(lab, "orphan", at)
+        lab.release([held])
+    assert_expired(lab, "orphan", at_text, policy.nano("50"), given, 1)
+
+
+# ----------------------------------------------------------------- many
+
+def test_64_clients_of_one_wallet_spend_what_is_there(lab):
+    tokens = 40
+    each, one = reservation(OUT, tokens=tokens, stream=False), price(tokens)
+    assert one > each  # so that there is something to overspend
+    granted = 300 * one
+    grant(lab, "crowd", granted)
+    answers, deducted, lock = [], [], threading.Lock()
+
+    def client(i):
+        while True:
+            status = lab.ask(f"team{i % TEAMS}", tokens=tokens, stream=False).status
+            with lock:
+                answers.append(status)
+            if status != 200:
+                return
+
+    def deductor(i):
+        for n in range(1000):
+            done = lab.weirctl("credit", "deduct", "crowd", "0.01", "--id", f"d-{i}-{n}",
+                               check=False)
+            if done.returncode:
+                assert done.returncode == 1 and "cannot be deducted" in done.stderr
+                return
+            with lock:
+                deducted.append(policy.nano("0.01"))
+
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(CLIENTS)]
+    threads += [threading.Thread(target=deductor, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert set(answers) == {200, 429}
+    left = settled(lab, "crowd")
+    events = [e for i in range(TEAMS) for e in events_of(lab, f"team{i}")]
+    assert len(events) == answers.count(200) and deducted
+    assert {e["wallet"] for e in events} == {"crowd"}
+    assert totals(events)["price"] + sum(deducted) == granted - left
+    assert left < each  # nobody was refused while there was enough for one
+    assert left >= -CLIENTS * (one - each)  # the promised bound
+    assert lab.ctl("ledger", "verify")["ok"]
+
+
+# ----------------------------------------------------------------- top-ups
+
+def test_a_top_up_is_asked_for_once_a_crossing(lab):
+    def asked():
+        return [policy.nano(e["asked"]) for e in entries(lab, "asker", "top_up")]
+
+    grant(lab, "asker", policy.nano("5") + price(1))
+    assert lab.ask("asker").status == 200
+    assert settled(lab, "asker") == policy.nano("5") and asked() == []
+    for _ in range(3):
+        assert lab.ask("asker").status == 200
+    assert settled(lab, "asker") < policy.nano("5")
+    assert asked() == [policy.nano("50")]
+    lab.apply()  # the threshold is told anew
+    assert lab.ask("asker").status == 200
+    settled(lab, "asker")
+    assert len(asked()) == 1
+    grant(lab, "asker", policy.nano("1"))
+    lab.weirctl("credit", "deduct", "asker", "1")
+    assert len(asked()) == 2
