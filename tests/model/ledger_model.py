@@ -261,15 +261,16 @@ class Ledger:
         (counter, tenant), volume = key, self.volumes.pop(key)
         *_, dimension, _ = counter
         amount = 0
-        for version, sums in volume["versions"].items():
-            prices = version_prices(version)
+        for (card, number), sums in volume.items():
+            prices = prices_of(self.cards[card], number)
             _, steps, _ = card_model.steps_of(prices, dimension)
             unit, per = card_model.unit_at(steps, self.counters[counter]), card_model.per(
                 prices, dimension)
             amount += round(sums["weighted"] * unit / per) - round(sums["charged"] / per)
         if not amount:
             return
-        wallet, posted, time = volume["wallet"], volume["posted"], max(when, self.time)
+        newest = volume[max(volume)]  # by number of card, then of entry
+        wallet, posted, time = newest["wallet"], newest["posted"], max(when, self.time)
         moves, lot = [], None
         if posted and amount > 0:
             moves = self.take(wallet, amount, time, time)
@@ -309,7 +310,7 @@ class Ledger:
             quantities = quantities | {"session": 1 if begins else 0}
 
         def counter(dimension):
-            prices = version_prices_of(card, number)
+            prices = prices_of(card, number)
             pool = card_model.steps_of(prices, dimension)[2]
             return self.counter_of(card, number, dimension, pool, tenant, started)
 
@@ -324,7 +325,8 @@ class Ledger:
         for dimension, by in charge.counted.items():
             self.counters[counter(dimension)] = charge.positions[dimension] + by
         for dimension, weighted, unit in charge.volume:
-            self.count_volume(counter(dimension), use, (json.dumps(card), number), weighted, unit)
+            version = self.cards.index(card), number
+            self.count_volume(counter(dimension), use, version, weighted, unit)
         return {"card": (card.get("name", "list"), card["version"], number),
                 "price": charge.price, "cost": charge.cost, "positions": charge.positions,
                 "session": begins, "unpriced": False}
@@ -332,9 +334,9 @@ class Ledger:
     def count_volume(self, counter, use, version, weighted, unit):
         if max(use["time"], self.time) >= month_end(counter[-1]) + HOUR:
             return  # its month is closed: not trued up again
-        volume = self.volumes.setdefault((counter, use["number"]), {"versions": {}})
-        volume["wallet"], volume["posted"] = use["wallet"], use["posted"]
-        sums = volume["versions"].setdefault(version, {"weighted": 0, "charged": 0})
+        volume = self.volumes.setdefault((counter, use["number"]), {})
+        sums = volume.setdefault(version, {"weighted": 0, "charged": 0})
+        sums["wallet"], sums["posted"] = use["wallet"], use["posted"]
         sums["weighted"] += weighted
         sums["charged"] += weighted * unit
 
@@ -349,6 +351,8 @@ class Ledger:
         priced = self.price(use, row["quantities"], row["billable"])
         posted = row["posted"]
         moves = self.take(row["wallet"], priced["price"], row["started"], time) if posted else []
+        if self.debt.get(row["wallet"], 0) + sum(m[2] for m in moves if m[0] == "debt") > INT64_MAX:
+            posted, moves = False, []  # a debt that does not fit: kept, and nobody pays
         self.enter("usage", row["ended"], row["number"], row["wallet"],
                    -priced["price"] if posted else 0, moves, **priced)
         return True
@@ -504,11 +508,6 @@ class Ledger:
                           -priced["price"] if posted else 0, moves, **priced)
 
 
-def version_prices_of(card, number):
+def prices_of(card, number):
     entry = card["models"][number]
     return entry["cost"] if "markup" in entry else entry["price"]
-
-
-def version_prices(version):
-    card, number = version
-    return version_prices_of(json.loads(card), number)
