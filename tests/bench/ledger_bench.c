@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The ledger's figures: rows priced and made durable by the appender itself, and what is made of
+ * ten million of them. Every row is one organisation's, whose lots pay for a thousand teams, so
+ * that it is also the wallet with ten million entries.
+ *
+ *   ledger_bench [ROWS [FOLDER]]    the folder is on a disk, and is emptied again
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/ledger.h"
+#include "agent/ledger_read.h"
+#include "agent/price.h"
+#include "agent/store.h"
+
+enum { GROUP = 4096, TEAMS = 1000, LOTS = 20, ROWS = 10000000, TIMES = 201 };
+
+#define SECOND UINT64_C(1000000000)
+
+/* Four prices of a usual card; and one that counts up its steps. */
+static const char usual[] =
+	"{\"name\":\"usual\",\"version\":\"1\",\"effective_from\":\"2020-01-01T00:00:00Z\","
+	"\"models\":[{\"match\":\"llama*\",\"price\":{\"input\":\"0.5\",\"cache_read\":\"0.05\","
+	"\"output\":\"1.5\",\"reasoning\":\"1.5\",\"per\":1000000},"
+	"\"cost\":{\"input\":\"0.2\",\"output\":\"0.6\",\"per\":1000000}}]}";
+
+static struct weir_error err;
+
+static void must(int ret, const char *what)
+{
+	if (!ret)
+		return;
+	fprintf(stderr, "ledger_bench: %s: %s\n", what, err.text);
+	exit(1);
+}
+
+static double wall(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double cpu(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void say(const char *what, double value, const char *unit, const char *bar)
+{
+	printf("%-58s %12.3g %-10s %s\n", what, value, unit, bar);
+	fflush(stdout);
+}
+
+static uint64_t any(void)
+{
+	static uint64_t state = 88172645463325252u;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	return state ^= state << 17;
+}
+
+/* ------------------------------------------------------------------ building */
+
+struct bench {
+	char path[256];
+	struct weir_ledger *l;
+	uint32_t org, team[TEAMS], card;
+	uint64_t t0, n;
+	struct weir_row rows[GROUP];
+};
+
+static struct weir_row row(struct bench *b, uint64_t i)
+{
+	uint64_t r = any(), started = b->t0 + i * 100000; /* 10 k requests a second */
+	struct weir_row row = {
+		.started_wall_ns = started,
+		.ended_wall_ns = started + SECOND + r % SECOND,
+		.ttft_us = 100000 + r % 100000,
+		.tenant = b->team[i % TEAMS],
+		.wallet = b->org,
+		.service = 0,
+		.status = 200,
+		.usage_source = WEIR_USAGE_REPORTED,
+		.flags = WEIR_ROW_BILLABLE | WEIR_ROW_POSTED | WEIR_ROW_STREAM,
+		.card_id = b->card,
+		.usage = { 500 + r % 4000, r >> 20 & 1023, 0, 100 + (r >> 32) % 900, WEIR_UNKNOWN },
+		.audio = WEIR_UNKNOWN,
+		.image = WEIR_UNKNOWN,
+		.reserved_nano = 1000000,
+		.request_bytes = 1000 + r % 10000,
+		.response_bytes = 5000 + r % 50000,
+		.client = { [10] = 0xff, [11] = 0xff, [12] = 10, [15] = 7 },
+		.method = "POST",
+		.path = "/v1/chat/completions",
+		.model = "llama-3.3-70b",
+		.finish_reason = "stop",
+		.model_requested = "llama-3.3-70b",
+		.max_tokens_requested = 1024,
+	};
+
+	snprintf(row.response_id, sizeof(row.response_id), "chatcmpl-%016" PRIx64 "%016" PRIx64, r,
+		 i);
+	for (int k = 0; k < 8; k++) {
+		row.id.b[k] = (uint8_t)(started >> (56 - 8 * k));
+		row.id.b[8 + k] = (uint8_t)(i >> (56 - 8 * k));
+	}
+	return row;
+}
+
+static void open_ledger(struct bench *b)
+{
+	struct weir_card *card;
+	char name[64];
+
+	must(weir_ledger_open(b->path, &b->l, &err), "opening");
+	must(weir_ledger_tenant(b->l, "org", &b->org, &err), "naming");
+	for (int i = 0; i < TEAMS; i++) {
+		snprintf(name, sizeof(name), "team-%d", i);
+		must(weir_ledger_tenant(b->l, name, &b->team[i], &err), "naming");
+	}
+	must(weir_card_parse(usual, "bench", &card, &err), "the card");
+	must(weir_ledger_card(b->l, card, &b->card, &err), "storing the card");
+	weir_card_free(card);
+	b->t0 = weir_wall_ns();
+}
+
+static void grant(struct bench *b)
+{
+	for (int i = 0; i < LOTS; i++) {
+		struct weir_done done;
+		struct weir_op op = { .kind = WEIR_ENTRY_GRANT,
+				      .tenant = b->org,
+				      .wallet = b->org,
+				      .priority = (uint8_t)(100 + i),
+				      .amount_nano = INT64_C(100000) * 1000000000 };
+
+		snprintf(op.key, sizeof(op.key), "grant-%d", i);
+		must(weir_ledger_post(b->l, &op, weir_wall_ns(), &done, &err), "granting");
+	}
+}
+
+static void build(struct bench *b)
+{
+	double appending = 0, busy = 0;
+	struct stat st;
+	size_t known;
+
+	for (uint64_t i = 0; i < b->n;) {
+		size_t n = 0;
+		double w, c;
+
+		for (; n < GROUP && i < b->n; n++, i++)
+			b->rows[n] = row(b, i);
+		w = wall();
+		c = cpu();
+		must(weir_ledger_append(b->l, b->rows, n, &known, &err), "appending");
+		busy += cpu() - c;
+		appending += wall() - w;
+	}
+	say("rows priced and durably committed, wall", (double)b->n / appending, "rows/s",
+	    "bar 1e+05");
+	say("rows priced and durably committed, per core", (double)b->n / busy, "rows/s",
+	    "bar 1e+05");
+	must(weir_ledger_cursor_set(b->l, "bench", 1, &err), "a cursor");
+	weir_ledger_close(b->l);
+	if (!stat(b->path, &st))
+		say("database, per row", (double)st.st_size / (double)b->n, "B", "");
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static void start_up(struct bench *b)
+{
+	double w = wall();
+
+	must(weir_ledger_open(b->path, &b->l, &err), "opening");
+	say("start-up", wall() - w, "s", "bar 2");
+	weir_ledger_close(b->l);
+}
+
+static int by_size(const void *x, const void *y)
+{
+	double a = *(const double *)x, b = *(const double *)y;
+
+	return (a > b) - (a < b);
+}
+
+static void balance(struct bench *b, struct weir_reader *rd)
+{
+	double v[TIMES];
+
+	for (int i = 0; i < TIMES; i++) {
+		struct weir_balance got;
+		double w = wall();
+
+		must(weir_reader_balance(rd, b->org, weir_wall_ns(), &got, &err), "balance");
+		v[i] = (wall() - w) * 1e3;
+		weir_balance_clear(&got);
+	}
+	qsort(v, TIMES, sizeof(v[0]), by_size);
+	say("balance of the wallet of all of them, median", v[TIMES / 2], "ms", "bar 1");
+	say("balance of the wallet of all of them, worst of 201", v[TIMES - 1], "ms", "");
+}
+
+static void verify(struct weir_reader *rd, bool replay)
+{
+	struct weir_verify v;
+	double w = wall(), c = cpu(), s;
+
+	must(replay ? weir_reader_verify(rd, &v, &err) : weir_reader_verify_chain(rd, &v, &err),
+	     "verify");
+	s = wall() - w;
+	say(replay ? "verify, with prices, burns, balances: wall" : "verify, chain: wall",
+	    (double)v.entries / s, "rows/s", replay ? "" : "bar 1e+06");
+	say(replay ? "verify, with prices, burns, balances: CPU" : "verify, chain: CPU",
+	    (cpu() - c) / (double)v.entries * 1e6, "us/row", "");
+}
+
+int main(int argc, char **argv)
+{
+	static struct bench b;
+	char dir[200], name[300];
+	struct weir_reader *rd;
+
+	b.n = argc > 1 ? strtoull(argv[1], NULL, 10) : ROWS;
+	snprintf(dir, sizeof(dir), "%s/weir-bench-XXXXXX", argc > 2 ? argv[2] : "/var/tmp");
+	if (!b.n || !mkdtemp(dir)) {
+		fprintf(stderr, "usage: ledger_bench [ROWS [FOLDER]]\n");
+		return 2;
+	}
+	snprintf(b.path, sizeof(b.path), "%s/weir.db", dir);
+	printf("%-58s %12" PRIu64 "\n", "rows, in groups of 4096", b.n);
+	open_ledger(&b);
+	grant(&b);
+	build(&b);
+	start_up(&b);
+	must(weir_reader_open(b.path, &rd, &err), "opening to read");
+	balance(&b, rd);
+	verify(rd, false);
+	verify(rd, true);
+	weir_reader_close(rd);
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "%s%s", b.path,
+			 (const char *const[]){ "", "-wal", "-shm" }[i]);
+		unlink(name);
+	}
+	return rmdir(dir) ? 1 : 0;
+}
