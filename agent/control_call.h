@@ -58,6 +58,9 @@ int weir_call_result(struct weir_call *c, json_t *result);
  * without end) or for the agent to stop: true if either came. */
 bool weir_call_over(struct weir_call *c, unsigned wait_ms);
 
+/* Is the client root, or whoever the agent runs as? Others may be of the socket's group. */
+bool weir_call_by_root(struct weir_call *c);
+
 /* This client's reader of the ledger, opened when first wanted; NULL with err. */
 struct weir_reader *weir_call_reader(struct weir_call *c, struct weir_error *err);
 
@@ -129,5 +132,6 @@ weir_call_fn weir_do_ledger_list, weir_do_ledger_verify;
 weir_call_fn weir_do_usage, weir_do_events, weir_do_why;
 weir_call_fn weir_do_price_list, weir_do_price_show, weir_do_price_unpriced;
 weir_call_fn weir_do_price_estimate, weir_do_margin, weir_do_meter_add;
+weir_call_fn weir_do_backup, weir_do_ledger_seal;
 
 #endif
