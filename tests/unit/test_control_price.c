@@ -320,17 +320,12 @@ static void a_percentage_is_exact(void **state)
 
 static void a_floor_is_undercut_exactly(void **state)
 {
-	struct weir_margin m = { .price = 1000, .cost = 700 };
-
-	assert_false(weir_margin_below(&m, 300));
-	assert_true(weir_margin_below(&m, 301));
-	assert_false(weir_margin_below(&m, INT64_MIN));
-	m.refunds = 1;
-	assert_true(weir_margin_below(&m, 300));
-	m = (struct weir_margin){ .cost = 1 }; /* cost, and no price at all */
-	assert_true(weir_margin_below(&m, 0));
-	m = (struct weir_margin){ .cost = 0 };
-	assert_false(weir_margin_below(&m, 900));
+	assert_false(weir_margin_below(1000, 0, 700, 300));
+	assert_true(weir_margin_below(1000, 0, 700, 301));
+	assert_false(weir_margin_below(1000, 0, 700, INT64_MIN));
+	assert_true(weir_margin_below(1000, 1, 700, 300));
+	assert_true(weir_margin_below(0, 0, 1, 0)); /* cost, and no price at all */
+	assert_false(weir_margin_below(0, 0, 0, 900));
 }
 
 /* -------------------------------------------------------------------------- watch */
