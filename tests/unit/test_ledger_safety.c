@@ -239,7 +239,7 @@ static void verify_names_the_first_wrong_entry(void **state)
 	for (int i = 0; i < 5; i++)
 		spend(f, f->acme, weir_wall_ns(), "1");
 	assert_verifies(f);
-	tamper(f, "UPDATE lot SET remaining = 6000000000", 1, "remaining of its lot is kept as 6");
+	tamper(f, "UPDATE lot SET remaining = 6000000000", 1, "what remains of the grant is 6,");
 	tamper(f, "UPDATE lot SET remaining = 5000000000; UPDATE account SET price = 1", 0,
 	       "acme: price is 1");
 	tamper(f, UNLOCK "UPDATE entry SET amount = 5 WHERE seq = 3", 3, "hash");
