@@ -285,10 +285,10 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 		return r;
 	store_defaults(e->kernel, &plan);
 	drop_leavers(e, stays, now_ns);
+	if (p != e->policy && weir_enforce_top_ups(e, &plan, l))
+		return weir_fail(err, ENOMEM, "out of memory: not every top-up is watched for");
 	if (p != e->policy)
 		replace(e, p, &cards);
-	if (weir_enforce_top_ups(e, &plan, l))
-		return weir_fail(err, ENOMEM, "out of memory: not every top-up is watched for");
 	return weir_levels_prune(e->kernel, &plan, err);
 }
 

@@ -80,23 +80,54 @@ static int raise_by(struct weir_card *const *cards, size_t n, const struct weir_
 	return 0;
 }
 
+static int by_name(const void *name, const void *at)
+{
+	return strcmp(name, *(const char *const *)at);
+}
+
+static int compare_name(const void *a, const void *b)
+{
+	return by_name(*(const char *const *)a, b);
+}
+
+/* Tenants that a card names: of a million, few. */
+static int list_own(struct weir_prices *v)
+{
+	const struct weir_policy *p = v->policy;
+	size_t n = 0;
+
+	for (int pass = 0; pass < 2; pass++) {
+		if (pass)
+			v->own = calloc(n + 1, sizeof(*v->own));
+		if (pass && !v->own)
+			return -ENOMEM;
+		for (size_t i = 0; i < p->n_cards; i++) {
+			if (p->cards[i]->scope != WEIR_SCOPE_TENANT)
+				continue;
+			for (const char *const *s = p->cards[i]->scope_names; s && *s; s++) {
+				n += !pass;
+				if (pass)
+					v->own[v->n_own++] = *s;
+			}
+		}
+	}
+	qsort(v->own, v->n_own, sizeof(*v->own), compare_name);
+	return 0;
+}
+
 int weir_prices_make(const struct weir_policy *p, uint64_t at_ns, struct weir_prices *out)
 {
 	struct weir_prices v = { .policy = p, .at_ns = at_ns };
-	int r = 0;
+	int r = list_own(&v);
 
 	v.tiers = calloc(p->n_tiers + 1, sizeof(*v.tiers));
-	v.own = calloc(p->n_cards + 1, sizeof(struct weir_card *));
-	if (!v.tiers || !v.own)
+	if (!v.tiers)
 		r = -ENOMEM;
 	for (size_t i = 0; i < p->n_tiers && !r; i++) {
 		const struct weir_use use = { .tier = p->tiers[i], .started_ns = at_ns };
 
 		r = raise_by(p->cards, p->n_cards, &use, &v.tiers[i]);
 	}
-	for (size_t i = 0; i < p->n_cards && !r; i++)
-		if (p->cards[i]->scope == WEIR_SCOPE_TENANT)
-			v.own[v.n_own++] = p->cards[i];
 	if (r)
 		weir_prices_free(&v);
 	else
@@ -111,20 +142,6 @@ void weir_prices_free(struct weir_prices *v)
 	*v = (struct weir_prices){ 0 };
 }
 
-static int by_name(const void *name, const void *tier)
-{
-	return strcmp(name, *(const char *const *)tier);
-}
-
-static bool has_own(const struct weir_prices *v, const char *tenant)
-{
-	for (size_t i = 0; i < v->n_own; i++)
-		for (const char *const *s = v->own[i]->scope_names; s && *s; s++)
-			if (!strcmp(*s, tenant))
-				return true;
-	return false;
-}
-
 void weir_prices_of(const struct weir_prices *v, const struct weir_tenant_policy *t,
 		    struct weir_reserve_price *out)
 {
@@ -135,7 +152,8 @@ void weir_prices_of(const struct weir_prices *v, const struct weir_tenant_policy
 	*out = v->tiers[tier - v->policy->tiers];
 	/* All cards, not only its own: of a card's name the latest version is in force, whomever
 	 * it is for. Without memory the others' prices hold, as if its card had no entries. */
-	if (has_own(v, t->name) && raise_by(v->policy->cards, v->policy->n_cards, &use, out))
+	if (bsearch(t->name, v->own, v->n_own, sizeof(*v->own), by_name) &&
+	    raise_by(v->policy->cards, v->policy->n_cards, &use, out))
 		weir_log(WEIR_WARN, "tenant %s: out of memory: its rate card is not reserved by",
 			 t->name);
 }

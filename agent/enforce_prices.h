@@ -22,7 +22,7 @@ struct weir_prices {
 	const struct weir_policy *policy;
 	uint64_t at_ns;
 	struct weir_reserve_price *tiers; /* as policy->tiers */
-	struct weir_card **own;		  /* cards of single tenants */
+	const char **own;		  /* names of tenants with a card of their own, sorted */
 	size_t n_own;
 };
 

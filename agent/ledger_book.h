@@ -20,15 +20,17 @@
 /* Tenant numbers are array indexes; past this one is taken for garbage. */
 #define WEIR_ACCOUNT_MAX (1u << 20)
 
-#define WEIR_LATE_NS	(UINT64_C(86400) * 1000000000)	/* an expired lot still gives to older requests */
-#define WEIR_SESSION_NS (UINT64_C(86400) * 1000000000)	/* how long a session is one */
-#define WEIR_CLOSE_NS	(UINT64_C(3600) * 1000000000)	/* from a month's end to its true-up */
-#define WEIR_PRIORITY	100				/* where nobody says one */
+#define WEIR_LATE_NS                                                                               \
+	(UINT64_C(86400) * 1000000000) /* an expired lot still gives to older requests */
+#define WEIR_SESSION_NS (UINT64_C(86400) * 1000000000) /* how long a session is one */
+#define WEIR_CLOSE_NS	(UINT64_C(3600) * 1000000000)  /* from a month's end to its true-up */
+#define WEIR_PRIORITY	100			       /* where nobody says one */
 
-/* What a tenant used, and what a wallet has. Counts stop at INT64_MAX instead of wrapping; money
- * never gets that far. Columns of table `account`. */
+/* What a tenant used, and what a wallet has. Counts stop at INT64_MAX instead of wrapping. Columns
+ * of table `account`. */
 struct weir_figures {
-	int64_t debt, issued, consumed, voided; /* nano, >= 0 */
+	int64_t debt;			   /* nano, >= 0 */
+	uint64_t issued, consumed, voided; /* nano, of its whole life; wrap */
 	int64_t requests, estimated, partial;
 	struct weir_usage tokens;
 	int64_t audio, image;
@@ -42,17 +44,17 @@ struct weir_figures {
 struct weir_account {
 	struct weir_figures f;
 	int64_t remaining; /* Σ of lots */
-	int64_t held;	   /* Σ pending + remaining + expired, of all lots there ever were */
+	uint64_t held; /* Σ pending + remaining + expired, of all lots there ever were; wraps */
 	struct weir_lot **lots; /* in burn order; those that can still give or get */
 	uint32_t n_lots, cap_lots;
-	bool dirty;	/* in the open transaction */
-	int64_t taken;	/* in it: what the consumer had taken off the ceiling for its rows */
+	bool dirty;    /* in the open transaction */
+	int64_t taken; /* in it: what the consumer had taken off the ceiling for its rows */
 };
 
 struct weir_schedule {
 	uint64_t seq;
 	uint32_t wallet;
-	uint64_t next_ns; /* 0: stopped */
+	uint64_t next_ns;   /* 0: stopped */
 	uint64_t rolled_ns; /* the boundary at which its lots were rolled last */
 	bool begun;	    /* its first grant was made */
 	bool dirty;
@@ -85,7 +87,7 @@ struct weir_session {
 	char key[]; /* card|entry|session */
 };
 
-struct weir_due; /* ledger_due.c */
+struct weir_due;  /* ledger_due.c */
 struct weir_undo; /* ledger_book.c */
 
 struct weir_book {
@@ -94,7 +96,7 @@ struct weir_book {
 	GHashTable *lots;      /* seq -> struct weir_lot, of those in accounts */
 	GHashTable *schedules; /* seq -> struct weir_schedule */
 	GHashTable *counters, *volumes, *sessions;
-	GHashTable *refunds; /* seq -> nano refunded */
+	GHashTable *refunds;  /* seq -> nano refunded */
 	struct weir_due *due; /* a heap */
 	size_t n_due, cap_due;
 	bool due_stale; /* to be made anew from what there is */
@@ -103,7 +105,7 @@ struct weir_book {
 	GPtrArray *closing; /* sums of the month that is being trued up, in order; NULL: none is */
 	uint32_t closing_month;
 	guint closing_at; /* those before it are done with */
-	bool keep; /* used-up lots too: verify */
+	bool keep;	  /* used-up lots too: verify */
 	/* A counter of a month that is not in memory; NULL: it is 0. */
 	int64_t (*counter_at)(void *ctx, const char *key, uint32_t month);
 	const struct weir_card *(*card)(void *ctx, uint32_t id); /* NULL: there is none */
@@ -134,8 +136,8 @@ int weir_book_load_refund(struct weir_book *b, uint64_t seq, int64_t nano);
  * would not fit. */
 
 /* A row that is priced; one that is not WEIR_ROW_POSTED moves nothing and never is -ERANGE. */
-int weir_book_plan_usage(struct weir_book *b, const struct weir_row *row,
-			 struct weir_entry_head *h, struct weir_posting *post);
+int weir_book_plan_usage(struct weir_book *b, const struct weir_row *row, struct weir_entry_head *h,
+			 struct weir_posting *post);
 
 /* An act: grant, void, adjust, deduct, meter, schedule. -ENOENT, -EINVAL: of what is not there, or
  * cannot be voided; -ENODATA: not so much credit. op->amount_nano of a void is filled in. */
@@ -144,9 +146,8 @@ int weir_book_plan_op(struct weir_book *b, struct weir_op *op, struct weir_entry
 
 /* A refund of the entry op->of, which took what `taken` says. op->amount_nano 0 is filled in.
  * -EINVAL: it took nothing, or so much is not left. */
-int weir_book_plan_refund(struct weir_book *b, struct weir_op *op,
-			  const struct weir_posting *taken, struct weir_entry_head *h,
-			  struct weir_posting *post);
+int weir_book_plan_refund(struct weir_book *b, struct weir_op *op, const struct weir_posting *taken,
+			  struct weir_entry_head *h, struct weir_posting *post);
 
 /* -- applying. -EBADMSG: it does not add up (a log that was tampered with), -ENOMEM. */
 int weir_book_apply_usage(struct weir_book *b, const struct weir_row *row,
@@ -190,8 +191,8 @@ struct weir_sale {
 int weir_book_price(struct weir_book *b, const struct weir_sale *s, struct weir_quantities *q,
 		    struct weir_posting *post, struct weir_charge *charge);
 /* And count it. */
-int weir_book_count(struct weir_book *b, const struct weir_sale *s,
-		    const struct weir_posting *post, const struct weir_charge *charge);
+int weir_book_count(struct weir_book *b, const struct weir_sale *s, const struct weir_posting *post,
+		    const struct weir_charge *charge);
 
 /* Text of a counter's key. */
 #define WEIR_COUNTER_KEY 512
@@ -219,7 +220,8 @@ void weir_book_rollback(struct weir_book *b);
 /* Forget what can change nothing any more, or is looked up when it does. Between transactions. */
 void weir_book_prune(struct weir_book *b, uint64_t now_ns);
 
-/* The consumer had taken so much off the ceiling for what was just applied. Wraps, as ceilings do. */
+/* The consumer had taken so much off the ceiling for what was just applied. Wraps, as ceilings do.
+ */
 static inline void weir_book_took(struct weir_book *b, uint32_t wallet, int64_t nano)
 {
 	b->v[wallet].taken = (int64_t)((uint64_t)b->v[wallet].taken + (uint64_t)nano);

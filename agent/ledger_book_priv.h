@@ -25,6 +25,8 @@ int book_touch_refund(struct weir_book *b, uint64_t seq);
 /* Room for one more element of size bytes. */
 int book_grow(void **v, size_t n, size_t *cap, size_t size);
 
+/* A lot into its wallet's order, and what it will be due for. out may be NULL. -ENOMEM. */
+int book_insert_lot(struct weir_book *b, const struct weir_lot *from, struct weir_lot **out);
 /* A lot out of its wallet's order, and out of memory. */
 void book_drop_lot(struct weir_book *b, struct weir_lot *lot);
 
@@ -36,6 +38,11 @@ int book_due_month(struct weir_book *b, uint32_t month);
 
 int64_t book_counter_at(struct weir_book *b, const char *key, uint32_t month);
 
+/* The first true-up of a month that is due: 1, 0, -ENOMEM; its moves; going on without it. */
+int book_true_up(struct weir_book *b, uint32_t month, uint64_t at_ns, struct weir_op *op);
+int book_plan_true_up(struct weir_book *b, const struct weir_op *op, struct weir_entry_head *h,
+		      struct weir_posting *post);
+int book_true_up_drop(struct weir_book *b);
 /* The sums that a true-up settles are done with. */
 int book_trued_up(struct weir_book *b, const struct weir_op *op);
 
@@ -45,6 +52,8 @@ int book_plan_grant(struct weir_book *b, const struct weir_account *acc, int64_t
 /* Moves that take nano of a wallet for something begun at started_ns; what no lot gives is debt. */
 int book_plan_take(struct weir_book *b, uint32_t wallet, int64_t nano, uint64_t started_ns,
 		   uint64_t time_ns, struct weir_posting *post);
+/* Would so much more credit fit? */
+bool book_has_room(const struct weir_account *acc, int64_t amount);
 /* before and after, from the moves. -ERANGE. */
 int book_balances(struct weir_book *b, struct weir_entry_head *h, const struct weir_posting *post);
 int book_add_move(struct weir_posting *post, enum weir_purse purse, uint64_t lot, int64_t nano);

@@ -75,8 +75,8 @@ int weir_book_init(struct weir_book *b)
 
 void weir_book_clear(struct weir_book *b)
 {
-	GHashTable *const tables[] = { b->lots,	    b->schedules, b->counters,
-				       b->volumes, b->sessions,	  b->refunds };
+	GHashTable *const tables[] = { b->lots,	   b->schedules, b->counters,
+				       b->volumes, b->sessions,	 b->refunds };
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		if (tables[i])
@@ -357,8 +357,8 @@ static int count_session(struct weir_book *b, const struct weir_sale *s)
 	return ret;
 }
 
-int weir_book_count(struct weir_book *b, const struct weir_sale *s,
-		    const struct weir_posting *post, const struct weir_charge *charge)
+int weir_book_count(struct weir_book *b, const struct weir_sale *s, const struct weir_posting *post,
+		    const struct weir_charge *charge)
 {
 	int ret = 0;
 

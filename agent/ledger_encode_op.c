@@ -276,6 +276,8 @@ static struct weir_op asked(const struct weir_op *op)
 	a.card_id = a.card_entry = a.discount_milli = 0;
 	a.price_nano = a.cost_nano = a.overage_nano = a.threshold_nano = a.rolled_nano = 0;
 	a.text[0] = 0;
+	if (a.kind == WEIR_ENTRY_ADJUST)
+		a.source = a.priority = 0; /* the ledger's */
 	if (a.pack[0]) {
 		/* The terms are the catalogue's, reckoned from when it was sold. */
 		a.amount_nano = a.cost_basis_nano = 0;

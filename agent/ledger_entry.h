@@ -84,13 +84,13 @@ struct weir_op {
 	uint8_t priority;
 	uint8_t every; /* enum weir_every; schedule */
 	uint32_t flags;
-	uint32_t tenant;      /* whose */
-	uint32_t wallet;      /* whose credit moves; tenant for all but meter and true-up */
-	int64_t amount_nano;  /* > 0; of adjust any sign but 0; refund 0: all that is left */
+	uint32_t tenant;       /* whose */
+	uint32_t wallet;       /* whose credit moves; tenant for all but meter and true-up */
+	int64_t amount_nano;   /* > 0; of adjust any sign but 0; refund 0: all that is left */
 	uint64_t effective_ns; /* wall; 0: now (WEIR_OP_NOW is then set) */
 	uint64_t expires_ns;   /* 0: never */
-	uint64_t of; /* seq: the grant or schedule voided, the entry refunded, *the schedule of a recur
-		      * or an expire, *the lot of an activate or an expire without schedule */
+	uint64_t of; /* seq: the grant or schedule voided, the entry refunded, *the schedule of a
+		      * recur or an expire, *the lot of an activate or an expire without schedule */
 	int64_t cost_basis_nano; /* what was paid for it, in `currency` */
 	int64_t roll_min_nano, roll_max_nano;
 	int64_t rolled_nano; /* expire of a schedule: goes to a lot of this entry's own */
@@ -105,7 +105,7 @@ struct weir_op {
 	char session[64];
 	uint32_t card_id, card_entry; /* 0: none */
 	uint32_t discount_milli;
-	uint64_t started_ns; /* when it was used; 0: now */
+	uint64_t started_ns;	       /* when it was used; 0: now */
 	int64_t price_nano, cost_nano; /* * */
 	char text[512];		       /* true-up: the counter's key */
 	/* top_up */
@@ -153,10 +153,10 @@ struct weir_entry {
 	size_t n_moves;
 	const struct weir_position *positions;
 	size_t n_positions;
-	bool session_begins;	   /* it paid a session's price */
+	bool session_begins;	    /* it paid a session's price */
 	const struct weir_row *row; /* WEIR_ENTRY_USAGE, else NULL */
 	const struct weir_op *op;   /* any other kind, else NULL */
-	const char *actor;	   /* "agent" for what the agent does by itself, else who asked */
+	const char *actor;	    /* "agent" for what the agent does by itself, else who asked */
 	uint8_t prev_hash[WEIR_HASH_BYTES];
 	uint8_t hash[WEIR_HASH_BYTES];
 };

@@ -19,17 +19,15 @@ static const char *const sql[WEIR_ST_MAX] = {
 	[WEIR_ST_LOT] = "INSERT OR REPLACE INTO lot (seq, wallet, source, priority, voided,"
 			" effective, expires, created, schedule, amount, pending, remaining,"
 			" expired) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-	[WEIR_ST_SCHEDULE] =
-		"INSERT INTO schedule (seq, wallet, next, body) VALUES (?1,?2,?3,?4)"
-		" ON CONFLICT (seq) DO UPDATE SET next=?3",
+	[WEIR_ST_SCHEDULE] = "INSERT INTO schedule (seq, wallet, next, body) VALUES (?1,?2,?3,?4)"
+			     " ON CONFLICT (seq) DO UPDATE SET next=?3",
 	[WEIR_ST_COUNTER] = "INSERT OR REPLACE INTO counter (key, month, at) VALUES (?,?,?)",
 	[WEIR_ST_VOLUME] =
 		"INSERT OR REPLACE INTO volume (key, month, tenant, card, entry, wallet, posted,"
 		" dimension, weighted, charged) VALUES (?,?,?,?,?,?,?,?,?,?)",
 	[WEIR_ST_VOLUME_GONE] = "DELETE FROM volume WHERE key=? AND month=? AND tenant=? AND"
 				" card=? AND entry=?",
-	[WEIR_ST_SESSION] =
-		"INSERT OR REPLACE INTO session (tenant, key, started) VALUES (?,?,?)",
+	[WEIR_ST_SESSION] = "INSERT OR REPLACE INTO session (tenant, key, started) VALUES (?,?,?)",
 	[WEIR_ST_REFUND] = "INSERT OR REPLACE INTO refund (seq, nano) VALUES (?,?)",
 	[WEIR_ST_WRITE] = "INSERT INTO write (key, seq, content) VALUES (?,?,?)",
 	[WEIR_ST_UNPRICED] =
@@ -78,9 +76,9 @@ static int put_account(void *ctx, uint32_t index, const struct weir_account *a,
 	const int64_t v[] = {
 		index,
 		f->debt,
-		f->issued,
-		f->consumed,
-		f->voided,
+		(int64_t)f->issued,
+		(int64_t)f->consumed,
+		(int64_t)f->voided,
 		f->requests,
 		f->estimated,
 		f->partial,
@@ -117,12 +115,18 @@ static int put_lot(void *ctx, const struct weir_lot *lot)
 {
 	struct flush *c = ctx;
 	const int64_t v[] = {
-		(int64_t)lot->seq,	  lot->wallet,
-		lot->source,		  lot->priority,
-		lot->voided,		  (int64_t)lot->effective_ns,
-		(int64_t)lot->expires_ns, (int64_t)lot->created_ns,
-		(int64_t)lot->schedule,	  lot->amount,
-		lot->pending,		  lot->remaining,
+		(int64_t)lot->seq,
+		lot->wallet,
+		lot->source,
+		lot->priority,
+		lot->voided,
+		(int64_t)lot->effective_ns,
+		(int64_t)lot->expires_ns,
+		(int64_t)lot->created_ns,
+		(int64_t)lot->schedule,
+		lot->amount,
+		lot->pending,
+		lot->remaining,
 		lot->expired,
 	};
 

@@ -86,9 +86,9 @@ static int load_account(struct weir_ledger *l, sqlite3_stmt *st)
 		return -ENOMEM;
 	f = &acc->f;
 	f->debt = sqlite3_column_int64(st, 1);
-	f->issued = sqlite3_column_int64(st, 2);
-	f->consumed = sqlite3_column_int64(st, 3);
-	f->voided = sqlite3_column_int64(st, 4);
+	f->issued = (uint64_t)sqlite3_column_int64(st, 2);
+	f->consumed = (uint64_t)sqlite3_column_int64(st, 3);
+	f->voided = (uint64_t)sqlite3_column_int64(st, 4);
 	f->requests = sqlite3_column_int64(st, 5);
 	f->estimated = sqlite3_column_int64(st, 6);
 	f->partial = sqlite3_column_int64(st, 7);
@@ -108,7 +108,7 @@ static int load_account(struct weir_ledger *l, sqlite3_stmt *st)
 	f->asked = sqlite3_column_int64(st, 21);
 	f->asked_below = sqlite3_column_int64(st, 22);
 	/* Lots that are used up stay where they are: their sum is what the figures say. */
-	acc->held = f->issued - f->consumed - f->voided + f->debt;
+	acc->held = f->issued - f->consumed - f->voided + (uint64_t)f->debt;
 	return 0;
 }
 
@@ -153,9 +153,9 @@ static int load_schedule(struct weir_ledger *l, sqlite3_stmt *st)
 		.wallet = (uint32_t)sqlite3_column_int64(st, 1),
 		.next_ns = (uint64_t)sqlite3_column_int64(st, 2),
 	};
-	struct weir_entry_head h = {
-		.kind = WEIR_ENTRY_SCHEDULE, .tenant = s.wallet, .wallet = s.wallet
-	};
+	struct weir_entry_head h = { .kind = WEIR_ENTRY_SCHEDULE,
+				     .tenant = s.wallet,
+				     .wallet = s.wallet };
 	bool old;
 
 	if (weir_decode_op(&h, sqlite3_column_blob(st, 3), (size_t)sqlite3_column_bytes(st, 3),

@@ -138,11 +138,10 @@ static int check_schedule(const struct weir_op *op, uint64_t now_ns, struct weir
 				 "\"%s\": time zone \"%s\" is not known (one is \"Europe/Berlin\")",
 				 op->key, op->zone);
 	if (op->roll_min_nano < 0 || op->roll_max_nano < op->roll_min_nano)
-		return weir_fail(err, EINVAL,
-				 "\"%s\": rollover must be 0 <= min <= max", op->key);
+		return weir_fail(err, EINVAL, "\"%s\": rollover must be 0 <= min <= max", op->key);
 	if (op->expires_ns)
-		return weir_fail(err, EINVAL,
-				 "\"%s\": what recurs expires when it recurs", op->key);
+		return weir_fail(err, EINVAL, "\"%s\": what recurs expires when it recurs",
+				 op->key);
 	if (!(op->flags & WEIR_OP_NOW) && op->effective_ns < now_ns)
 		return weir_fail(err, EINVAL, "\"%s\": it cannot start in the past", op->key);
 	return 0;
@@ -252,9 +251,9 @@ static int fail_plan(int ret, const struct weir_ledger *l, const struct weir_op 
 		return weir_fail(err, ENODATA, "\"%s\": %s is more than there is (balance %s)",
 				 op->key, text, left);
 	case -ENOENT:
-		return weir_fail(err, ENOENT,
-				 "\"%s\": entry %" PRIu64 " is no %s of this wallet", op->key,
-				 op->of, op->flags & WEIR_OP_SCHEDULE ? "schedule" : "grant");
+		return weir_fail(err, ENOENT, "\"%s\": entry %" PRIu64 " is no %s of this wallet",
+				 op->key, op->of,
+				 op->flags & WEIR_OP_SCHEDULE ? "schedule" : "grant");
 	case -EINVAL:
 		if (op->kind == WEIR_ENTRY_REFUND)
 			return weir_fail(err, EINVAL,

@@ -19,7 +19,8 @@ struct weir_undo {
 		struct {
 			uint32_t index;
 			struct weir_figures f;
-			int64_t remaining, held;
+			int64_t remaining;
+			uint64_t held;
 		} account;
 		struct weir_lot lot;
 		struct {

@@ -26,14 +26,14 @@
 #include "publisher_stream.h"
 #include "writer.h"
 
-#define NICE		 10 /* as the publisher's */
-#define BATCH		 64
+#define NICE		 10  /* as the publisher's */
+#define BATCH		 32  /* entered well within the consumer's ACK_WAIT_NS */
 #define FETCH_MS	 500 /* it stops within this, too */
-#define LATER_MS	 2000
+#define LATER_MS	 1000
 #define FAILED_MAX	 3
 #define CONNECT_AGAIN_NS UINT64_C(300000000)
 #define CHECK_EVERY_NS	 (5 * WEIR_SECOND)
-#define CHECK_AGAIN_NS	 (2 * WEIR_SECOND)
+#define CHECK_AGAIN_NS	 WEIR_SECOND
 #define LOG_EVERY_NS	 (10 * WEIR_SECOND)
 #define PUBLISH_MS	 3000
 
@@ -355,6 +355,7 @@ static void fetch(struct weir_meter_in *m)
 	natsStatus s = natsSubscription_Fetch(&list, m->sub, BATCH, FETCH_MS, &code);
 
 	if (s == NATS_OK) {
+		m->waiting -= m->waiting < (uint64_t)list.Count ? m->waiting : (uint64_t)list.Count;
 		take_batch(m, &list);
 		natsMsgList_Destroy(&list);
 	} else if (s != NATS_TIMEOUT) {

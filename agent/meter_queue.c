@@ -8,8 +8,8 @@
 
 #include "publisher_stream.h"
 
-#define ACK_WAIT_NS                                                                                \
-	INT64_C(10000000000) /* past it a message is given out again, which does no harm */
+/* Past it a message is given out again, which does no harm but the work. */
+#define ACK_WAIT_NS INT64_C(5000000000)
 #define MAX_PENDING 1024
 #define WAIT_MS	    2000
 

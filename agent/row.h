@@ -61,10 +61,10 @@ struct weir_row {
 	uint16_t service;
 	uint16_t status; /* HTTP status; 0: no answer came */
 	uint8_t usage_source;
-	uint8_t end_cause;   /* enum weir_end_cause */
-	uint16_t flags;	     /* enum weir_row_flags */
-	uint32_t card_id;    /* row in table `card`; 0: none */
-	uint32_t card_entry; /* entry in that card, from 0 */
+	uint8_t end_cause;	 /* enum weir_end_cause */
+	uint16_t flags;		 /* enum weir_row_flags */
+	uint32_t card_id;	 /* row in table `card`; 0: none */
+	uint32_t card_entry;	 /* entry in that card, from 0 */
 	uint32_t discount_milli; /* of the card, for the tenant's tier; 100 is a tenth off */
 	struct weir_usage usage;
 	int64_t price_nano; /* in the queue: what the consumer has taken off the ceiling */

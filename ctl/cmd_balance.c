@@ -22,7 +22,7 @@ static void state_of(const json_t *g, char out[static CTL_CELL])
 	if (json_is_true(json_object_get(g, "voided")))
 		snprintf(out, CTL_CELL, "voided");
 	else if (!is_zero(g, "pending"))
-		snprintf(out, CTL_CELL, "from %s", ctl_when(g, "effective_at", when));
+		snprintf(out, CTL_CELL, "from %.16sZ", ctl_when(g, "effective_at", when));
 	else if (!is_zero(g, "expired"))
 		snprintf(out, CTL_CELL, "%s expired", ctl_text(g, "expired", when));
 	else if (is_zero(g, "remaining"))
@@ -68,7 +68,7 @@ static void show_head(const json_t *b)
 
 static int show_balance(struct ctl *c, const json_t *b)
 {
-	static const char *const names[] = { "GRANT",  ">AMOUNT", ">LEFT", ">PRIORITY",
+	static const char *const names[] = { "GRANT",  ">AMOUNT", ">LEFT", ">PRI",
 					     "SOURCE", "EXPIRES", "STATE" };
 	struct ctl_table *t = ctl_table_new(7, names);
 	bool all = ctl_value(c, "--all");

@@ -16,7 +16,6 @@ int ctl_write_time(struct ctl *c, json_t *o, const char *option, const char *fie
 {
 	const char *text = ctl_value(c, option);
 	char at[WEIR_TIME_TEXT];
-	uint64_t ns;
 	size_t n = strlen(c->again);
 
 	if (!text)
@@ -24,8 +23,8 @@ int ctl_write_time(struct ctl *c, json_t *o, const char *option, const char *fie
 	if (ctl_time(option, text, 1, at))
 		return CTL_USAGE;
 	ctl_set(o, field, at);
-	/* A span is another time when it is repeated, and so another write. */
-	if (weir_time_parse(text, &ns))
+	/* A span, which has no dash, is another time when it is repeated, and so another write. */
+	if (!strchr(text, '-'))
 		snprintf(c->again + n, sizeof(c->again) - n, " %s %s", option, at);
 	return CTL_DONE;
 }

@@ -2,6 +2,7 @@
 /* weirctl credit recur, recur list, recur stop. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cmd_credit.h"
 
@@ -36,7 +37,7 @@ int ctl_credit_recur(struct ctl *c)
 
 static void put_schedule(struct ctl_table *t, const json_t *s)
 {
-	char text[CTL_CELL];
+	char text[CTL_CELL], low[CTL_CELL], high[CTL_CELL];
 
 	snprintf(text, sizeof(text), "#%" PRId64, ctl_int(s, "schedule_seq"));
 	ctl_table_cell(t, text);
@@ -44,8 +45,9 @@ static void put_schedule(struct ctl_table *t, const json_t *s)
 	ctl_table_field(t, s, "amount");
 	ctl_table_field(t, s, "every");
 	ctl_table_field(t, s, "zone");
-	ctl_table_field(t, s, "rollover_min");
-	ctl_table_field(t, s, "rollover_max");
+	snprintf(text, sizeof(text), "%.40s to %.40s", ctl_text(s, "rollover_min", low),
+		 ctl_text(s, "rollover_max", high));
+	ctl_table_cell(t, strcmp(high, "0") ? text : "-");
 	ctl_table_cell(t, json_is_true(json_object_get(s, "stopped")) ? "stopped"
 								      : ctl_when(s, "next", text));
 }
@@ -57,8 +59,8 @@ static int collect(json_t *item, void *ctx)
 
 int ctl_credit_recur_list(struct ctl *c)
 {
-	static const char *const names[] = { "SCHEDULE", "TENANT",    ">AMOUNT",   "EVERY",
-					     "ZONE",	 ">ROLL MIN", ">ROLL MAX", "NEXT" };
+	static const char *const names[] = { "SCHEDULE", "TENANT",   ">AMOUNT", "EVERY",
+					     "ZONE",	 "ROLLOVER", "NEXT" };
 	json_t *all = json_array(), *s;
 	struct ctl_table *t;
 	size_t i;
@@ -67,7 +69,7 @@ int ctl_credit_recur_list(struct ctl *c)
 	if (!r && c->json) {
 		r = ctl_print_json(all);
 	} else if (!r) {
-		t = ctl_table_new(8, names);
+		t = ctl_table_new(7, names);
 		json_array_foreach(all, i, s)
 		{
 			put_schedule(t, s);

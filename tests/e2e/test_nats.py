@@ -123,11 +123,11 @@ def test_a_balance_that_runs_low_asks_for_more_once(lab_nats):
 def test_reported_usage_is_published_like_a_request(lab_nats):
     lab = lab_nats
     sdk = start(lab)
-    lab.ctl("meter", "add", "acme", "storage_gb", "2", "--id", "m1", "--feature", "search")
     work(lab, sdk, 1)
+    lab.ctl("meter", "add", "acme", "storage_gb", "2", "--id", "m1", "--feature", "search")
     drained(lab)
-    meter, request = [m["event"]["data"] for m in lab.stream()]
+    request, meter = [m["event"]["data"] for m in lab.stream()]
     assert (meter["usage_id"], meter["dimension"], meter["quantity"]) == ("m1", "storage_gb", "2")
     # No card has a price for it, and that is said.
     assert (meter["unpriced"], meter["price"], meter["feature"]) == (True, "0", "search")
-    assert "dimension" not in request and meter["ledger_seq"] < request["ledger_seq"]
+    assert "dimension" not in request and request["ledger_seq"] < meter["ledger_seq"]

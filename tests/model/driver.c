@@ -383,28 +383,41 @@ static void print_state(const json_t *op)
 
 /* --------------------------------------------------------------------------------- main */
 
-static void print_result(int ret, const struct weir_error *err)
+static void print_result(int ret, const char *said)
 {
 	const char *name = ret ? strerrorname_np(-ret) : NULL;
+	json_t *why = json_string(said);
+	char *quoted = why ? json_dumps(why, JSON_ENCODE_ANY) : NULL;
 
-	printf("{\"error\":");
+	/* An error without a word is none. */
 	if (ret)
-		printf("\"%s\",\"said\":%s,", name ? name : "?", err->text[0] ? "true" : "false");
+		printf("{\"error\":\"%s\",\"said\":%s,", said[0] && name ? name : "?",
+		       quoted ? quoted : "null");
 	else
-		printf("null,");
-	if (ret && getenv("WEIR_MODEL_ERRORS"))
-		fprintf(stderr, "driver: %s\n", err->text);
+		printf("{\"error\":null,");
+	free(quoted);
+	json_decref(why);
 }
 
-static void verify(struct weir_error *err)
+static void verify(void)
 {
-	struct weir_verify v;
-	int ret = weir_reader_verify(d.reader, &v, err);
+	struct weir_error err = { "" };
+	struct weir_verify v = { 0 };
+	char said[sizeof(v.wrong) + sizeof(err.text) + 64];
+	int ret = weir_reader_verify(d.reader, &v, &err);
 
-	if (ret)
-		fprintf(stderr, "driver: verify: entry %" PRIu64 ": %s (%s)\n", v.wrong_seq,
-			v.wrong, strerror(-ret));
-	print_result(ret, err);
+	snprintf(said, sizeof(said), "entry %" PRIu64 ": %s%s", v.wrong_seq, v.wrong, err.text);
+	print_result(ret, said);
+}
+
+static void boundary(const json_t *op)
+{
+	uint64_t next = 0;
+
+	must(weir_calendar_next(index_of(weir_every_names, 4, text(op, "every")), text(op, "zone"),
+				(uint64_t)number(op, "after"), &next),
+	     "a boundary", NULL);
+	printf("{\"next\":%" PRIu64 "}\n", next);
 }
 
 static void step(const json_t *op)
@@ -419,33 +432,38 @@ static void step(const json_t *op)
 		begin(op);
 		return;
 	}
+	if (!strcmp(what, "boundary")) {
+		boundary(op);
+		return;
+	}
 	if (!strcmp(what, "append")) {
 		ret = append(op, &known, &err);
-		print_result(ret, &err);
+		print_result(ret, err.text);
 		printf("\"known\":%zu,", known);
 	} else if (!strcmp(what, "post")) {
 		ret = post(op, &done, &err);
-		print_result(ret, &err);
+		print_result(ret, err.text);
 		if (!ret)
 			printf("\"seq\":%" PRIu64 ",\"repeated\":%s,\"moved\":%" PRId64
 			       ",\"balance\":%" PRId64 ",",
 			       done.seq, done.repeated ? "true" : "false", done.amount_nano,
 			       done.balance_nano);
 	} else if (!strcmp(what, "advance")) {
-		print_result(weir_ledger_advance(d.ledger, (uint64_t)number(op, "now"), &err),
-			     &err);
+		ret = weir_ledger_advance(d.ledger, (uint64_t)number(op, "now"), &err);
+		print_result(ret, err.text);
 	} else if (!strcmp(what, "threshold")) {
-		print_result(weir_ledger_threshold(d.ledger, (uint32_t)number(op, "wallet"),
-						   number(op, "below"), number(op, "ask")),
-			     &err);
+		ret = weir_ledger_threshold(d.ledger, (uint32_t)number(op, "wallet"),
+					    number(op, "below"), number(op, "ask"));
+		print_result(ret, "");
 	} else if (!strcmp(what, "reopen")) {
 		close_ledger();
 		open_ledger();
 		printf("{\"error\":null,");
 	} else if (!strcmp(what, "rebuild")) {
-		print_result(weir_ledger_rebuild(d.ledger, &err), &err);
+		ret = weir_ledger_rebuild(d.ledger, &err);
+		print_result(ret, err.text);
 	} else if (!strcmp(what, "verify")) {
-		verify(&err);
+		verify();
 	} else if (!strcmp(what, "state")) {
 		printf("{\"error\":null,");
 		print_state(op);

@@ -309,7 +309,11 @@ class Maker:
                 "model": rng.choice(MODELS), "path": rng.choice(PATHS),
                 "status": rng.choice([200, 200, 201, 429]), "quantities": q,
                 "session": rng.choice(["", "s1", "s2"]), "trusted": rng.random() < 0.8,
-                "billable": rng.random() < 0.95, "posted": tenant != POSTPAID}
+                "billable": rng.random() < 0.95, "posted": self.posted(tenant)}
+
+    def posted(self, tenant):
+        """Of one tenant the policy changes now and then."""
+        return tenant != POSTPAID or self.rng.random() < 0.2
 
     def count(self):
         rng = self.rng
@@ -329,7 +333,7 @@ class Maker:
         return self.post("meter", tenant=tenant, name=NAME[tenant], tier=TIER[tenant],
                          wallet=WALLET[tenant], service="llm", dimension=rng.choice(METERS),
                          quantity=rng.choice([1, 10**9, rng.randint(1, 10**12), 10**13]),
-                         started=started, model="", posted=tenant != POSTPAID)
+                         started=started, model="", posted=self.posted(tenant))
 
     def advance(self, ledger):
         return {"op": "advance", "now": self.now}

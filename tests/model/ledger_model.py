@@ -92,7 +92,6 @@ class Ledger:
         self.entries = []
         self.lots = {}
         self.debt = {}
-        self.issued = {}  # all that was ever granted: what fits is judged by it
         self.schedules = {}
         self.refunded = {}
         self.counters = {}
@@ -118,6 +117,8 @@ class Ledger:
 
     def enter(self, kind, instant, tenant, wallet, amount=0, moves=(), lot=None, **says):
         """Make an entry: its moves, all that changes lots and debt, happen here."""
+        if not self.fits(wallet, moves):
+            raise Refused("ERANGE")
         entry = Entry(len(self.entries) + 1, kind, max(instant, self.time), tenant, wallet, amount)
         entry.moves = [m for m in moves if m[2]]
         entry.says = says
@@ -154,11 +155,12 @@ class Ledger:
         """The seq that the next entry will have."""
         return len(self.entries) + 1
 
-    def fits(self, wallet, amount):
-        return self.issued.get(wallet, 0) + amount <= INT64_MAX
-
-    def issue(self, wallet, amount):
-        self.issued[wallet] = self.issued.get(wallet, 0) + amount
+    def fits(self, wallet, moves):
+        """Does what the wallet has and owes fit 63 bits after them? (5)"""
+        has = sum(x.pending + x.remaining for x in self.lots.values() if x.wallet == wallet)
+        has += sum(m[2] for m in moves if m[0] in ("pending", "remaining"))
+        owes = self.debt.get(wallet, 0) + sum(m[2] for m in moves if m[0] == "debt")
+        return max(has, owes) <= INT64_MAX
 
     def grant_moves(self, wallet, number, amount):  # 4
         repaid = min(self.debt.get(wallet, 0), amount)
@@ -239,7 +241,6 @@ class Ledger:
                       ("expired", lot.number, lot.remaining - kept)]
         made = None
         if rolled:
-            self.issue(s.wallet, wanted)
             moves.append(("remaining", number, rolled))
             made = Lot(0, s.wallet, rolled, s.source, s.priority,
                        min((x.effective for x in lots), default=s.next),
@@ -252,7 +253,6 @@ class Ledger:
         begin, end = s.next, next_boundary(s.every, s.zone, s.next)
         lot = Lot(0, s.wallet, s.amount, s.source, s.priority, begin, end, 0, s.number)
         s.begun, s.next = True, end
-        self.issue(s.wallet, s.amount)
         self.enter("recur", begin, s.wallet, s.wallet, s.amount,
                    self.grant_moves(s.wallet, self.coming(), s.amount), lot,
                    of=s.number, expires=end)
@@ -261,20 +261,20 @@ class Ledger:
         (counter, tenant), volume = key, self.volumes.pop(key)
         *_, dimension, _ = counter
         amount = 0
-        for version, sums in volume["versions"].items():
-            prices = version_prices(version)
+        for (card, number), sums in volume.items():
+            prices = prices_of(self.cards[card], number)
             _, steps, _ = card_model.steps_of(prices, dimension)
             unit, per = card_model.unit_at(steps, self.counters[counter]), card_model.per(
                 prices, dimension)
             amount += round(sums["weighted"] * unit / per) - round(sums["charged"] / per)
         if not amount:
             return
-        wallet, posted, time = volume["wallet"], volume["posted"], max(when, self.time)
+        newest = volume[max(volume)]  # by number of card, then of entry
+        wallet, posted, time = newest["wallet"], newest["posted"], max(when, self.time)
         moves, lot = [], None
         if posted and amount > 0:
             moves = self.take(wallet, amount, time, time)
         elif posted:
-            self.issue(wallet, -amount)
             moves = self.grant_moves(wallet, self.coming(), -amount)
             lot = Lot(0, wallet, -amount, TRUE_UP, 100, when, 0, 0)
         self.enter("true_up", when, tenant, wallet, -amount if posted else 0, moves, lot,
@@ -309,7 +309,7 @@ class Ledger:
             quantities = quantities | {"session": 1 if begins else 0}
 
         def counter(dimension):
-            prices = version_prices_of(card, number)
+            prices = prices_of(card, number)
             pool = card_model.steps_of(prices, dimension)[2]
             return self.counter_of(card, number, dimension, pool, tenant, started)
 
@@ -324,7 +324,8 @@ class Ledger:
         for dimension, by in charge.counted.items():
             self.counters[counter(dimension)] = charge.positions[dimension] + by
         for dimension, weighted, unit in charge.volume:
-            self.count_volume(counter(dimension), use, (json.dumps(card), number), weighted, unit)
+            version = self.cards.index(card), number
+            self.count_volume(counter(dimension), use, version, weighted, unit)
         return {"card": (card.get("name", "list"), card["version"], number),
                 "price": charge.price, "cost": charge.cost, "positions": charge.positions,
                 "session": begins, "unpriced": False}
@@ -332,9 +333,9 @@ class Ledger:
     def count_volume(self, counter, use, version, weighted, unit):
         if max(use["time"], self.time) >= month_end(counter[-1]) + HOUR:
             return  # its month is closed: not trued up again
-        volume = self.volumes.setdefault((counter, use["number"]), {"versions": {}})
-        volume["wallet"], volume["posted"] = use["wallet"], use["posted"]
-        sums = volume["versions"].setdefault(version, {"weighted": 0, "charged": 0})
+        volume = self.volumes.setdefault((counter, use["number"]), {})
+        sums = volume.setdefault(version, {"weighted": 0, "charged": 0})
+        sums["wallet"], sums["posted"] = use["wallet"], use["posted"]
         sums["weighted"] += weighted
         sums["charged"] += weighted * unit
 
@@ -349,6 +350,8 @@ class Ledger:
         priced = self.price(use, row["quantities"], row["billable"])
         posted = row["posted"]
         moves = self.take(row["wallet"], priced["price"], row["started"], time) if posted else []
+        if not self.fits(row["wallet"], moves):
+            posted, moves = False, []  # a debt that does not fit: kept, and nobody pays
         self.enter("usage", row["ended"], row["number"], row["wallet"],
                    -priced["price"] if posted else 0, moves, **priced)
         return True
@@ -402,9 +405,6 @@ class Ledger:
     def post_grant(self, op, now, time):
         amount, wallet = op["amount"], op["tenant"]
         effective = op["effective"] or now
-        if not self.fits(wallet, amount):
-            raise Refused("ERANGE")
-        self.issue(wallet, amount)
         lot = Lot(0, wallet, amount, op["source"], op["priority"], effective, op["expires"], 0)
         moves = [("pending", self.coming(), amount)]
         if effective <= time:
@@ -416,9 +416,6 @@ class Ledger:
         if amount < 0:
             return self.enter("adjust", now, wallet, wallet, amount,
                               self.take(wallet, -amount, time, time))
-        if not self.fits(wallet, amount):
-            raise Refused("ERANGE")
-        self.issue(wallet, amount)
         lot = Lot(0, wallet, amount, ADJUST, 100, now, 0, 0)
         return self.enter("adjust", now, wallet, wallet, amount,
                           self.grant_moves(wallet, self.coming(), amount), lot)
@@ -504,11 +501,6 @@ class Ledger:
                           -priced["price"] if posted else 0, moves, **priced)
 
 
-def version_prices_of(card, number):
+def prices_of(card, number):
     entry = card["models"][number]
     return entry["cost"] if "markup" in entry else entry["price"]
-
-
-def version_prices(version):
-    card, number = version
-    return version_prices_of(json.loads(card), number)

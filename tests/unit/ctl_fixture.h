@@ -100,7 +100,10 @@ static inline void assert_says(const char *what, const char *words)
 /* A usage error or refusal: status, one line on stderr, nothing on stdout. */
 static inline void assert_fails(const char *words, int status, const char *says)
 {
-	assert_int_equal(ctl(words), status);
+	int got = ctl(words);
+
+	if (got != status)
+		fail_msg("weirctl %s: exit status %d, not %d: %s", words, got, status, err_text);
 	assert_int_equal(strncmp(err_text, "weirctl: ", 9), 0);
 	assert_ptr_equal(strchr(err_text, '\n'), err_text + strlen(err_text) - 1);
 	assert_says(err_text, says);

@@ -38,8 +38,8 @@ static void a_row_comes_back_as_it_was(void **state)
 	r[1].image = 0;
 	memset(r[1].session, 's', sizeof(r[1].session));
 	memset(r[1].feature, 'f', sizeof(r[1].feature));
-	memset(&r[2].method, 0, offsetof(struct weir_row, model_requested) -
-					offsetof(struct weir_row, method));
+	memset(&r[2].method, 0,
+	       offsetof(struct weir_row, model_requested) - offsetof(struct weir_row, method));
 	append(f, r, 3);
 	k = all(f);
 	assert_int_equal(k->n, 3);

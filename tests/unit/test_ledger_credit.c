@@ -46,7 +46,8 @@ static void grants_burn_in_order(void **state)
 		seq[i] = grant(f, &g[i]);
 	spend(f, f->acme, weir_wall_ns(), "5.5");
 	k = entries(f, (struct weir_entry_query){ .kinds = 1u << WEIR_ENTRY_USAGE });
-	assert_taken(k, 0, WEIR_PURSE_REMAINING, 6, (uint64_t[]){ seq[5], seq[4], seq[3], seq[2], seq[1], seq[0] },
+	assert_taken(k, 0, WEIR_PURSE_REMAINING, 6,
+		     (uint64_t[]){ seq[5], seq[4], seq[3], seq[2], seq[1], seq[0] },
 		     (const char *[]){ "1", "1", "1", "1", "1", "0.5" });
 	assert_money(k->e[0].balance_before_nano, "6");
 	assert_money(k->e[0].balance_after_nano, "0.5");
@@ -242,7 +243,7 @@ static void a_grant_that_cannot_be_is_refused_and_nothing_written(void **state)
 		g = good;                                                                          \
 		change;                                                                            \
 		assert_int_equal(weir_ledger_post(f->l, &g, weir_wall_ns(), &done, &f->err),       \
-				 -(why));                                                  \
+				 -(why));                                                          \
 	} while (0)
 	REFUSED(g.key[0] = 0, EINVAL);
 	REFUSED(memset(g.key, 'x', sizeof(g.key)), EINVAL);

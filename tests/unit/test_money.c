@@ -159,6 +159,39 @@ static void division_knows_its_range(void **state)
 	assert_int_equal(div_of(max / 2 + 1, max), 1);
 }
 
+static int64_t scale_of(__int128 n, int64_t factor, __int128 d)
+{
+	int64_t out;
+
+	assert_int_equal(weir_money_scale(n, factor, d, &out), 0);
+	return out;
+}
+
+/* Products of up to 190 bits, divided as exactly as short ones. */
+static void a_factor_is_applied_before_the_rounding(void **state)
+{
+	const __int128 one = 1, max = ((one << 126) - 1) * 2 + 1;
+	int64_t out = 77;
+
+	assert_int_equal(scale_of(7, 3, 2), 10); /* 10.5 */
+	assert_int_equal(scale_of(0, INT64_MAX, 1), 0);
+	assert_int_equal(scale_of(max, 0, 1), 0);
+	/* 4.5, 5.5 and next to them: x 2^124 over 2^125 */
+	assert_int_equal(scale_of(9 * (one << 100), 1 << 24, one << 125), 4);
+	assert_int_equal(scale_of(11 * (one << 100), 1 << 24, one << 125), 6);
+	assert_int_equal(scale_of(9 * (one << 100) + 1, 1 << 24, one << 125), 5);
+	assert_int_equal(scale_of(11 * (one << 100) - 1, 1 << 24, one << 125), 5);
+	/* the ends: INT64_MAX, and a half beyond it */
+	assert_true(scale_of((__int128)INT64_MAX << 60, INT64_C(1) << 60, one << 120) == INT64_MAX);
+	assert_int_equal(weir_money_scale(((__int128)INT64_MAX << 60) + (one << 59),
+					  INT64_C(1) << 60, one << 120, &out),
+			 -ERANGE);
+	assert_int_equal(weir_money_scale(max, INT64_MAX, one << 125, &out), -ERANGE);
+	assert_int_equal(weir_money_scale(max, INT64_MAX, 1, &out), -ERANGE);
+	assert_int_equal(out, 77);
+	assert_true(scale_of(max, INT64_C(1) << 50, (one << 126) - 1) == INT64_C(1) << 51);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +204,7 @@ int main(void)
 		cmocka_unit_test(ties_go_to_even_on_both_sides_of_zero),
 		cmocka_unit_test(what_is_no_tie_goes_to_the_nearest),
 		cmocka_unit_test(division_knows_its_range),
+		cmocka_unit_test(a_factor_is_applied_before_the_rounding),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
