@@ -342,8 +342,10 @@ int card_entries_read(const struct weir_json *at, struct weir_card *c, struct we
 		if (r)
 			return r;
 	}
-	if (!card_entries_rank(entries, n, &first, &second))
+	if (!card_entries_rank(entries, n, &first, &second)) {
+		card_dearest(c, &entries->dearest);
 		return 0;
+	}
 	item = weir_json_element(at, second);
 	if (json_object_get(item.v, "path") || json_object_get(item.v, "status") ||
 	    !weir_json_get(&item, "match", &match))
