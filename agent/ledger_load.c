@@ -278,6 +278,16 @@ static int recount(struct weir_ledger *l, struct weir_sale *sale, struct weir_qu
 	return weir_book_count(&l->book, sale, &l->post, &charge);
 }
 
+/* True-ups of nothing leave no entry: they are done with where they were then. */
+static int settle_months(struct weir_ledger *l, uint64_t time_ns)
+{
+	struct weir_op due;
+	uint64_t at_ns;
+	int ret = weir_book_due(&l->book, time_ns, &due, &at_ns);
+
+	return ret < 0 ? ret : 0;
+}
+
 static int replay_usage(struct weir_ledger *l, const struct weir_entry_row *r,
 			struct weir_error *err)
 {
@@ -297,8 +307,9 @@ static int replay_usage(struct weir_ledger *l, const struct weir_entry_row *r,
 		.time_ns = r->head.time_ns,
 	};
 
-	if (!ret && old)
-		ret = weir_book_pass(&l->book, r->head.time_ns);
+	if (!ret)
+		ret = old ? weir_book_pass(&l->book, r->head.time_ns)
+			  : settle_months(l, r->head.time_ns);
 	if (!ret)
 		ret = weir_book_apply_usage(&l->book, &row, &r->head, &l->post, old);
 	if (ret)
@@ -329,8 +340,9 @@ static int replay_op(struct weir_ledger *l, const struct weir_entry_row *r, stru
 		.time_ns = r->head.time_ns,
 	};
 
-	if (!ret && old)
-		ret = weir_book_pass(&l->book, r->head.time_ns);
+	if (!ret)
+		ret = old ? weir_book_pass(&l->book, r->head.time_ns)
+			  : settle_months(l, r->head.time_ns);
 	if (!ret)
 		ret = weir_book_apply_op(&l->book, &op, &r->head, &l->post, old);
 	if (!ret && op.key[0])
