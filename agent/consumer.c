@@ -89,14 +89,14 @@ static void count(uint64_t *n)
 static void look_at_limits(struct weir_consumer *c, const struct weir_rec_request *rec)
 {
 	const struct weir_slot *s = &c->kernel->slots[rec->h.slot];
-	const uint32_t levels[WEIR_LEVELS] = { rec->tenant, s->others[0], s->others[1],
-					       s->others[2] };
+	const uint32_t entries[] = { rec->tenant, s->others[0], s->others[1], s->others[2],
+				     s->wallet };
 
 	if (rec->h.time_ns + HURRY_NS / 2 < c->hurry_until_ns)
 		return; /* hurrying already */
-	for (size_t i = 0; i < WEIR_LEVELS; i++) {
-		if (!levels[i] || levels[i] >= c->kernel->max_tenants ||
-		    !weir_is_tight(&c->kernel->tenants[levels[i]], rec->h.time_ns))
+	for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {
+		if (!entries[i] || entries[i] >= c->kernel->max_tenants ||
+		    !weir_is_tight(&c->kernel->tenants[entries[i]], rec->h.time_ns))
 			continue;
 		c->hurry_until_ns = rec->h.time_ns + HURRY_NS;
 		return;

@@ -61,6 +61,9 @@ bool weir_call_over(struct weir_call *c, unsigned wait_ms);
 /* Does the agent stop? For what takes long and sends nothing meanwhile: then end with -EPIPE. */
 bool weir_call_stopping(struct weir_call *c);
 
+/* Is the client root, or whoever the agent runs as? Others may be of the socket's group. */
+bool weir_call_by_root(struct weir_call *c);
+
 /* This client's reader of the ledger, opened when first wanted; NULL with err. */
 struct weir_reader *weir_call_reader(struct weir_call *c, struct weir_error *err);
 
@@ -132,5 +135,6 @@ weir_call_fn weir_do_ledger_list, weir_do_ledger_verify;
 weir_call_fn weir_do_usage, weir_do_events, weir_do_why;
 weir_call_fn weir_do_price_list, weir_do_price_show, weir_do_price_unpriced;
 weir_call_fn weir_do_price_estimate, weir_do_margin, weir_do_meter_add;
+weir_call_fn weir_do_backup, weir_do_ledger_seal;
 
 #endif

@@ -371,6 +371,15 @@ static int serve(struct weir_client *cl, struct weir_error *err)
 }
 
 /* Root, whoever the agent runs as, and members of the group. */
+bool weir_call_by_root(struct weir_call *c)
+{
+	struct ucred who;
+	socklen_t len = sizeof(who);
+
+	return !getsockopt(c->client->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) &&
+	       (who.uid == 0 || who.uid == geteuid());
+}
+
 static bool may_use(int fd, char *actor, size_t n)
 {
 	struct ucred who;

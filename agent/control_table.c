@@ -51,6 +51,8 @@ static const struct weir_operation operations[] = {
 	  false },
 	{ "ledger.list", weir_do_ledger_list, FIELDS("tenant", "since", "limit"), false },
 	{ "ledger.verify", weir_do_ledger_verify, FIELDS(), false },
+	{ "ledger.seal", weir_do_ledger_seal, FIELDS("month"), false },
+	{ "backup", weir_do_backup, FIELDS("file", "force", "progress"), false },
 	{ "usage", weir_do_usage, FIELDS("tenant"), false },
 	{ "events", weir_do_events, FIELDS("tenant", "since", "limit", "follow"), true },
 	{ "why", weir_do_why, FIELDS("tenant"), false },

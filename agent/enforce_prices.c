@@ -54,6 +54,31 @@ int weir_cards_load(const struct weir_policy *p, struct weir_ledger *l, struct w
 
 /* -- reservations */
 
+static bool is_service(const struct weir_config_service *services, size_t n, const char *name,
+		       struct weir_suggest *near)
+{
+	weir_suggest_init(near, name);
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(services[i].name, name))
+			return true;
+		weir_suggest_offer(near, services[i].name);
+	}
+	return false;
+}
+
+/* Might it price a request here? One for services that are all elsewhere does not. */
+static bool is_for_us(const struct weir_card *c, const struct weir_agent_config *cfg)
+{
+	struct weir_suggest near;
+
+	if (c->scope != WEIR_SCOPE_SERVICE)
+		return true;
+	for (const char *const *s = c->scope_names; s && *s; s++)
+		if (is_service(cfg->services, cfg->n_services, *s, &near))
+			return true;
+	return false;
+}
+
 static int64_t larger(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
@@ -61,9 +86,11 @@ static int64_t larger(int64_t a, int64_t b)
 
 /* Also what the cards of these ask, of who uses them. Whatever the service: who may ask of
  * one may ask of another, and the reservation must do for all. */
-static int raise_by(struct weir_card *const *cards, size_t n, const struct weir_use *use,
+static int raise_by(const struct weir_prices *v, const struct weir_use *use,
 		    struct weir_reserve_price *price)
 {
+	struct weir_card *const *cards = v->policy->cards;
+	size_t n = v->policy->n_cards;
 	weir_autofree const struct weir_card **found = calloc(n + 1, sizeof(*found));
 	struct weir_reserve_price one;
 	size_t n_found;
@@ -72,6 +99,8 @@ static int raise_by(struct weir_card *const *cards, size_t n, const struct weir_
 		return -ENOMEM;
 	n_found = weir_cards_for(cards, n, use, found, n);
 	for (size_t i = 0; i < n_found; i++) {
+		if (!is_for_us(found[i], v->cfg))
+			continue;
 		weir_card_reserve_price(found[i], weir_card_discount(found[i], use->tier), &one);
 		price->input_nano = larger(price->input_nano, one.input_nano);
 		price->output_nano = larger(price->output_nano, one.output_nano);
@@ -80,23 +109,55 @@ static int raise_by(struct weir_card *const *cards, size_t n, const struct weir_
 	return 0;
 }
 
-int weir_prices_make(const struct weir_policy *p, uint64_t at_ns, struct weir_prices *out)
+static int by_name(const void *name, const void *at)
 {
-	struct weir_prices v = { .policy = p, .at_ns = at_ns };
-	int r = 0;
+	return strcmp(name, *(const char *const *)at);
+}
+
+static int compare_name(const void *a, const void *b)
+{
+	return by_name(*(const char *const *)a, b);
+}
+
+/* Tenants that a card names: of a million, few. */
+static int list_own(struct weir_prices *v)
+{
+	const struct weir_policy *p = v->policy;
+	size_t n = 0;
+
+	for (int pass = 0; pass < 2; pass++) {
+		if (pass)
+			v->own = calloc(n + 1, sizeof(*v->own));
+		if (pass && !v->own)
+			return -ENOMEM;
+		for (size_t i = 0; i < p->n_cards; i++) {
+			if (p->cards[i]->scope != WEIR_SCOPE_TENANT)
+				continue;
+			for (const char *const *s = p->cards[i]->scope_names; s && *s; s++) {
+				n += !pass;
+				if (pass)
+					v->own[v->n_own++] = *s;
+			}
+		}
+	}
+	qsort(v->own, v->n_own, sizeof(*v->own), compare_name);
+	return 0;
+}
+
+int weir_prices_make(const struct weir_policy *p, const struct weir_agent_config *cfg,
+		     uint64_t at_ns, struct weir_prices *out)
+{
+	struct weir_prices v = { .policy = p, .cfg = cfg, .at_ns = at_ns };
+	int r = list_own(&v);
 
 	v.tiers = calloc(p->n_tiers + 1, sizeof(*v.tiers));
-	v.own = calloc(p->n_cards + 1, sizeof(struct weir_card *));
-	if (!v.tiers || !v.own)
+	if (!v.tiers)
 		r = -ENOMEM;
 	for (size_t i = 0; i < p->n_tiers && !r; i++) {
 		const struct weir_use use = { .tier = p->tiers[i], .started_ns = at_ns };
 
-		r = raise_by(p->cards, p->n_cards, &use, &v.tiers[i]);
+		r = raise_by(&v, &use, &v.tiers[i]);
 	}
-	for (size_t i = 0; i < p->n_cards && !r; i++)
-		if (p->cards[i]->scope == WEIR_SCOPE_TENANT)
-			v.own[v.n_own++] = p->cards[i];
 	if (r)
 		weir_prices_free(&v);
 	else
@@ -111,20 +172,6 @@ void weir_prices_free(struct weir_prices *v)
 	*v = (struct weir_prices){ 0 };
 }
 
-static int by_name(const void *name, const void *tier)
-{
-	return strcmp(name, *(const char *const *)tier);
-}
-
-static bool has_own(const struct weir_prices *v, const char *tenant)
-{
-	for (size_t i = 0; i < v->n_own; i++)
-		for (const char *const *s = v->own[i]->scope_names; s && *s; s++)
-			if (!strcmp(*s, tenant))
-				return true;
-	return false;
-}
-
 void weir_prices_of(const struct weir_prices *v, const struct weir_tenant_policy *t,
 		    struct weir_reserve_price *out)
 {
@@ -135,27 +182,14 @@ void weir_prices_of(const struct weir_prices *v, const struct weir_tenant_policy
 	*out = v->tiers[tier - v->policy->tiers];
 	/* All cards, not only its own: of a card's name the latest version is in force, whomever
 	 * it is for. Without memory the others' prices hold, as if its card had no entries. */
-	if (has_own(v, t->name) && raise_by(v->policy->cards, v->policy->n_cards, &use, out))
+	if (bsearch(t->name, v->own, v->n_own, sizeof(*v->own), by_name) && raise_by(v, &use, out))
 		weir_log(WEIR_WARN, "tenant %s: out of memory: its rate card is not reserved by",
 			 t->name);
 }
 
 /* -- warnings */
 
-static bool is_service(const struct weir_config_service *services, size_t n, const char *name,
-		       struct weir_suggest *near)
-{
-	weir_suggest_init(near, name);
-	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(services[i].name, name))
-			return true;
-		weir_suggest_offer(near, services[i].name);
-	}
-	return false;
-}
-
-void weir_prices_warn(const struct weir_policy *p, const struct weir_config_service *services,
-		      size_t n_services)
+void weir_prices_warn(const struct weir_policy *p, const struct weir_agent_config *cfg)
 {
 	struct weir_suggest near;
 
@@ -165,7 +199,7 @@ void weir_prices_warn(const struct weir_policy *p, const struct weir_config_serv
 		if (c->scope != WEIR_SCOPE_SERVICE)
 			continue;
 		for (const char *const *s = c->scope_names; s && *s; s++) {
-			if (is_service(services, n_services, *s, &near))
+			if (is_service(cfg->services, cfg->n_services, *s, &near))
 				continue;
 			weir_log(WEIR_WARN,
 				 "policy: rate card \"%s\" version \"%s\" is for service \"%s\", "

@@ -11,12 +11,15 @@
 #include <string.h>
 
 #include "agent/ledger_book.h"
+#include "agent/ledger_bytes.h"
 #include "agent/ledger_read_priv.h"
 #include "agent/price.h"
 #include "agent/store.h"
 
-/* Entries walked under one snapshot: a few ms, which the WAL does not feel. */
-#define PAGE 4096
+/* Entries looked at under one snapshot: a few ms, which the WAL does not feel; and how many of
+ * them are kept to be handed out after it. */
+#define PAGE	  4096
+#define FOUND_MAX 256
 
 int weir_reader_open(const char *path, struct weir_reader **out, struct weir_error *err)
 {
@@ -240,6 +243,13 @@ int weir_reader_decode(struct weir_reader *rd, const struct weir_entry_row *r,
 
 /* --------------------------------------------------------------------- walking */
 
+/* An entry that was read, until it is handed out. */
+struct found {
+	struct weir_entry_row row; /* body: NULL; it is at */
+	size_t body_at;
+	uint8_t prev[WEIR_HASH_BYTES];
+};
+
 struct walk {
 	struct weir_reader *rd;
 	const struct weir_entry_query *q;
@@ -248,6 +258,9 @@ struct walk {
 	uint64_t lo, hi; /* seqs still to look at, inclusive */
 	size_t left;	 /* entries still to hand out */
 	int result;	 /* of fn */
+	struct found *found;
+	size_t n_found;
+	struct weir_bytes bodies;
 };
 
 static bool wanted(const struct weir_entry_query *q, const struct weir_entry_head *h)
@@ -256,21 +269,19 @@ static bool wanted(const struct weir_entry_query *q, const struct weir_entry_hea
 	       (!q->kinds || (h->kind < 32 && q->kinds & 1u << h->kind));
 }
 
-static int hand_out(struct walk *w, const struct weir_entry_row *r,
-		    const uint8_t prev[static WEIR_HASH_BYTES], struct weir_error *err)
+static int keep(struct walk *w, const struct weir_entry_row *r,
+		const uint8_t prev[static WEIR_HASH_BYTES], struct weir_error *err)
 {
-	struct weir_row row;
-	struct weir_op op;
-	struct weir_entry e;
-	int ret;
+	struct found *f = &w->found[w->n_found];
 
-	ret = weir_reader_decode(w->rd, r, prev, &row, &op, &e);
-	if (ret == -ENOMEM)
+	if (weir_bytes_reserve(&w->bodies, r->n_body))
 		return weir_fail(err, ENOMEM, "ledger: out of memory");
-	if (ret)
-		return weir_reader_damaged(w->rd, r->head.seq, err);
-	w->left--;
-	w->result = w->fn(&e, w->ctx);
+	f->row = *r;
+	f->body_at = w->bodies.len;
+	memcpy(f->prev, prev, sizeof(f->prev));
+	memcpy(w->bodies.p + w->bodies.len, r->body, r->n_body);
+	w->bodies.len += r->n_body;
+	w->n_found++;
 	return 0;
 }
 
@@ -294,7 +305,8 @@ static int walk_rows(struct walk *w, sqlite3 *db, uint64_t lo, uint64_t hi, uint
 		return ret;
 	sqlite3_bind_int64(st, 1, (sqlite3_int64)lo);
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)hi);
-	while (w->left && !w->result && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+	while (w->n_found < w->left && w->n_found < FOUND_MAX &&
+	       (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		bool first = !*last;
 
 		*last = (uint64_t)sqlite3_column_int64(st, 0);
@@ -306,14 +318,17 @@ static int walk_rows(struct walk *w, sqlite3 *db, uint64_t lo, uint64_t hi, uint
 			if (w->q->newest_first || first)
 				ret = weir_log_hash(&w->rd->log, *last - 1, prev, err);
 			if (!ret)
-				ret = hand_out(w, &r, prev, err);
+				ret = keep(w, &r, prev, err);
 			if (ret)
 				return ret;
 		}
 		memcpy(prev, r.hash, sizeof(prev));
 	}
-	if (w->left && !w->result && rc != SQLITE_DONE)
+	if (rc != SQLITE_DONE && rc != SQLITE_ROW)
 		return weir_store_fail(db, err, "reading the log");
+	/* All that there are were looked at, or as far as *last. */
+	if (rc == SQLITE_DONE && *last)
+		*last = w->q->newest_first ? lo : hi;
 	return 0;
 }
 
@@ -336,28 +351,63 @@ static int walk_page(struct walk *w, struct weir_error *err)
 	else if (hi - lo >= PAGE)
 		hi = lo + PAGE - 1;
 	ret = walk_rows(w, part.db, lo, hi, &last, err);
-	if (!ret && !last)
+	if (ret)
+		return ret;
+	if (!last)
 		return weir_reader_damaged(w->rd, lo, err); /* all of them are missing */
 	if (w->q->newest_first)
-		w->hi = lo - 1;
+		w->hi = last - 1;
 	else
-		w->lo = hi + 1;
-	return ret;
+		w->lo = last + 1;
+	return 0;
 }
 
-/* At the end of a page the snapshot is let go. */
+static int hand_out(struct walk *w, struct found *f, struct weir_error *err)
+{
+	struct weir_row row;
+	struct weir_op op;
+	struct weir_entry e;
+	int ret;
+
+	f->row.body = w->bodies.p + f->body_at;
+	ret = weir_reader_decode(w->rd, &f->row, f->prev, &row, &op, &e);
+	if (ret == -ENOMEM)
+		return weir_fail(err, ENOMEM, "ledger: out of memory");
+	if (ret)
+		return weir_reader_damaged(w->rd, f->row.head.seq, err);
+	w->left--;
+	w->result = w->fn(&e, w->ctx);
+	return 0;
+}
+
+/* Whoever is given the entries may take his time (a slow client): by then the snapshot that they
+ * were read in is gone, or the WAL could not start over. */
 static int walk(struct walk *w, struct weir_error *err)
 {
 	bool begun;
 	int ret = 0;
 
+	w->found = calloc(FOUND_MAX, sizeof(*w->found));
+	if (!w->found)
+		return weir_fail(err, ENOMEM, "ledger: out of memory");
 	while (!ret && !w->result && w->left && w->lo <= w->hi) {
+		w->n_found = w->bodies.len = 0;
 		ret = weir_reader_begin(w->rd, &begun, err);
 		if (ret)
 			break;
 		ret = walk_page(w, err);
 		weir_reader_end(w->rd, begun);
+		for (size_t i = 0; i < w->n_found && !w->result; i++) {
+			int r = hand_out(w, &w->found[i], err);
+
+			if (r) {
+				ret = r;
+				break;
+			}
+		}
 	}
+	free(w->found);
+	free(w->bodies.p);
 	return ret ? ret : w->result;
 }
 

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,11 +16,15 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "backup.h"
+#include "kernel.h"
 
 static const char usage[] =
 	"usage: weir-agent [--config FILE] [--keep]    guard the ports of agent.json\n"
 	"       weir-agent --detach [--config FILE]    take everything of the instance down\n"
 	"       weir-agent --check [--config FILE]     read the configuration, then exit\n"
+	"       weir-agent --restore BACKUP [--config FILE]   put a backup of the database back;\n"
+	"                                              what is there is moved aside\n"
 	"       weir-agent --version | --help\n"
 	"\n"
 	"  --config FILE  default " WEIR_CONFIG_FILE "\n"
@@ -95,18 +100,37 @@ static int run(const struct weir_agent_config *cfg, bool keep)
 	return 0;
 }
 
+/* Not while an agent of the instance runs: it would go on writing into what was moved aside. */
+static int restore(const struct weir_agent_config *cfg, const char *file)
+{
+	weir_autoclose int lock = -1;
+	char db_path[512], aside[256], when[WEIR_TIME_TEXT];
+	struct weir_backup_info info;
+	struct weir_error err;
+
+	lock = weir_instance_lock(cfg->instance, &err);
+	if (lock < 0)
+		return fail(&err);
+	snprintf(db_path, sizeof(db_path), "%s/weir.db", cfg->state_dir);
+	if (weir_backup_restore(file, db_path, aside, &info, &err))
+		return fail(&err);
+	weir_time_format(info.time_ns, when);
+	printf("%s is %s: ledger %s, up to entry %" PRIu64 " of %s\n", db_path, file,
+	       info.ledger_id, info.newest, info.newest ? when : "no time");
+	if (aside[0])
+		printf("what was there is %s\n", aside);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "detach", no_argument, NULL, 'd' },
-		{ "keep", no_argument, NULL, 'k' },
-		{ "check", no_argument, NULL, 'n' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },
-		{ NULL, 0, NULL, 0 },
+		{ "config", required_argument, NULL, 'c' },  { "detach", no_argument, NULL, 'd' },
+		{ "keep", no_argument, NULL, 'k' },	     { "check", no_argument, NULL, 'n' },
+		{ "restore", required_argument, NULL, 'r' }, { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },	     { NULL, 0, NULL, 0 },
 	};
-	const char *path = WEIR_CONFIG_FILE;
+	const char *path = WEIR_CONFIG_FILE, *backup = NULL;
 	bool detach = false, keep = false, check = false;
 	static struct weir_agent_config cfg;
 	struct weir_error err;
@@ -125,6 +149,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			check = true;
+			break;
+		case 'r':
+			backup = optarg;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -145,6 +172,8 @@ int main(int argc, char **argv)
 		return fail(&err);
 	if (check)
 		return 0;
+	if (backup)
+		return restore(&cfg, backup);
 	if (!detach)
 		return run(&cfg, keep);
 	return weir_agent_detach(&cfg, &err) ? fail(&err) : 0;

@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* "Weir" in PRAGMA application_id: what is not ours is never migrated. */
-#define APPLICATION_ID 0x57656972
+/* What is not ours is never migrated. */
+#define APPLICATION_ID WEIR_STORE_APPLICATION_ID
 
 #define BUSY_MS 5000
 

@@ -12,6 +12,9 @@
 
 #include "util.h"
 
+#define WEIR_STORE_APPLICATION_ID 0x57656972 /* "Weir", in PRAGMA application_id */
+#define WEIR_STORE_SEGMENTS	  4	     /* the schema that began to have segments */
+
 /* Open to write: made if missing, WAL, synchronous=FULL, migrated. A schema
  * newer than ours, a file of another program, a corrupt or read-only one are
  * refused with a line that says so. One thread at a time. */

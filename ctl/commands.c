@@ -335,6 +335,20 @@ const struct ctl_command ctl_commands[] = {
 	  ctl_ledger_verify,
 	  {} },
 	{ "ledger",
+	  "seal",
+	  "MONTH",
+	  1,
+	  1,
+	  "put the entries of a month that is over, and older ones, into a file of their own",
+	  "MONTH is such as 2026-10. The file goes into the folder segments beside the database; "
+	  "it "
+	  "may be archived elsewhere, and put back for whoever wants to read it. Balances and "
+	  "later "
+	  "entries need it no more. Root only.",
+	  false,
+	  ctl_ledger_seal,
+	  {} },
+	{ "ledger",
 	  NULL,
 	  "TENANT",
 	  1,
@@ -489,6 +503,17 @@ const struct ctl_command ctl_commands[] = {
 	    { "--model", "MODEL", "by which model" },
 	    { "--service", "SERVICE", "whose cards are asked" },
 	    { "--reason", "TEXT", "kept in the ledger" } } },
+	{ "backup",
+	  NULL,
+	  "FILE",
+	  1,
+	  1,
+	  "copy the database of the running agent into a file",
+	  "Requests go on meanwhile, and what is committed until the end is in it. The copy is "
+	  "checked before it gets its name. `weir-agent --restore FILE` puts it back. Root only.",
+	  false,
+	  ctl_backup,
+	  { { "--force", NULL, "in place of a backup that is there already" } } },
 	{ "help",
 	  NULL,
 	  "[COMMAND [VERB]]",

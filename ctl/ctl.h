@@ -160,6 +160,8 @@ int ctl_credit_balance(struct ctl *c);
 int ctl_credit_breakage(struct ctl *c);
 int ctl_ledger_list(struct ctl *c);
 int ctl_ledger_verify(struct ctl *c);
+int ctl_ledger_seal(struct ctl *c);
+int ctl_backup(struct ctl *c);
 int ctl_usage(struct ctl *c);
 int ctl_events(struct ctl *c);
 int ctl_why(struct ctl *c);

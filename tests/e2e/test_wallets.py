@@ -12,7 +12,7 @@ from weirlab import policy, wait_for
 OUT = 10
 HELD = 2  # tokens that a held stream answers with
 EACH = reservation(OUT, hold=1)
-CLIENTS, TEAMS = 64, 8
+CLIENTS, TEAMS, DEDUCTORS = 64, 8, 4
 
 
 def paid_by(wallet, made):
@@ -22,6 +22,8 @@ def paid_by(wallet, made):
     return made
 
 
+MISSPELT = {"name": "vectors", "version": "1", "effective_from": "2026-11-01T00:00:00Z",
+            "services": ["embd"], "models": [{"match": "*", "price": {"input": "9"}}]}
 POLICY = document(
     tenant("org", "paid"),
     paid_by("parent", tenant("small", "paid", "org", concurrency=1)),
@@ -30,12 +32,13 @@ POLICY = document(
     tenant("bank", "owing"), paid_by("bank", tenant("guest", "paid")),
     tenant("old", "paid"), tenant("new", "paid"), paid_by("old", tenant("mover", "paid")),
     tenant("brief", "paid"), tenant("orphan", "paid"), tenant("asker", "asks"),
-    tenant("crowd", "paid"),
-    *(paid_by("crowd", tenant(f"team{i}", "paid")) for i in range(TEAMS)),
+    *(tenant(f"crowd{k}", "paid") for k in range(2)),
+    *(paid_by(f"crowd{k}", tenant(f"team{k}-{i}", "paid")) for k in range(2) for i in range(TEAMS)),
     tiers={"paid": {"credit": "hard", "reserve_output_tokens": OUT},
            "owing": {"credit": "soft", "overage_limit": "5", "reserve_output_tokens": OUT},
            "asks": {"credit": "hard", "reserve_output_tokens": OUT,
-                    "topup": {"below": "5", "ask": "50"}}})
+                    "topup": {"below": "5", "ask": "50"}}},
+    cards=(policy.CARD, MISSPELT))
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,11 @@ def test_an_organisation_pays_for_its_teams_which_keep_their_limits(lab):
     assert policy.nano(lab.settled("postpaid", 1)[0]["price"]) == price(1)
 
 
+def test_a_card_for_no_service_is_told_of_and_prices_nothing(lab):
+    (line,) = [t for t in lab.log("agent").read_text().splitlines() if '"vectors"' in t]
+    assert 'is for service "embd"' in line and 'did you mean "embed"?' in line
+
+
 def test_credit_for_who_is_paid_for_is_refused(lab):
     before = lab.ctl("ledger", "verify")["entries"]
     for words in (("grant", "small", "5"), ("adjust", "small", "+5", "--reason", "x"),
@@ -155,6 +163,9 @@ def test_a_wallet_that_changes_leaves_what_is_in_flight_where_it_was(lab):
 
 # ----------------------------------------------------------------- the exact instant
 
+CLOCKS = 0.002  # s that the kernel's time may be off: it is told once a second, and may be slewed
+
+
 def moment(seconds):
     """An instant some seconds from now, in milliseconds, as text and as time.time()."""
     at = round(time.time() + seconds, 3)
@@ -170,9 +181,9 @@ def ask_across(lab, name, at):
         asked = time.time()
         status = lab.ask(name).status
         had = time.time()
-        if had < at:
+        if had < at - CLOCKS:
             assert status == 200
-        elif asked >= at:
+        elif asked >= at + CLOCKS:
             assert status == 429
             after += 1
         given += status == 200
@@ -199,7 +210,7 @@ def assert_expired(lab, name, at_text, amount, given, held):
 
 
 def test_credit_expires_at_its_instant_but_for_what_is_in_flight(lab):
-    at_text, at = moment(1.5)
+    at_text, at = moment(2.5)
     grant(lab, "brief", policy.nano("50"), "--expires", at_text)
     held = lab.hold("brief")
     given = ask_across(lab, "brief", at)
@@ -208,7 +219,7 @@ def test_credit_expires_at_its_instant_but_for_what_is_in_flight(lab):
 
 
 def test_credit_expires_at_its_instant_with_nobody_there_to_enter_it(lab):
-    at_text, at = moment(2.5)
+    at_text, at = moment(4)
     grant(lab, "orphan", policy.nano("50"), "--expires", at_text)
     held = lab.hold("orphan")
     assert lab.ask("orphan").status == 200
@@ -220,47 +231,78 @@ def test_credit_expires_at_its_instant_with_nobody_there_to_enter_it(lab):
 
 # ----------------------------------------------------------------- many
 
-def test_64_clients_of_one_wallet_spend_what_is_there(lab):
-    tokens = 40
-    each, one = reservation(OUT, tokens=tokens, stream=False), price(tokens)
-    assert one > each  # so that there is something to overspend
-    granted = 300 * one
-    grant(lab, "crowd", granted)
-    answers, deducted, lock = [], [], threading.Lock()
+TOKENS = 40
+CROWD_PRICE, CROWD_EACH = price(TOKENS), reservation(OUT, tokens=TOKENS, stream=False)
 
-    def client(i):
-        while True:
-            status = lab.ask(f"team{i % TEAMS}", tokens=tokens, stream=False).status
-            with lock:
-                answers.append(status)
-            if status != 200:
-                return
 
-    def deductor(i):
+class Crowd:
+    """64 clients, of tenants that one wallet pays for, and others who deduct from it: all of them
+    until it has nothing left for them."""
+
+    def __init__(self, lab, number, requests):
+        self.lab, self.wallet = lab, f"crowd{number}"
+        self.teams = [f"team{number}-{i}" for i in range(TEAMS)]
+        self.granted = requests * CROWD_PRICE
+        self.answers, self.deducted, self.lock = [], {}, threading.Lock()
+        grant(lab, self.wallet, self.granted)
+        self.threads = [threading.Thread(target=self.client, args=(i,)) for i in range(CLIENTS)]
+        self.threads += [threading.Thread(target=self.deduct, args=(i,)) for i in range(DEDUCTORS)]
+        for thread in self.threads:
+            thread.start()
+
+    def client(self, i):
+        status = 200
+        while status == 200:
+            status = self.lab.ask(self.teams[i % TEAMS], tokens=TOKENS, stream=False).status
+            with self.lock:
+                self.answers.append(status)
+
+    def deduct(self, i):
         for n in range(1000):
-            done = lab.weirctl("credit", "deduct", "crowd", "0.01", "--id", f"d-{i}-{n}",
-                               check=False)
+            words = ("credit", "deduct", self.wallet, "0.01", "--id", f"{self.wallet}-{i}-{n}")
+            # Unreachable, or nobody knows what came of it: asked again, under the same id.
+            while (done := self.lab.weirctl(*words, check=False)).returncode in (3, 4):
+                time.sleep(0.01)
             if done.returncode:
-                assert done.returncode == 1 and "cannot be deducted" in done.stderr
+                assert done.returncode == 1 and "cannot be deducted" in done.stderr, done
                 return
-            with lock:
-                deducted.append(policy.nano("0.01"))
+            with self.lock:
+                self.deducted[words] = policy.nano("0.01")
 
-    threads = [threading.Thread(target=client, args=(i,)) for i in range(CLIENTS)]
-    threads += [threading.Thread(target=deductor, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert set(answers) == {200, 429}
-    left = settled(lab, "crowd")
-    events = [e for i in range(TEAMS) for e in events_of(lab, f"team{i}")]
-    assert len(events) == answers.count(200) and deducted
-    assert {e["wallet"] for e in events} == {"crowd"}
-    assert totals(events)["price"] + sum(deducted) == granted - left
-    assert left < each  # nobody was refused while there was enough for one
-    assert left >= -CLIENTS * (one - each)  # the promised bound
-    assert lab.ctl("ledger", "verify")["ok"]
+    def reached(self, answers):
+        wait_for(lambda: len(self.answers) >= answers, f"{answers} answers", 60)
+
+    def end(self):
+        """What is left, when every client was told that there is nothing."""
+        for thread in self.threads:
+            thread.join(120)
+            assert not thread.is_alive()
+        assert set(self.answers) == {200, 429} and self.deducted
+        left = settled(self.lab, self.wallet)
+        events = [e for team in self.teams for e in events_of(self.lab, team)]
+        assert len(events) == self.answers.count(200)
+        assert {e["wallet"] for e in events} == {self.wallet}
+        assert totals(events)["price"] == len(events) * CROWD_PRICE
+        assert totals(events)["price"] + sum(self.deducted.values()) == self.granted - left
+        assert len(entries(self.lab, self.wallet, "deduct")) == len(self.deducted)
+        assert self.lab.ctl("ledger", "verify")["ok"]
+        return left
+
+
+def test_64_clients_of_one_wallet_spend_what_is_there(lab):
+    assert CROWD_PRICE > CROWD_EACH  # so that there is something to overspend
+    left = Crowd(lab, 0, 800).end()
+    assert left < CROWD_EACH  # nobody was refused while there was enough for one
+    assert left >= -CLIENTS * (CROWD_PRICE - CROWD_EACH)  # the promised bound
+
+
+def test_nothing_is_spent_twice_when_the_agent_is_killed_among_them(lab):
+    crowd = Crowd(lab, 1, 800)
+    for answers in (150, 350):
+        crowd.reached(answers)
+        with lab.agent_down("SIGKILL"):
+            crowd.reached(answers + 20)
+    crowd.end()
 
 
 # ----------------------------------------------------------------- top-ups

@@ -92,7 +92,6 @@ class Ledger:
         self.entries = []
         self.lots = {}
         self.debt = {}
-        self.issued = {}  # all that was ever granted: what fits is judged by it
         self.schedules = {}
         self.refunded = {}
         self.counters = {}
@@ -118,6 +117,8 @@ class Ledger:
 
     def enter(self, kind, instant, tenant, wallet, amount=0, moves=(), lot=None, **says):
         """Make an entry: its moves, all that changes lots and debt, happen here."""
+        if not self.fits(wallet, moves):
+            raise Refused("ERANGE")
         entry = Entry(len(self.entries) + 1, kind, max(instant, self.time), tenant, wallet, amount)
         entry.moves = [m for m in moves if m[2]]
         entry.says = says
@@ -154,11 +155,12 @@ class Ledger:
         """The seq that the next entry will have."""
         return len(self.entries) + 1
 
-    def fits(self, wallet, amount):
-        return self.issued.get(wallet, 0) + amount <= INT64_MAX
-
-    def issue(self, wallet, amount):
-        self.issued[wallet] = self.issued.get(wallet, 0) + amount
+    def fits(self, wallet, moves):
+        """Does what the wallet has and owes fit 63 bits after them? (5)"""
+        has = sum(x.pending + x.remaining for x in self.lots.values() if x.wallet == wallet)
+        has += sum(m[2] for m in moves if m[0] in ("pending", "remaining"))
+        owes = self.debt.get(wallet, 0) + sum(m[2] for m in moves if m[0] == "debt")
+        return max(has, owes) <= INT64_MAX
 
     def grant_moves(self, wallet, number, amount):  # 4
         repaid = min(self.debt.get(wallet, 0), amount)
@@ -239,7 +241,6 @@ class Ledger:
                       ("expired", lot.number, lot.remaining - kept)]
         made = None
         if rolled:
-            self.issue(s.wallet, wanted)
             moves.append(("remaining", number, rolled))
             made = Lot(0, s.wallet, rolled, s.source, s.priority,
                        min((x.effective for x in lots), default=s.next),
@@ -252,7 +253,6 @@ class Ledger:
         begin, end = s.next, next_boundary(s.every, s.zone, s.next)
         lot = Lot(0, s.wallet, s.amount, s.source, s.priority, begin, end, 0, s.number)
         s.begun, s.next = True, end
-        self.issue(s.wallet, s.amount)
         self.enter("recur", begin, s.wallet, s.wallet, s.amount,
                    self.grant_moves(s.wallet, self.coming(), s.amount), lot,
                    of=s.number, expires=end)
@@ -275,7 +275,6 @@ class Ledger:
         if posted and amount > 0:
             moves = self.take(wallet, amount, time, time)
         elif posted:
-            self.issue(wallet, -amount)
             moves = self.grant_moves(wallet, self.coming(), -amount)
             lot = Lot(0, wallet, -amount, TRUE_UP, 100, when, 0, 0)
         self.enter("true_up", when, tenant, wallet, -amount if posted else 0, moves, lot,
@@ -351,7 +350,7 @@ class Ledger:
         priced = self.price(use, row["quantities"], row["billable"])
         posted = row["posted"]
         moves = self.take(row["wallet"], priced["price"], row["started"], time) if posted else []
-        if self.debt.get(row["wallet"], 0) + sum(m[2] for m in moves if m[0] == "debt") > INT64_MAX:
+        if not self.fits(row["wallet"], moves):
             posted, moves = False, []  # a debt that does not fit: kept, and nobody pays
         self.enter("usage", row["ended"], row["number"], row["wallet"],
                    -priced["price"] if posted else 0, moves, **priced)
@@ -406,9 +405,6 @@ class Ledger:
     def post_grant(self, op, now, time):
         amount, wallet = op["amount"], op["tenant"]
         effective = op["effective"] or now
-        if not self.fits(wallet, amount):
-            raise Refused("ERANGE")
-        self.issue(wallet, amount)
         lot = Lot(0, wallet, amount, op["source"], op["priority"], effective, op["expires"], 0)
         moves = [("pending", self.coming(), amount)]
         if effective <= time:
@@ -420,9 +416,6 @@ class Ledger:
         if amount < 0:
             return self.enter("adjust", now, wallet, wallet, amount,
                               self.take(wallet, -amount, time, time))
-        if not self.fits(wallet, amount):
-            raise Refused("ERANGE")
-        self.issue(wallet, amount)
         lot = Lot(0, wallet, amount, ADJUST, 100, now, 0, 0)
         return self.enter("adjust", now, wallet, wallet, amount,
                           self.grant_moves(wallet, self.coming(), amount), lot)
