@@ -273,12 +273,21 @@ static void a_meter_nobody_prices_is_entered_and_listed(void **state)
 	assert_text(json_array_get(rows, 0), "kind", "meter");
 	assert_text(json_array_get(rows, 0), "meter", "gpu");
 	json_decref(rows);
+	json_decref(result_of(ask("{\"op\":\"meter.add\",\"tenant\":\"acme\",\"dimension\":\"gpu\","
+				  "\"quantity\":\"3\",\"model\":\"a100\",\"id\":\"v\"}")));
+	/* One that is priced by the model it is of is priced with it only. */
+	cards("{\"version\":\"1b\",\"name\":\"list\",\"effective_from\":\"2026-11-01T00:00:00Z\","
+	      "\"models\":[{\"meter\":\"gpu\",\"match\":\"a100*\",\"price\":{\"unit\":\"1\"}}]}");
+	rows = result_of(ask("{\"op\":\"price.unpriced\"}"));
+	assert_int_equal(json_array_size(rows), 1);
+	assert_text(json_array_get(rows, 0), "model", "");
+	json_decref(rows);
 	/* A card for one tenant is no price for the others. */
 	cards("{\"version\":\"1\"," LIST "},{\"name\":\"vip\",\"version\":\"1\","
 	      "\"effective_from\":\"2026-11-01T00:00:00Z\",\"tenants\":[\"acme\"],\"models\":[{"
 	      "\"meter\":\"gpu\",\"price\":{\"unit\":\"1\"}}]}");
 	rows = result_of(ask("{\"op\":\"price.unpriced\"}"));
-	assert_int_equal(json_array_size(rows), 1);
+	assert_int_equal(json_array_size(rows), 2);
 	json_decref(rows);
 	cards("{\"version\":\"2\",\"name\":\"list\",\"effective_from\":\"2026-11-01T00:00:00Z\","
 	      "\"models\":[{\"meter\":\"gpu\",\"price\":{\"unit\":\"1\"}}]}");
