@@ -24,6 +24,7 @@ struct weir_check {
 	struct weir_posting taken;  /* by the entry that is refunded */
 	GHashTable *unpriced;	    /* "service|what" -> struct weir_check_unpriced */
 	uint64_t writes;
+	size_t sessions;    /* rows of those that are not over */
 	uint64_t priced_ns; /* the latest start of what was priced */
 	sqlite3_stmt *find_write;
 };
