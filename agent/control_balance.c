@@ -29,7 +29,7 @@ static json_t *balance_json(const char *tenant, const char *wallet, int64_t rese
 	int64_t pending = 0;
 
 	for (size_t i = 0; grants && i < b->n_lots; i++) {
-		/* No overflow: what was ever granted to a wallet fits (ledger.md, 5). */
+		/* No overflow: what is pending and what remains fit together. */
 		pending += b->lots[i].pending;
 		if (json_array_append_new(grants, grant_json(&b->lots[i], &b->ids[i]))) {
 			json_decref(grants);

@@ -163,13 +163,15 @@ static int sources(struct report *rep, struct weir_error *err)
 
 /* ------------------------------------------------------------------------- answer */
 
-static json_t *sums_json(const char *key, const struct sums *s)
+static json_t *sums_json(struct report *rep, const char *key, const struct sums *s)
 {
-	/* Late takings are of what expired, so neither difference nor sum leaves int64. */
+	int64_t all = 0;
+
+	rep->over |= __builtin_sub_overflow(s->expired, s->late, &all) ||
+		     __builtin_add_overflow(all, s->voided, &all);
 	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "key", weir_json_text(key), "expired",
 			 weir_json_money(s->expired), "voided", weir_json_money(s->voided), "late",
-			 weir_json_money(s->late), "breakage",
-			 weir_json_money(s->expired - s->late + s->voided));
+			 weir_json_money(s->late), "breakage", weir_json_money(all));
 }
 
 static json_t *report_json(struct report *rep, const struct weir_entry_query *q)
@@ -182,12 +184,12 @@ static json_t *report_json(struct report *rep, const struct weir_entry_query *q)
 		const struct sums *s = g_hash_table_lookup(rep->rows, k->data);
 
 		add(rep, &total, s);
-		json_array_append_new(rows, sums_json(k->data, s));
+		json_array_append_new(rows, sums_json(rep, k->data, s));
 	}
 	g_list_free(keys);
 	return json_pack("{s:s,s:o,s:o,s:o,s:o}", "by", by_names[rep->by], "since",
 			 weir_json_time(q->since_ns), "until", weir_json_time(q->until_ns), "rows",
-			 rows, "total", sums_json(NULL, &total));
+			 rows, "total", sums_json(rep, NULL, &total));
 }
 
 int weir_do_credit_breakage(struct weir_call *c, struct weir_error *err)

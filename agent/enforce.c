@@ -263,7 +263,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 	if (!rules || !stays)
 		return weir_fail(err, ENOMEM, "out of memory");
 	r = check(e, p, l, &plan, err);
-	if (!r && weir_prices_make(p, weir_wall_ns(), &prices))
+	if (!r && weir_prices_make(p, e->cfg, weir_wall_ns(), &prices))
 		r = weir_fail(err, ENOMEM, "out of memory");
 	if (!r && p != e->policy)
 		r = weir_cards_load(p, l, &cards.v, &cards.n, err);
@@ -276,7 +276,7 @@ int weir_enforce_apply(struct weir_enforce *e, struct weir_policy *p, struct wei
 
 	/* Limits first, then the ways to them: a key never leads to an empty entry. */
 	if (p != e->policy)
-		weir_prices_warn(p, e->cfg->services, e->cfg->n_services);
+		weir_prices_warn(p, e->cfg);
 	put_limits(e, &plan, rules, &prices, now_ns);
 	r = weir_levels_link(e->kernel, &plan, err);
 	if (!r)

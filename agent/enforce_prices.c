@@ -54,6 +54,31 @@ int weir_cards_load(const struct weir_policy *p, struct weir_ledger *l, struct w
 
 /* -- reservations */
 
+static bool is_service(const struct weir_config_service *services, size_t n, const char *name,
+		       struct weir_suggest *near)
+{
+	weir_suggest_init(near, name);
+	for (size_t i = 0; i < n; i++) {
+		if (!strcmp(services[i].name, name))
+			return true;
+		weir_suggest_offer(near, services[i].name);
+	}
+	return false;
+}
+
+/* Might it price a request here? One for services that are all elsewhere does not. */
+static bool is_for_us(const struct weir_card *c, const struct weir_agent_config *cfg)
+{
+	struct weir_suggest near;
+
+	if (c->scope != WEIR_SCOPE_SERVICE)
+		return true;
+	for (const char *const *s = c->scope_names; s && *s; s++)
+		if (is_service(cfg->services, cfg->n_services, *s, &near))
+			return true;
+	return false;
+}
+
 static int64_t larger(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
@@ -61,9 +86,11 @@ static int64_t larger(int64_t a, int64_t b)
 
 /* Also what the cards of these ask, of who uses them. Whatever the service: who may ask of
  * one may ask of another, and the reservation must do for all. */
-static int raise_by(struct weir_card *const *cards, size_t n, const struct weir_use *use,
+static int raise_by(const struct weir_prices *v, const struct weir_use *use,
 		    struct weir_reserve_price *price)
 {
+	struct weir_card *const *cards = v->policy->cards;
+	size_t n = v->policy->n_cards;
 	weir_autofree const struct weir_card **found = calloc(n + 1, sizeof(*found));
 	struct weir_reserve_price one;
 	size_t n_found;
@@ -72,6 +99,8 @@ static int raise_by(struct weir_card *const *cards, size_t n, const struct weir_
 		return -ENOMEM;
 	n_found = weir_cards_for(cards, n, use, found, n);
 	for (size_t i = 0; i < n_found; i++) {
+		if (!is_for_us(found[i], v->cfg))
+			continue;
 		weir_card_reserve_price(found[i], weir_card_discount(found[i], use->tier), &one);
 		price->input_nano = larger(price->input_nano, one.input_nano);
 		price->output_nano = larger(price->output_nano, one.output_nano);
@@ -115,9 +144,10 @@ static int list_own(struct weir_prices *v)
 	return 0;
 }
 
-int weir_prices_make(const struct weir_policy *p, uint64_t at_ns, struct weir_prices *out)
+int weir_prices_make(const struct weir_policy *p, const struct weir_agent_config *cfg,
+		     uint64_t at_ns, struct weir_prices *out)
 {
-	struct weir_prices v = { .policy = p, .at_ns = at_ns };
+	struct weir_prices v = { .policy = p, .cfg = cfg, .at_ns = at_ns };
 	int r = list_own(&v);
 
 	v.tiers = calloc(p->n_tiers + 1, sizeof(*v.tiers));
@@ -126,7 +156,7 @@ int weir_prices_make(const struct weir_policy *p, uint64_t at_ns, struct weir_pr
 	for (size_t i = 0; i < p->n_tiers && !r; i++) {
 		const struct weir_use use = { .tier = p->tiers[i], .started_ns = at_ns };
 
-		r = raise_by(p->cards, p->n_cards, &use, &v.tiers[i]);
+		r = raise_by(&v, &use, &v.tiers[i]);
 	}
 	if (r)
 		weir_prices_free(&v);
@@ -152,28 +182,14 @@ void weir_prices_of(const struct weir_prices *v, const struct weir_tenant_policy
 	*out = v->tiers[tier - v->policy->tiers];
 	/* All cards, not only its own: of a card's name the latest version is in force, whomever
 	 * it is for. Without memory the others' prices hold, as if its card had no entries. */
-	if (bsearch(t->name, v->own, v->n_own, sizeof(*v->own), by_name) &&
-	    raise_by(v->policy->cards, v->policy->n_cards, &use, out))
+	if (bsearch(t->name, v->own, v->n_own, sizeof(*v->own), by_name) && raise_by(v, &use, out))
 		weir_log(WEIR_WARN, "tenant %s: out of memory: its rate card is not reserved by",
 			 t->name);
 }
 
 /* -- warnings */
 
-static bool is_service(const struct weir_config_service *services, size_t n, const char *name,
-		       struct weir_suggest *near)
-{
-	weir_suggest_init(near, name);
-	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(services[i].name, name))
-			return true;
-		weir_suggest_offer(near, services[i].name);
-	}
-	return false;
-}
-
-void weir_prices_warn(const struct weir_policy *p, const struct weir_config_service *services,
-		      size_t n_services)
+void weir_prices_warn(const struct weir_policy *p, const struct weir_agent_config *cfg)
 {
 	struct weir_suggest near;
 
@@ -183,7 +199,7 @@ void weir_prices_warn(const struct weir_policy *p, const struct weir_config_serv
 		if (c->scope != WEIR_SCOPE_SERVICE)
 			continue;
 		for (const char *const *s = c->scope_names; s && *s; s++) {
-			if (is_service(services, n_services, *s, &near))
+			if (is_service(cfg->services, cfg->n_services, *s, &near))
 				continue;
 			weir_log(WEIR_WARN,
 				 "policy: rate card \"%s\" version \"%s\" is for service \"%s\", "

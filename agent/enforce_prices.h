@@ -20,21 +20,23 @@ int weir_cards_load(const struct weir_policy *p, struct weir_ledger *l, struct w
 
 struct weir_prices {
 	const struct weir_policy *policy;
+	const struct weir_agent_config *cfg;
 	uint64_t at_ns;
 	struct weir_reserve_price *tiers; /* as policy->tiers */
 	const char **own;		  /* names of tenants with a card of their own, sorted */
 	size_t n_own;
 };
 
-/* By the cards in force at an instant (wall). Borrows from the policy. 0 or -ENOMEM. */
-int weir_prices_make(const struct weir_policy *p, uint64_t at_ns, struct weir_prices *out);
+/* By the cards in force at an instant (wall) that may price what comes to our services.
+ * Borrows from both. 0 or -ENOMEM. */
+int weir_prices_make(const struct weir_policy *p, const struct weir_agent_config *cfg,
+		     uint64_t at_ns, struct weir_prices *out);
 void weir_prices_free(struct weir_prices *v);
 
 void weir_prices_of(const struct weir_prices *v, const struct weir_tenant_policy *t,
 		    struct weir_reserve_price *out);
 
-/* Tell of cards for services that are not among these: they price nothing here. */
-void weir_prices_warn(const struct weir_policy *p, const struct weir_config_service *services,
-		      size_t n_services);
+/* Tell of cards for services that we do not have. */
+void weir_prices_warn(const struct weir_policy *p, const struct weir_agent_config *cfg);
 
 #endif

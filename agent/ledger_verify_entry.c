@@ -492,7 +492,10 @@ static int check_op(struct weir_check *c, const struct weir_entry_row *r, struct
 	if (ret)
 		return ret == -EBADMSG ? weir_check_wrong(c, h->seq, "its body cannot be decoded")
 				       : ret;
-	ret = old ? weir_book_pass(&c->book, h->time_ns) : check_due(c, h, &op, &done);
+	if (old)
+		ret = weir_book_pass(&c->book, h->time_ns);
+	else if (op.kind != WEIR_ENTRY_TOP_UP) /* which comes between two that are due at once */
+		ret = check_due(c, h, &op, &done);
 	if (!ret && !done)
 		ret = check_act(c, r, &op, old, err);
 	return ret;

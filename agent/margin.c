@@ -201,11 +201,11 @@ bool weir_margin_percent(__int128 price, __int128 refunds, __int128 cost,
 	return true;
 }
 
-bool weir_margin_below(const struct weir_margin *m, int64_t floor_milli)
+bool weir_margin_below(__int128 price, __int128 refunds, __int128 cost, int64_t floor_milli)
 {
-	__int128 net = m->price - m->refunds;
+	__int128 net = price - refunds;
 
-	if (floor_milli == INT64_MIN || (!net && !m->cost))
+	if (floor_milli == INT64_MIN || (!net && !cost))
 		return false;
-	return (net - m->cost) * 1000 < net * floor_milli;
+	return (net - cost) * 1000 < net * floor_milli;
 }

@@ -72,6 +72,6 @@ int64_t weir_margin_money(__int128 sum);
 bool weir_margin_percent(__int128 price, __int128 refunds, __int128 cost,
 			 char out[static WEIR_PERCENT_TEXT]);
 /* Is it below a floor, in thousandths? Cost without any price is. INT64_MIN: there is none. */
-bool weir_margin_below(const struct weir_margin *m, int64_t floor_milli);
+bool weir_margin_below(__int128 price, __int128 refunds, __int128 cost, int64_t floor_milli);
 
 #endif

@@ -10,6 +10,7 @@
 #include <glib.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -17,8 +18,8 @@
 #include <unistd.h>
 
 #include "calendar.h"
-#include "clean_text.h"
 #include "margin.h"
+#include "money_watch_priv.h"
 #include "policy.h"
 #include "unpriced.h"
 
@@ -26,42 +27,11 @@
 #define PAGE	   10000 /* entries; then it breathes */
 #define BREATHE_MS 20
 #define KEPT	   100000 /* sums: what is more is not watched */
-#define LISTED	   3	  /* warnings of a kind; the rest is a number */
-
-/* What is summed: what a tenant used by a card, or what an entry of it sold. */
-struct sum {
-	char *tenant; /* NULL: of an entry */
-	char *card, *entry;
-	struct weir_margin m;
-	int64_t floor_milli;
-	bool below, told;
-};
-
-struct unpriced {
-	char *what;
-	const char *service;
-	int64_t count;
-	bool told, seen; /* seen: in this look */
-};
-
-struct weir_money_watch {
-	const struct weir_agent_view *view;
-	unsigned wait_ms;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stop;
-	struct weir_reader *reader;
-	uint64_t next_seq;
-	uint32_t month;
-	GHashTable *sums;     /* by tenant or "", card, entry */
-	GHashTable *unpriced; /* by service and what */
-	bool complained;      /* of a ledger that cannot be read */
-};
+#define LOGGED	   20	  /* lines a look */
 
 static void free_sum(gpointer p)
 {
-	struct sum *s = p;
+	struct money_sum *s = p;
 
 	g_free(s->tenant);
 	g_free(s->card);
@@ -71,17 +41,17 @@ static void free_sum(gpointer p)
 
 static void free_unpriced(gpointer p)
 {
-	g_free(((struct unpriced *)p)->what);
+	g_free(((struct money_unpriced *)p)->what);
 	g_free(p);
 }
 
 /* ------------------------------------------------------------------------- sums */
 
 static int add_to(struct weir_money_watch *w, const char *tenant, const char *card,
-		  const char *entry, const struct weir_margin_item *i, const struct weir_card *c)
+		  const char *entry, const struct weir_margin_item *i)
 {
 	weir_autofree char *key = NULL;
-	struct sum *s;
+	struct money_sum *s;
 
 	if (asprintf(&key, "%s\n%s\n%s", tenant ? tenant : "", card, entry) < 0)
 		return -ENOMEM;
@@ -89,14 +59,17 @@ static int add_to(struct weir_money_watch *w, const char *tenant, const char *ca
 	if (!s) {
 		if (g_hash_table_size(w->sums) >= KEPT)
 			return 0;
-		s = g_new0(struct sum, 1);
+		s = g_new0(struct money_sum, 1);
 		s->tenant = g_strdup(tenant);
 		s->card = g_strdup(card);
 		s->entry = g_strdup(entry);
 		s->floor_milli = INT64_MIN;
 		g_hash_table_insert(w->sums, g_strdup(key), s);
 	}
-	return weir_margin_add(&s->m, i, c) == -ERANGE ? -ERANGE : 0;
+	s->price += i->price_nano;
+	s->refunds += i->refund_nano;
+	s->cost += i->cost_nano;
+	return 0;
 }
 
 static int item(const struct weir_margin_item *i, void *ctx)
@@ -109,9 +82,9 @@ static int item(const struct weir_margin_item *i, void *ctx)
 		return 0;
 	pthread_mutex_lock(&w->lock);
 	if (i->tenant_name)
-		r = add_to(w, i->tenant_name, c->name, "", i, NULL);
+		r = add_to(w, i->tenant_name, c->name, "", i);
 	if (!r)
-		r = add_to(w, NULL, c->name, weir_card_entry_key(c, i->card_entry), i, NULL);
+		r = add_to(w, NULL, c->name, weir_card_entry_key(c, i->card_entry), i);
 	pthread_mutex_unlock(&w->lock);
 	return r;
 }
@@ -183,48 +156,43 @@ static int64_t floor_of(const struct weir_policy *p, const char *card, uint64_t 
 	return newest ? newest->margin_floor_milli : INT64_MIN;
 }
 
-static void describe(const struct sum *s, char out[static 224])
+/* So many lines a look; the rest is a number. */
+static void __attribute__((format(printf, 3, 4)))
+alarm_log(struct weir_money_watch *w, enum weir_level level, const char *fmt, ...)
 {
-	char percent[WEIR_PERCENT_TEXT], floor[WEIR_PERCENT_TEXT] = "";
+	char text[256];
+	va_list ap;
 
-	if (!weir_margin_percent(s->m.price, s->m.refunds, s->m.cost, percent))
-		snprintf(percent, sizeof(percent), "below 0");
-	/* floor/1000 of 1, as a percentage: what a price of 1000 with that margin has. */
-	weir_margin_percent(1000, 0, 1000 - (__int128)s->floor_milli, floor);
-	if (s->tenant)
-		snprintf(out, 224,
-			 "margin: %.63s is at %.9s %% this month by card %.63s, below its floor of "
-			 "%.9s %%",
-			 s->tenant, percent, s->card, floor);
-	else
-		snprintf(out, 224,
-			 "margin: card %.63s, %.80s is at %.9s %% this month, below its floor of "
-			 "%.9s %%",
-			 s->card, s->entry[0] ? s->entry : "default", percent, floor);
+	if (w->logged++ >= LOGGED)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	weir_log(level, "%s", text);
 }
 
 static void judge_margins(struct weir_money_watch *w, const struct weir_policy *p, uint64_t now_ns)
 {
 	GHashTableIter it;
 	gpointer v;
-	char text[224];
+	char text[MONEY_TEXT];
 
 	g_hash_table_iter_init(&it, w->sums);
 	while (g_hash_table_iter_next(&it, NULL, &v)) {
-		struct sum *s = v;
+		struct money_sum *s = v;
 
 		s->floor_milli = floor_of(p, s->card, now_ns);
-		s->below = weir_margin_below(&s->m, s->floor_milli);
+		s->below = weir_margin_below(s->price, s->refunds, s->cost, s->floor_milli);
 		if (s->below == s->told)
 			continue;
 		s->told = s->below;
 		if (s->below) {
-			describe(s, text);
-			weir_log(WEIR_WARN, "%s", text);
+			money_describe(s, text);
+			alarm_log(w, WEIR_WARN, "%s", text);
 		} else {
-			weir_log(WEIR_NOTE, "margin: %s%s%s is at or above its floor again",
-				 s->tenant ? s->tenant : s->card, s->tenant ? "" : ", ",
-				 s->tenant ? "" : s->entry);
+			alarm_log(w, WEIR_NOTE, "margin: %s%s%s is at or above its floor again",
+				  s->tenant ? s->tenant : s->card, s->tenant ? "" : ", ",
+				  s->tenant ? "" : s->entry);
 		}
 	}
 }
@@ -241,7 +209,7 @@ static int look_unpriced(const struct weir_unpriced *u, void *ctx)
 	const struct weir_agent_view *v = l->w->view;
 	const char *service = weir_unpriced_service(v->services, v->n_services, u->service);
 	weir_autofree char *key = NULL;
-	struct unpriced *mine;
+	struct money_unpriced *mine;
 
 	if (weir_unpriced_is_priced(l->policy, u->what, service, l->now_ns))
 		return 0;
@@ -250,7 +218,7 @@ static int look_unpriced(const struct weir_unpriced *u, void *ctx)
 	pthread_mutex_lock(&l->w->lock);
 	mine = g_hash_table_lookup(l->w->unpriced, key);
 	if (!mine && g_hash_table_size(l->w->unpriced) < KEPT) {
-		mine = g_new0(struct unpriced, 1);
+		mine = g_new0(struct money_unpriced, 1);
 		mine->what = g_strdup(u->what);
 		mine->service = service;
 		g_hash_table_insert(l->w->unpriced, g_strdup(key), mine);
@@ -263,26 +231,22 @@ static int look_unpriced(const struct weir_unpriced *u, void *ctx)
 	return 0;
 }
 
-static const char *what_of(const struct unpriced *u)
-{
-	return u->what[0] ? u->what : "an answer that names no model";
-}
-
 static gboolean is_over(gpointer key, gpointer v, gpointer ctx)
 {
-	struct unpriced *u = v;
+	struct weir_money_watch *w = ctx;
+	struct money_unpriced *u = v;
 
 	if (!u->seen) {
-		weir_log(WEIR_NOTE, "unpriced: %.80s is priced now", what_of(u));
+		alarm_log(w, WEIR_NOTE, "unpriced: %.80s is priced now", money_what(u));
 		return TRUE;
 	}
 	u->seen = false;
 	if (!u->told)
-		weir_log(WEIR_WARN,
-			 "unpriced: %.80s%s%.63s: no card in force has a price for it; it is "
-			 "metered and costs nothing",
-			 what_of(u), u->service ? " of service " : "",
-			 u->service ? u->service : "");
+		alarm_log(w, WEIR_WARN,
+			  "unpriced: %.80s%s%.63s: no card in force has a price for it; it is "
+			  "metered and costs nothing",
+			  money_what(u), u->service ? " of service " : "",
+			  u->service ? u->service : "");
 	u->told = true;
 	return FALSE;
 }
@@ -303,113 +267,16 @@ static bool look(struct weir_money_watch *w, struct weir_error *err, int *r)
 	*r = weir_reader_unpriced(w->reader, look_unpriced,
 				  &(struct look){ .w = w, .policy = p, .now_ns = now_ns }, err);
 	pthread_mutex_lock(&w->lock);
+	w->logged = 0;
 	judge_margins(w, p, now_ns);
 	if (!*r)
-		g_hash_table_foreach_remove(w->unpriced, is_over, NULL);
+		g_hash_table_foreach_remove(w->unpriced, is_over, w);
+	if (w->logged > LOGGED)
+		weir_log(WEIR_WARN, "%u more changes of margins and unpriced usage",
+			 w->logged - LOGGED);
 	pthread_mutex_unlock(&w->lock);
 	weir_policy_unref(p);
 	return true;
-}
-
-/* ----------------------------------------------------------------------- showing */
-
-static void warn(struct weir_status *s, const char *text)
-{
-	if (s->n_warnings < WEIR_STATUS_WARNINGS)
-		weir_clean_text(s->warnings[s->n_warnings++], sizeof(s->warnings[0]), text,
-				strlen(text));
-}
-
-static void warn_margins(struct weir_money_watch *w, struct weir_status *s)
-{
-	GHashTableIter it;
-	size_t n = 0;
-	char text[256];
-	gpointer v;
-
-	g_hash_table_iter_init(&it, w->sums);
-	while (g_hash_table_iter_next(&it, NULL, &v)) {
-		if (!((struct sum *)v)->below || n++ >= LISTED)
-			continue;
-		describe(v, text);
-		warn(s, text);
-	}
-	if (n <= LISTED)
-		return;
-	snprintf(text, sizeof(text),
-		 "margin: %zu more are below their floor this month; see weirctl margin",
-		 n - LISTED);
-	warn(s, text);
-}
-
-static void warn_unpriced(struct weir_money_watch *w, struct weir_status *s)
-{
-	GHashTableIter it;
-	size_t n = 0;
-	char text[256];
-	gpointer v;
-
-	g_hash_table_iter_init(&it, w->unpriced);
-	while (g_hash_table_iter_next(&it, NULL, &v)) {
-		const struct unpriced *u = v;
-
-		if (n++ >= LISTED)
-			continue;
-		snprintf(text, sizeof(text),
-			 "unpriced: %.80s%s%.63s: used %" PRId64
-			 " times for nothing; give it a price in a rate card",
-			 what_of(u), u->service ? " of service " : "", u->service ? u->service : "",
-			 u->count);
-		warn(s, text);
-	}
-	if (n <= LISTED)
-		return;
-	snprintf(text, sizeof(text),
-		 "unpriced: %zu more models or meters have no price; see weirctl price unpriced",
-		 n - LISTED);
-	warn(s, text);
-}
-
-void weir_money_watch_warn(struct weir_money_watch *w, struct weir_status *s)
-{
-	if (!w)
-		return;
-	pthread_mutex_lock(&w->lock);
-	warn_unpriced(w, s);
-	warn_margins(w, s);
-	pthread_mutex_unlock(&w->lock);
-}
-
-void weir_money_watch_visit(struct weir_money_watch *w, const struct weir_money_visitor *visitor)
-{
-	GHashTableIter it;
-	gpointer v;
-
-	pthread_mutex_lock(&w->lock);
-	g_hash_table_iter_init(&it, w->sums);
-	while (g_hash_table_iter_next(&it, NULL, &v)) {
-		const struct sum *s = v;
-
-		visitor->sums(visitor->ctx,
-			      &(struct weir_money_sums){
-				      .tenant = s->tenant,
-				      .card = s->card,
-				      .entry = s->entry,
-				      .price_nano = weir_margin_nano(s->m.price - s->m.refunds),
-				      .cost_nano = weir_margin_nano(s->m.cost),
-				      .below = s->below,
-			      });
-	}
-	g_hash_table_iter_init(&it, w->unpriced);
-	while (g_hash_table_iter_next(&it, NULL, &v)) {
-		const struct unpriced *u = v;
-
-		visitor->unpriced(visitor->ctx,
-				  &(struct weir_money_unpriced){ .what = u->what,
-								 .service = u->service,
-								 .count = u->count });
-	}
-	pthread_mutex_unlock(&w->lock);
 }
 
 /* -------------------------------------------------------------------- the thread */

@@ -152,6 +152,8 @@ static int show_card(struct ctl *c, const json_t *row)
 	const json_t *card = json_object_get(row, "card"), *at;
 	const json_t *models = json_object_get(card, "models");
 	char a[CTL_CELL], b[CTL_CELL], text[512];
+	const char *tier, *unit;
+	json_t *v;
 	size_t i;
 
 	if (c->json)
@@ -164,6 +166,10 @@ static int show_card(struct ctl *c, const json_t *row)
 		       ctl_text(row, "currency", b));
 	if (json_is_string(json_object_get(row, "margin_floor")))
 		printf("margin floor %s\n", ctl_text(row, "margin_floor", a));
+	json_object_foreach(json_object_get(card, "discounts"), tier, v)
+		printf("tier %s has %s off\n", tier, ctl_text(v, NULL, a));
+	ctl_text(card, "cost_unit", a);
+	unit = strcmp(a, "currency") ? "" : ctl_text(row, "currency", b);
 	printf("sha-256 %s\n\ntried in this order:\n", ctl_text(row, "sha256", a));
 	json_array_foreach(json_object_get(row, "entries"), i, at)
 	{
@@ -183,7 +189,7 @@ static int show_card(struct ctl *c, const json_t *row)
 			       json_object_get(e, "markup") ? "price  " : "factor ", text);
 		if (json_object_get(e, "cost")) {
 			put_prices(json_object_get(e, "cost"), text, sizeof(text));
-			printf("      cost     %s\n", text);
+			printf("      cost     %s%s%s\n", text, *unit ? ", in " : "", unit);
 		}
 	}
 	return CTL_DONE;
@@ -206,7 +212,9 @@ int ctl_price_show(struct ctl *c)
 
 static int show_unpriced(struct ctl *c, const json_t *rows)
 {
-	static const char *const names[] = { "KIND", "NAME", "SERVICE", ">TIMES", "FIRST", "LAST" };
+	static const char *const names[] = {
+		"METER", "MODEL", "SERVICE", ">TIMES", "FIRST", "LAST"
+	};
 	struct ctl_table *t = ctl_table_new(6, names);
 	char text[CTL_CELL];
 	const json_t *row;
@@ -214,10 +222,12 @@ static int show_unpriced(struct ctl *c, const json_t *rows)
 
 	json_array_foreach(rows, i, row)
 	{
-		const char *what = json_string_value(json_object_get(row, "what"));
+		const char *model = json_string_value(json_object_get(row, "model"));
 
-		ctl_table_field(t, row, "kind");
-		ctl_table_cell(t, what && *what ? what : "(none named)");
+		ctl_table_field(t, row, "meter");
+		ctl_table_cell(t, model && *model		  ? model
+				  : json_object_get(row, "meter") ? "-"
+								  : "(none named)");
 		ctl_table_field(t, row, "service");
 		ctl_table_field(t, row, "count");
 		ctl_table_cell(t, ctl_when(row, "first", text));

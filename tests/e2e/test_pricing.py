@@ -179,7 +179,7 @@ def test_an_unknown_model_is_alarmed_until_a_card_prices_it(lab):
     done = usage(lab, 1)[0]
     assert done["unpriced"] and done["price"] == "0"
     [row] = lab.ctl("price", "unpriced")
-    assert (row["kind"], row["what"], row["service"], row["count"]) == ("model", MODEL, "llm", 1)
+    assert (row["kind"], row["model"], row["service"], row["count"]) == ("model", MODEL, "llm", 1)
 
     def warned():
         return any("unpriced" in w and MODEL in w for w in lab.ctl("status")["warnings"])
@@ -221,7 +221,7 @@ def test_meters_are_priced_by_the_same_cards(lab):
         "8", "5"]  # 2 at 1, 6 at 0.5
     free = lab.ctl("meter", "add", "acme", "gpu_seconds", "3", "--model", "a100")
     assert free["unpriced"] and free["price"] == "0" and free["rate_card"] is None
-    assert [(u["kind"], u["what"]) for u in lab.ctl("price", "unpriced")] == [
+    assert [(u["kind"], u["meter"]) for u in lab.ctl("price", "unpriced")] == [
         ("meter", "gpu_seconds")]
     assert policy.nano(lab.ctl("credit", "balance", "acme")["balance"]) == policy.nano(
         "86.749999998")
@@ -267,3 +267,27 @@ def test_an_imported_card_prices_requests(lab, tmp_path):
     over = lab.weirctl("price", "import", str(prices), "-o", str(folder / "20-imported.json"),
                        check=False)
     assert over.returncode == 1 and "exists" in over.stderr
+
+
+def test_a_session_is_paid_once_if_its_id_is_to_be_believed(lab):
+    """A flat price for an agent's many calls; the names that a client gives itself save nothing."""
+    sessions = card("list", {"match": "llama*", "price": {"session": "10", "request": "0.5"},
+                             "cost": {"request": "1"}})
+    lab.start_agent(policies(sessions), trusted_sources=["10.77.0.1/32"])
+    first = lab.ctl("price", "estimate", "--model", MODEL, "--session-begins")
+    later = lab.ctl("price", "estimate", "--model", MODEL)
+    assert (first["price"], later["price"]) == ("10.5", "0.5")
+
+    def call(session, family=4):
+        with lab.connect(family) as sock:
+            send(sock, "POST", CHAT, "sk-acme", chat_body(5),
+                 extra=(f"x-weir-session: {session}", "x-weir-feature: triage")).body()
+    for i, (session, family) in enumerate((("a", 4), ("a", 4), ("b", 4), ("a", 4), ("a", 6),
+                                           ("a", 6))):
+        call(session, family)
+        wait_events(lab, i + 1)  # one after the other: which is the first is no accident
+    assert [e["price"] for e in usage(lab, 6)] == ["10.5", "0.5", "10.5", "0.5", "10.5", "10.5"]
+    rows = {r["key"]: r for r in lab.ctl("margin", "--by", "session")["rows"]}
+    assert (rows["a"]["price"], rows["a"]["margin_percent"]) == ("32.5", "84.62")
+    assert lab.ctl("margin", "--by", "feature")["rows"][0]["key"] == "triage"
+    assert lab.ctl("ledger", "verify")["ok"]

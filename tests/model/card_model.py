@@ -253,7 +253,8 @@ def charge(card, number, milli, quantities, position_of):
         else:
             unit = unit_at(steps, at + quantity)
             total += Fraction(quantity * unit, per(prices, dimension))
-            out.volume.append((own, quantity * times, unit))
+            if quantity:
+                out.volume.append((own, quantity * times, unit))
         out.counted[own] = out.counted.get(own, 0) + quantity
     out.price, out.cost = fitting(total * times), fitting(total_cost)
     return out

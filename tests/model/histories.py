@@ -204,8 +204,8 @@ class Maker:
 
     def amount(self):
         rng = self.rng
-        return rng.choice([1, rng.randint(1, 100), rng.randint(1, 10**9), rng.randint(1, 10**12),
-                           5 * 10**9, 10**10])
+        return rng.choice([1, rng.randint(1, 10**9), rng.randint(1, 10**11), 10**10,
+                           rng.randint(1, 10**13), rng.randint(1, 10**14), 10**13])
 
     def wallet(self):
         return self.rng.choice([ACME, ACME, ACME, POSTPAID])
@@ -252,7 +252,8 @@ class Maker:
                          allow_debt=self.rng.random() < 0.3)
 
     def void(self, ledger):
-        of = self.rng.choice(sorted(ledger.lots) or [1])
+        taken = [x.number for x in ledger.lots.values() if 0 < x.remaining < x.amount]
+        of = self.rng.choice(taken or sorted(ledger.lots) or [1])
         if self.rng.random() < 0.1:
             of = self.rng.randint(0, len(ledger.entries) + 1)
         owner = ledger.lots[of].wallet if of in ledger.lots else self.wallet()
@@ -270,7 +271,9 @@ class Maker:
         if not took or rng.random() < 0.05:
             return self.post("refund", tenant=self.wallet(), amount=rng.choice([0, 1]),
                              of=rng.randint(0, len(ledger.entries) + 1), as_grant=False)
-        entry = rng.choice(took)
+        lotted = [e for e in took if any(m[1] in ledger.lots and (
+            ledger.lots[m[1]].voided or ledger.lots[m[1]].is_expired(self.now)) for m in e.moves)]
+        entry = rng.choice(lotted or took if rng.random() < 0.5 else took)
         left = -entry.amount - ledger.refunded.get(entry.seq, 0)
         amount = rng.choice([0, 0, left, left + 1, max(1, left // 2), max(1, left // 3), 1])
         return self.post("refund", tenant=entry.wallet, amount=amount, of=entry.seq,

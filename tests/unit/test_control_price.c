@@ -159,6 +159,32 @@ static void an_estimate_has_lines_and_totals(void **state)
 	json_decref(e);
 }
 
+/* What a credit is, is the operator's to say. */
+static void a_credit_can_be_a_call_or_tokens_or_a_document(void **state)
+{
+	json_t *o;
+
+	cards("{\"name\":\"list\",\"version\":\"1\",\"effective_from\":\"2026-11-01T00:00:00Z\","
+	      "\"models\":[{\"match\":\"simple\",\"price\":{\"request\":\"1\"}},{\"match\":"
+	      "\"complex\",\"price\":{\"request\":\"5\"}},{\"match\":\"tokens\",\"price\":{"
+	      "\"input\":\"1\",\"output\":\"1\",\"per\":1000}},{\"meter\":\"document\","
+	      "\"price\":{\"unit\":\"1\"}}]}");
+	o = result_of(ask("{\"op\":\"price.estimate\",\"model\":\"simple\",\"output\":9999}"));
+	assert_text(o, "price", "1");
+	json_decref(o);
+	o = result_of(ask("{\"op\":\"price.estimate\",\"model\":\"complex\"}"));
+	assert_text(o, "price", "5");
+	json_decref(o);
+	o = result_of(ask("{\"op\":\"price.estimate\",\"model\":\"tokens\",\"input\":1800,"
+			  "\"output\":200}"));
+	assert_text(o, "price", "2");
+	json_decref(o);
+	o = result_of(ask("{\"op\":\"meter.add\",\"tenant\":\"acme\",\"dimension\":\"document\","
+			  "\"quantity\":\"3\",\"id\":\"d\"}"));
+	assert_text(o, "price", "3");
+	json_decref(o);
+}
+
 static void an_estimate_of_nothing_is_refused(void **state)
 {
 	cards("{\"version\":\"1\"," LIST "}");
@@ -223,7 +249,7 @@ static void a_meter_nobody_prices_is_entered_and_listed(void **state)
 	rows = result_of(ask("{\"op\":\"price.unpriced\"}"));
 	assert_int_equal(json_array_size(rows), 1);
 	assert_text(json_array_get(rows, 0), "kind", "meter");
-	assert_text(json_array_get(rows, 0), "what", "gpu");
+	assert_text(json_array_get(rows, 0), "meter", "gpu");
 	json_decref(rows);
 	/* A card for one tenant is no price for the others. */
 	cards("{\"version\":\"1\"," LIST "},{\"name\":\"vip\",\"version\":\"1\","
@@ -320,17 +346,12 @@ static void a_percentage_is_exact(void **state)
 
 static void a_floor_is_undercut_exactly(void **state)
 {
-	struct weir_margin m = { .price = 1000, .cost = 700 };
-
-	assert_false(weir_margin_below(&m, 300));
-	assert_true(weir_margin_below(&m, 301));
-	assert_false(weir_margin_below(&m, INT64_MIN));
-	m.refunds = 1;
-	assert_true(weir_margin_below(&m, 300));
-	m = (struct weir_margin){ .cost = 1 }; /* cost, and no price at all */
-	assert_true(weir_margin_below(&m, 0));
-	m = (struct weir_margin){ .cost = 0 };
-	assert_false(weir_margin_below(&m, 900));
+	assert_false(weir_margin_below(1000, 0, 700, 300));
+	assert_true(weir_margin_below(1000, 0, 700, 301));
+	assert_false(weir_margin_below(1000, 0, 700, INT64_MIN));
+	assert_true(weir_margin_below(1000, 1, 700, 300));
+	assert_true(weir_margin_below(0, 0, 1, 0)); /* cost, and no price at all */
+	assert_false(weir_margin_below(0, 0, 0, 900));
 }
 
 /* -------------------------------------------------------------------------- watch */
@@ -417,6 +438,7 @@ int main(void)
 		CLAIM(cards_no_longer_in_files_are_listed_too),
 		CLAIM(entries_are_shown_in_the_order_they_are_tried),
 		CLAIM(an_estimate_has_lines_and_totals),
+		CLAIM(a_credit_can_be_a_call_or_tokens_or_a_document),
 		CLAIM(an_estimate_of_nothing_is_refused),
 		CLAIM(a_meter_is_priced_once),
 		CLAIM(a_meter_nobody_prices_is_entered_and_listed),

@@ -466,9 +466,11 @@ static void a_request_reserves_by_the_dearest_card_that_may_price_it(void **stat
 {
 	static const char json[] = RESERVES(
 		CARD("list", "", "2") "," CARD("slow", ", \"services\": [\"embed\"]", "3") "," CARD(
-			"vip", ", \"tiers\": [\"soft\"]",
-			"5") "," CARD("deal", ", \"tenants\": [\"y\"]",
-				      "7") "," CARD("late", ", \"tenants\": [\"x\"]", "1"));
+			"far", ", \"services\": [\"elsewhere\"]",
+			"100") "," CARD("vip", ", \"tiers\": [\"soft\"]",
+					"5") "," CARD("deal", ", \"tenants\": [\"y\"]",
+						      "7") "," CARD("late",
+								    ", \"tenants\": [\"x\"]", "1"));
 
 	if (try_policy(json))
 		fail_msg("%s", f.err.text);
