@@ -409,11 +409,12 @@ static int price_meter(struct weir_check *c, const struct weir_entry_head *h,
 static int count_meter(struct weir_check *c, const struct weir_op *op, const struct weir_sale *s,
 		       const struct weir_charge *charge)
 {
-	char what[sizeof(op->dimension) + 8];
+	char what[sizeof(op->dimension) + sizeof(op->model) + 8];
 
 	if (s->card)
 		return count(c, s, charge);
-	snprintf(what, sizeof(what), "meter:%s", op->dimension);
+	snprintf(what, sizeof(what), "meter:%s%s%s", op->dimension, op->model[0] ? "/" : "",
+		 op->model);
 	count_unpriced(c, what, 0, op->started_ns);
 	return 0;
 }

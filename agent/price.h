@@ -57,7 +57,7 @@ struct weir_volume {
 };
 
 #define WEIR_LINES_MAX	  64
-#define WEIR_COUNTER_TEXT 192		      /* of a counter's name, with its NUL */
+#define WEIR_COUNTER_TEXT 512		      /* of a counter's name, with its NUL */
 #define WEIR_FACTOR	  INT64_C(1000000000) /* a factor of 1 */
 
 struct weir_charge {
