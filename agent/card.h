@@ -106,7 +106,7 @@ static inline int64_t card_per(const struct card_rates *r, enum weir_dimension d
 /* One card from where the cursor stands. */
 int weir_card_from(const struct weir_json *at, struct weir_card **out, struct weir_error *err);
 
-/* What "models" says into c->entries; credit_price and cost_in_currency are there already. */
+/* What "models" says into c->entries; name, credit_price and cost_in_currency are there already. */
 int card_entries_read(const struct weir_json *at, struct weir_card *c, struct weir_error *err);
 void card_entries_free(struct card_entries *e, size_t n);
 

@@ -15,6 +15,7 @@
 #define MATCH_MAX    127
 #define ROW_PATH_MAX 62 /* of a row's path one byte more is kept: what is cut fits no exact one */
 #define METER_MAX    47
+#define KEY_MAX	     255 /* only one full of blanks is longer */
 #define BANDS_MAX    32
 #define BAND_MAX     INT64_C(1000000000000000)
 /* The product of two such, and of a discount, in 1e-9, is far from the end of int64. */
@@ -99,7 +100,7 @@ static void put_key(FILE *f, const char *name, const char *text)
 			fputc(*p, f);
 }
 
-static int make_key(struct card_entry *e, struct weir_error *err)
+static int make_key(const struct weir_json *at, struct card_entry *e, struct weir_error *err)
 {
 	char status[8];
 	size_t size;
@@ -123,6 +124,11 @@ static int make_key(struct card_entry *e, struct weir_error *err)
 	bad = ferror(f);
 	if (fclose(f) || bad)
 		return weir_fail(err, ENOMEM, "out of memory");
+	if (size > KEY_MAX)
+		return weir_json_fail(at, err,
+				      "its conditions are %zu bytes long as one text, "
+				      "%d at most may be",
+				      size, KEY_MAX);
 	return 0;
 }
 
@@ -156,7 +162,7 @@ static int read_conditions(const struct weir_json *at, struct card_entry *e, str
 						"needs a \"path\": which answers are one");
 		r = read_name(&child, WEIR_NAME_BYTES - 1, &e->unit, err);
 	}
-	return r ? r : make_key(e, err);
+	return r ? r : make_key(at, e, err);
 }
 
 /* ---------------------------------------------------------------------- factors */
@@ -275,7 +281,30 @@ static int read_price(const struct weir_json *at, bool cost_in_currency, struct 
 	return r;
 }
 
-static int read_entry(const struct weir_json *at, bool cost_in_currency, struct card_entry *e,
+/* A counter is known by owner, card, conditions and dimension (ledger.md, 20): what cannot be
+ * written down cannot be counted. */
+static int check_counters(const struct weir_json *at, const struct weir_card *c,
+			  const struct card_entry *e, struct weir_error *err)
+{
+	for (int d = 0; e->steps && d < WEIR_DIM_MAX; d++) {
+		const struct card_steps *s = &e->steps[d];
+		size_t owner =
+			s->pool ? strlen("pool=") + strlen(s->pool) : strlen("tenant=4294967295");
+		size_t n = owner + strlen(c->name) + strlen(e->key) +
+			   strlen(weir_dimension_names[d]) + strlen("|||");
+
+		if (s->n && n >= WEIR_COUNTER_TEXT)
+			return weir_json_fail(
+				at, err,
+				"the counter of %s would have a name of %zu bytes, of "
+				"%d at most: say match, path, pool or the card's "
+				"name shorter",
+				weir_dimension_names[d], n, WEIR_COUNTER_TEXT - 1);
+	}
+	return 0;
+}
+
+static int read_entry(const struct weir_json *at, const struct weir_card *c, struct card_entry *e,
 		      struct weir_error *err)
 {
 	static const char *const fields[] = { "match",	    "price", "cost", "path",
@@ -286,8 +315,11 @@ static int read_entry(const struct weir_json *at, bool cost_in_currency, struct 
 	if (!r)
 		r = read_conditions(at, e, err);
 	if (!r)
-		r = read_price(at, cost_in_currency, e, err);
-	return r ? r : read_factors(at, e, err);
+		r = read_price(at, ((const struct card_entries *)c->entries)->cost_in_currency, e,
+			       err);
+	if (!r)
+		r = read_factors(at, e, err);
+	return r ? r : check_counters(at, c, e, err);
 }
 
 int card_entries_read(const struct weir_json *at, struct weir_card *c, struct weir_error *err)
@@ -306,7 +338,7 @@ int card_entries_read(const struct weir_json *at, struct weir_card *c, struct we
 	c->n_entries = n;
 	for (size_t i = 0; i < n; i++) {
 		item = weir_json_element(at, i);
-		r = read_entry(&item, entries->cost_in_currency, &entries->v[i], err);
+		r = read_entry(&item, c, &entries->v[i], err);
 		if (r)
 			return r;
 	}

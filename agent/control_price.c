@@ -210,13 +210,14 @@ static int unpriced_row(const struct weir_unpriced *u, void *ctx)
 	struct unpriced_walk *w = ctx;
 	const struct weir_agent_view *v = w->c->view;
 	const char *service = weir_unpriced_service(v->services, v->n_services, u->service);
-	bool meter = !strncmp(u->what, WEIR_UNPRICED_METER, strlen(WEIR_UNPRICED_METER));
+	struct weir_unpriced_what of;
 	json_t *row;
 
 	if (weir_unpriced_is_priced(w->policy, u->what, service, w->now_ns))
 		return 0;
-	row = json_pack("{s:s,s:o,s:s*,s:o,s:o,s:o}", "kind", meter ? "meter" : "model", "what",
-			weir_json_text(meter ? u->what + strlen(WEIR_UNPRICED_METER) : u->what),
+	weir_unpriced_split(u->what, &of);
+	row = json_pack("{s:s,s:s*,s:o,s:s*,s:o,s:o,s:o}", "kind", of.meter[0] ? "meter" : "model",
+			"meter", of.meter[0] ? of.meter : NULL, "model", weir_json_text(of.model),
 			"service", service, "count", json_integer(u->count), "first",
 			weir_json_time(u->first_ns), "last", weir_json_time(u->last_ns));
 	return json_array_append_new(w->rows, row) ? -ENOMEM : 0;

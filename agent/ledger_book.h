@@ -195,7 +195,8 @@ int weir_book_count(struct weir_book *b, const struct weir_sale *s, const struct
 		    const struct weir_charge *charge);
 
 /* Text of a counter's key. */
-#define WEIR_COUNTER_KEY 512
+#define WEIR_COUNTER_KEY WEIR_COUNTER_TEXT
+_Static_assert(sizeof(((struct weir_op *)0)->text) == WEIR_COUNTER_KEY, "a true-up names it");
 int weir_counter_key(const struct weir_card *c, uint32_t entry, enum weir_dimension d,
 		     uint32_t tenant, char out[static WEIR_COUNTER_KEY]);
 

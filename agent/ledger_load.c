@@ -278,6 +278,29 @@ static int recount(struct weir_ledger *l, struct weir_sale *sale, struct weir_qu
 	return weir_book_count(&l->book, sale, &l->post, &charge);
 }
 
+/* What was due and left no entry (a true-up of nothing, a grant that did not fit) is done with
+ * where it was then. */
+static int pass_by(struct weir_ledger *l, uint64_t time_ns)
+{
+	struct weir_op due;
+	uint64_t at_ns;
+	int ret;
+
+	while ((ret = weir_book_due(&l->book, time_ns, &due, &at_ns)) > 0) {
+		struct weir_entry_head h = { .time_ns = time_ns,
+					     .tenant = due.tenant,
+					     .wallet = due.wallet };
+
+		ret = weir_book_plan_due(&l->book, &due, &h, &l->taken);
+		if (ret != -ERANGE)
+			return ret;
+		ret = weir_book_due_drop(&l->book);
+		if (ret)
+			return ret;
+	}
+	return ret;
+}
+
 static int replay_usage(struct weir_ledger *l, const struct weir_entry_row *r,
 			struct weir_error *err)
 {
@@ -297,8 +320,8 @@ static int replay_usage(struct weir_ledger *l, const struct weir_entry_row *r,
 		.time_ns = r->head.time_ns,
 	};
 
-	if (!ret && old)
-		ret = weir_book_pass(&l->book, r->head.time_ns);
+	if (!ret)
+		ret = old ? weir_book_pass(&l->book, r->head.time_ns) : pass_by(l, r->head.time_ns);
 	if (!ret)
 		ret = weir_book_apply_usage(&l->book, &row, &r->head, &l->post, old);
 	if (ret)
@@ -329,8 +352,8 @@ static int replay_op(struct weir_ledger *l, const struct weir_entry_row *r, stru
 		.time_ns = r->head.time_ns,
 	};
 
-	if (!ret && old)
-		ret = weir_book_pass(&l->book, r->head.time_ns);
+	if (!ret)
+		ret = old ? weir_book_pass(&l->book, r->head.time_ns) : pass_by(l, r->head.time_ns);
 	if (!ret)
 		ret = weir_book_apply_op(&l->book, &op, &r->head, &l->post, old);
 	if (!ret && op.key[0])

@@ -155,10 +155,11 @@ int weir_ledger_count_meter(struct weir_ledger *l, const struct weir_op *op,
 			    const struct weir_sale *sale, const struct weir_charge *charge,
 			    struct weir_error *err)
 {
-	char what[sizeof(op->dimension) + 8];
+	char what[sizeof(op->dimension) + sizeof(op->model) + 8];
 
 	if (sale->card)
 		return count(l, sale, charge, err);
-	snprintf(what, sizeof(what), "meter:%s", op->dimension);
+	snprintf(what, sizeof(what), "meter:%s%s%s", op->dimension, op->model[0] ? "/" : "",
+		 op->model);
 	return count_unpriced(l, what, 0, op->started_ns, err);
 }

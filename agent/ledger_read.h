@@ -116,7 +116,8 @@ int weir_reader_counter(struct weir_reader *r, const char *key, uint32_t month, 
 
 /* Models, paths and meters that no card had a price for, by service; latest first. */
 struct weir_unpriced {
-	const char *what; /* model, or "meter:storage_gb"; "" where the answer named none */
+	const char *what; /* model, or "meter:storage_gb", "meter:gpu_second/a100"; "" where the
+			     answer named none */
 	uint16_t service;
 	int64_t count;
 	uint64_t first_ns, last_ns; /* started, wall */

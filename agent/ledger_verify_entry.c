@@ -409,11 +409,12 @@ static int price_meter(struct weir_check *c, const struct weir_entry_head *h,
 static int count_meter(struct weir_check *c, const struct weir_op *op, const struct weir_sale *s,
 		       const struct weir_charge *charge)
 {
-	char what[sizeof(op->dimension) + 8];
+	char what[sizeof(op->dimension) + sizeof(op->model) + 8];
 
 	if (s->card)
 		return count(c, s, charge);
-	snprintf(what, sizeof(what), "meter:%s", op->dimension);
+	snprintf(what, sizeof(what), "meter:%s%s%s", op->dimension, op->model[0] ? "/" : "",
+		 op->model);
 	count_unpriced(c, what, 0, op->started_ns);
 	return 0;
 }
@@ -492,7 +493,10 @@ static int check_op(struct weir_check *c, const struct weir_entry_row *r, struct
 	if (ret)
 		return ret == -EBADMSG ? weir_check_wrong(c, h->seq, "its body cannot be decoded")
 				       : ret;
-	ret = old ? weir_book_pass(&c->book, h->time_ns) : check_due(c, h, &op, &done);
+	if (old)
+		ret = weir_book_pass(&c->book, h->time_ns);
+	else if (op.kind != WEIR_ENTRY_TOP_UP) /* which comes between two that are due at once */
+		ret = check_due(c, h, &op, &done);
 	if (!ret && !done)
 		ret = check_act(c, r, &op, old, err);
 	return ret;

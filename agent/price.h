@@ -56,8 +56,9 @@ struct weir_volume {
 	__int128 charged;  /* the same x unit_nano */
 };
 
-#define WEIR_LINES_MAX 64
-#define WEIR_FACTOR    INT64_C(1000000000) /* a factor of 1 */
+#define WEIR_LINES_MAX	  64
+#define WEIR_COUNTER_TEXT 512		      /* of a counter's name, with its NUL */
+#define WEIR_FACTOR	  INT64_C(1000000000) /* a factor of 1 */
 
 struct weir_charge {
 	int64_t price_nano;

@@ -1,59 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Asks the cards for every tenant, but for tenants of one tier only once: where no card of a
- * tenant's own takes part, all of them get the same answer.
+ * Asks the cards once for each tier. What a tier's cards price, they price for all in it: a card
+ * of a tenant's own comes first, but where it has no entry the next one is asked.
  */
 #include "unpriced.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "price.h"
 
-static bool has_card_of_its_own(const struct weir_policy *p, const char *tenant)
-{
-	for (size_t i = 0; i < p->n_cards; i++) {
-		const char *const *name = p->cards[i]->scope_names;
+#define METER "meter:"
 
-		if (p->cards[i]->scope != WEIR_SCOPE_TENANT)
-			continue;
-		for (; name && *name; name++) {
-			if (!strcmp(*name, tenant))
-				return true;
-		}
+void weir_unpriced_split(const char *what, struct weir_unpriced_what *out)
+{
+	size_t n = 0;
+
+	*out = (struct weir_unpriced_what){ .meter = "" };
+	if (strncmp(what, METER, strlen(METER))) {
+		snprintf(out->model, sizeof(out->model), "%s", what);
+		return;
 	}
-	return false;
+	what += strlen(METER);
+	n = strcspn(what, "/");
+	snprintf(out->meter, sizeof(out->meter), "%.*s", (int)n, what);
+	if (what[n])
+		snprintf(out->model, sizeof(out->model), "%s", what + n + 1);
+}
+
+static bool prices(const struct weir_policy *p, struct weir_use *use, const char *tenant,
+		   const char *tier)
+{
+	struct weir_pick pick;
+
+	use->tenant = tenant;
+	use->tier = tier;
+	return weir_cards_pick(p->cards, p->n_cards, use, &pick);
+}
+
+/* Where the tier has no price, each of its tenants must have one of its own. */
+static bool prices_each(const struct weir_policy *p, struct weir_use *use, const char *tier)
+{
+	for (size_t i = 0; i < p->n_tenants; i++) {
+		if (!strcmp(p->tenants[i].tier, tier) && !prices(p, use, p->tenants[i].name, tier))
+			return false;
+	}
+	return true;
 }
 
 bool weir_unpriced_is_priced(const struct weir_policy *p, const char *what, const char *service,
 			     uint64_t now_ns)
 {
-	bool meter = !strncmp(what, WEIR_UNPRICED_METER, strlen(WEIR_UNPRICED_METER));
+	struct weir_unpriced_what of;
 	struct weir_use use = {
 		.service = service,
-		.model = meter ? NULL : what,
-		.meter = meter ? what + strlen(WEIR_UNPRICED_METER) : NULL,
+		.model = of.model,
 		.status = 200,
 		.started_ns = now_ns,
 	};
-	const char *priced_tier = NULL;
-	struct weir_pick pick;
 
-	for (size_t i = 0; i < p->n_tenants; i++) {
-		const struct weir_tenant_policy *t = &p->tenants[i];
-		bool own = has_card_of_its_own(p, t->name);
+	weir_unpriced_split(what, &of);
+	use.meter = of.meter[0] ? of.meter : NULL;
 
-		if (!own && priced_tier && !strcmp(priced_tier, t->tier))
-			continue;
-		use.tenant = t->name;
-		use.tier = t->tier;
-		if (!weir_cards_pick(p->cards, p->n_cards, &use, &pick))
-			return false;
-		if (!own)
-			priced_tier = t->tier;
-	}
 	/* Nobody to ask for: then what is for all. */
-	use.tenant = use.tier = NULL;
-	return p->n_tenants || weir_cards_pick(p->cards, p->n_cards, &use, &pick);
+	if (!p->n_tenants)
+		return prices(p, &use, NULL, NULL);
+	for (size_t i = 0; i < p->n_tiers; i++) {
+		if (!prices(p, &use, NULL, p->tiers[i]) && !prices_each(p, &use, p->tiers[i]))
+			return false;
+	}
+	return true;
 }
 
 const char *weir_unpriced_service(const char *const *services, size_t n, uint16_t number)

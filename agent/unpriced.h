@@ -12,8 +12,12 @@
 #include "ledger_read.h"
 #include "policy.h"
 
-/* "meter:storage_gb" is a meter's name behind this; anything else a model's. */
-#define WEIR_UNPRICED_METER "meter:"
+/* What table `unpriced` says: "meter:storage_gb" is a meter, "meter:gpu_seconds/a100" one of a
+ * model; anything else is a model. Copied into the buffers; "": none. */
+struct weir_unpriced_what {
+	char meter[64], model[128];
+};
+void weir_unpriced_split(const char *what, struct weir_unpriced_what *out);
 
 /* Has every tenant of the policy a card in force at now_ns (wall) that prices it? Who used it
  * is not known: a card for one tenant is no price for the others. service: NULL: none. */

@@ -212,7 +212,9 @@ int ctl_price_show(struct ctl *c)
 
 static int show_unpriced(struct ctl *c, const json_t *rows)
 {
-	static const char *const names[] = { "KIND", "NAME", "SERVICE", ">TIMES", "FIRST", "LAST" };
+	static const char *const names[] = {
+		"METER", "MODEL", "SERVICE", ">TIMES", "FIRST", "LAST"
+	};
 	struct ctl_table *t = ctl_table_new(6, names);
 	char text[CTL_CELL];
 	const json_t *row;
@@ -220,10 +222,12 @@ static int show_unpriced(struct ctl *c, const json_t *rows)
 
 	json_array_foreach(rows, i, row)
 	{
-		const char *what = json_string_value(json_object_get(row, "what"));
+		const char *model = json_string_value(json_object_get(row, "model"));
 
-		ctl_table_field(t, row, "kind");
-		ctl_table_cell(t, what && *what ? what : "(none named)");
+		ctl_table_field(t, row, "meter");
+		ctl_table_cell(t, model && *model		  ? model
+				  : json_object_get(row, "meter") ? "-"
+								  : "(none named)");
 		ctl_table_field(t, row, "service");
 		ctl_table_field(t, row, "count");
 		ctl_table_cell(t, ctl_when(row, "first", text));

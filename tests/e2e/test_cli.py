@@ -83,6 +83,8 @@ def test_credit_balance(lab):
     _id, whole, remaining, priority, effective, expires, source = fields(
         grant, "id", "amount", "remaining", "priority", "effective_at", "expires_at", "source")
     assert (whole, priority, expires, source) == ("7.5", 100, None, "promo")
+    assert fields(grant, "pending", "expired", "voided", "seq")[:3] == ["0", "0", False]
+    assert balance["wallet"] == "acme"
     assert remaining == left and time(effective)
 
 
@@ -226,7 +228,9 @@ def test_errors_are_one_line_with_a_hint_and_an_exit_status(lab):
 
 def test_text_output_is_for_people(lab):
     for args in (("status",), ("top",), ("usage",), ("tenant", "list"), ("tenant", "show", "acme"),
-                 ("credit", "balance", "acme"), ("ledger", "acme"), ("events",), ("why", "acme"),
+                 ("credit", "balance", "acme"), ("credit", "balance", "acme", "--all"),
+                 ("credit", "packs"), ("credit", "recur", "list"), ("credit", "breakage"),
+                 ("ledger", "acme"), ("events",), ("why", "acme"),
                  ("policy", "show"), ("key", "list", "acme"), ("enforce",)):
         assert lab.weirctl(*args).stdout.strip(), args
     assert "acme" in lab.weirctl("usage").stdout

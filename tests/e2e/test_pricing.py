@@ -179,7 +179,7 @@ def test_an_unknown_model_is_alarmed_until_a_card_prices_it(lab):
     done = usage(lab, 1)[0]
     assert done["unpriced"] and done["price"] == "0"
     [row] = lab.ctl("price", "unpriced")
-    assert (row["kind"], row["what"], row["service"], row["count"]) == ("model", MODEL, "llm", 1)
+    assert (row["kind"], row["model"], row["service"], row["count"]) == ("model", MODEL, "llm", 1)
 
     def warned():
         return any("unpriced" in w and MODEL in w for w in lab.ctl("status")["warnings"])
@@ -221,7 +221,7 @@ def test_meters_are_priced_by_the_same_cards(lab):
         "8", "5"]  # 2 at 1, 6 at 0.5
     free = lab.ctl("meter", "add", "acme", "gpu_seconds", "3", "--model", "a100")
     assert free["unpriced"] and free["price"] == "0" and free["rate_card"] is None
-    assert [(u["kind"], u["what"]) for u in lab.ctl("price", "unpriced")] == [
+    assert [(u["kind"], u["meter"]) for u in lab.ctl("price", "unpriced")] == [
         ("meter", "gpu_seconds")]
     assert policy.nano(lab.ctl("credit", "balance", "acme")["balance"]) == policy.nano(
         "86.749999998")

@@ -366,6 +366,37 @@ static void steps_are_checked(void **state)
 	}
 }
 
+static void a_name_that_is_too_long_to_count_by_is_refused(void **state)
+{
+	static const char x[] =
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+	struct weir_card *c = NULL;
+	char json[1024];
+
+	assert_int_equal(strlen(x), 127);
+	/* 17 + 4 + 6 + 127 + 1 + 5 + 22 + 6 + 3 */
+	for (int path = 22; path <= 23; path++) {
+		snprintf(json, sizeof(json),
+			 HEAD "[{\"match\": \"%s\", \"path\": \"/%.*s\", \"price\": {\"output\":"
+			      " {\"steps\": [{\"price\": \"1\"}]}}}]}",
+			 x, path - 1, x);
+		if (path == 22) {
+			assert_int_equal(weir_card_parse(json, "t", &c, NULL), 0);
+			weir_card_free(c);
+			continue;
+		}
+		is_refused(json, "t: rate_cards[0].models[0]: the counter of output would have a "
+				 "name of 192 bytes, of 191 at most: say match, path, pool or the "
+				 "card's name shorter");
+	}
+	snprintf(json, sizeof(json),
+		 HEAD "[{\"match\": \"%100s\", \"price\": {\"output\": \"1\"}}]}", "");
+	is_refused(json,
+		   "t: rate_cards[0].models[0]: its conditions are 406 bytes long as one text, "
+		   "255 at most may be");
+}
+
 static void no_two_entries_have_the_same_conditions(void **state)
 {
 	static const struct {
@@ -408,6 +439,7 @@ int main(void)
 		cmocka_unit_test(what_holds_for_all_of_a_card_is_checked),
 		cmocka_unit_test(an_entry_is_checked),
 		cmocka_unit_test(steps_are_checked),
+		cmocka_unit_test(a_name_that_is_too_long_to_count_by_is_refused),
 		cmocka_unit_test(no_two_entries_have_the_same_conditions),
 	};
 

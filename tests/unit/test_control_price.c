@@ -249,7 +249,7 @@ static void a_meter_nobody_prices_is_entered_and_listed(void **state)
 	rows = result_of(ask("{\"op\":\"price.unpriced\"}"));
 	assert_int_equal(json_array_size(rows), 1);
 	assert_text(json_array_get(rows, 0), "kind", "meter");
-	assert_text(json_array_get(rows, 0), "what", "gpu");
+	assert_text(json_array_get(rows, 0), "meter", "gpu");
 	json_decref(rows);
 	/* A card for one tenant is no price for the others. */
 	cards("{\"version\":\"1\"," LIST "},{\"name\":\"vip\",\"version\":\"1\","

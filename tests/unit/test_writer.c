@@ -365,6 +365,49 @@ static void what_falls_due_is_entered_at_its_instant(void **state)
 	assert_verifies(f);
 }
 
+static int next_due(struct weir_ledger *l, void *arg)
+{
+	*(uint64_t *)arg = weir_ledger_next_due(l);
+	return 0;
+}
+
+/* Or the alarm would ring for ever, and the thread never sleep. */
+static void what_falls_due_without_an_entry_is_past_too(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_op used = make_grant(f->acme, "used", "5");
+	struct weir_op voided = make_grant(f->beta, "voided", "5");
+	struct weir_op later = make_grant(f->beta, "later", "5");
+	struct weir_op undo = make_op(f->beta, WEIR_ENTRY_VOID, "undo", "0");
+	uint64_t soon = f->t0 + SECOND / 10, due = 0;
+	struct weir_row row;
+	struct bench *b;
+
+	used.expires_ns = voided.expires_ns = soon;
+	later.effective_ns = soon;
+	later.expires_ns = soon + HOUR;
+	post_at(f, &used, f->t0);
+	undo.of = post_at(f, &voided, f->t0);
+	post_at(f, &undo, f->t0);
+	row = make_row(f, f->acme, f->t0, "5");
+	row.ended_wall_ns = f->t0;
+	append(f, &row, 1);
+	undo.of = post_at(f, &later, f->t0);
+	snprintf(undo.key, sizeof(undo.key), "undo it too");
+	post_at(f, &undo, f->t0);
+	b = start(f, (struct weir_writer_options){ 0 });
+	weir_writer_keep_time(b->w);
+	while (weir_wall_ns() <= soon)
+		usleep(1000);
+	/* Behind the look at what is due that comes with the call. */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(weir_writer_call(b->w, next_due, &due), 0);
+	assert_true(due > weir_wall_ns());
+	assert_int_equal(weir_ledger_newest(f->l), 6);
+	stop(b);
+	assert_verifies(f);
+}
+
 /* What an earlier run left comes first. */
 static void nothing_falls_due_before_time_is_kept(void **state)
 {
@@ -477,6 +520,7 @@ int main(void)
 		TEST(a_call_runs_in_the_writers_thread_and_answers),
 		TEST(calls_from_many_threads_and_rows_go_together),
 		TEST(what_falls_due_is_entered_at_its_instant),
+		TEST(what_falls_due_without_an_entry_is_past_too),
 		TEST(nothing_falls_due_before_time_is_kept),
 		TEST(what_is_due_waits_for_a_disk_that_fails),
 		TEST(a_disk_that_fails_loses_nothing),
