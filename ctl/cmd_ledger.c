@@ -80,6 +80,10 @@ int ctl_ledger_verify(struct ctl *c)
 	else if (ok)
 		printf("all agrees: %" PRId64 " entries, %" PRId64 " prices recomputed, head %s\n",
 		       ctl_int(v, "entries"), ctl_int(v, "repriced"), ctl_text(v, "head", head));
+	if (ok && !c->json && ctl_int(v, "missing"))
+		printf("%" PRId64 " entries were not there to be read, and nothing behind them was "
+		       "recomputed but the chain: %s\n",
+		       ctl_int(v, "missing"), json_string_value(json_object_get(v, "missing_why")));
 	if (!ok)
 		ctl_fail(CTL_REFUSED,
 			 "the ledger does not agree with itself: entry %" PRId64 ": %s",
