@@ -114,9 +114,8 @@ static void the_ledger_says_why(void **state)
 	done("credit deduct acme 2 --id e");
 	done("credit deduct acme 0.5 --id f");
 	done("ledger acme");
-	assert_says(out,
-		    "top_up                    0                   1\n          below 2: asks for "
-		    "100\n");
+	assert_says(out, "          below 2: asks for 100\n");
+	assert_non_null(strstr(out, "top_up"));
 	assert_ptr_equal(strstr(strstr(out, "top_up") + 1, "top_up"), NULL);
 	done("ledger globex");
 	assert_string_equal(out, "no entries\n");
