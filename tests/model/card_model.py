@@ -256,6 +256,8 @@ def charge(card, number, milli, quantities, position_of):
             if quantity:
                 out.volume.append((own, quantity * times, unit))
         out.counted[own] = out.counted.get(own, 0) + quantity
+    if card.get("cost_unit") == "currency":
+        total_cost /= Fraction(card["credit_price"])
     out.price, out.cost = fitting(total * times), fitting(total_cost)
     return out
 
