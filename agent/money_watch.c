@@ -120,6 +120,8 @@ static bool follow(struct weir_money_watch *w, uint64_t now_ns, int *r, struct w
 		g_hash_table_remove_all(w->sums);
 		pthread_mutex_unlock(&w->lock);
 		w->month = month;
+		/* What began since then may have been read already, as of the month before. */
+		w->next_seq = 0;
 	}
 	*r = weir_reader_newest(w->reader, &newest, err);
 	while (!*r && w->next_seq <= newest) {

@@ -37,7 +37,7 @@
 #define RETRY_MAX_NS	 UINT64_C(5000000000)
 #define CHECK_AGAIN_NS	 UINT64_C(2000000000) /* a stream that was not ready */
 #define DENIALS_EVERY_NS UINT64_C(250000000)
-#define STREAM_WAIT_NS	 (3 * WEIR_SECOND) /* so long usage waits for an alert's stream */
+#define STREAM_WAIT_NS	 (3 * WEIR_SECOND) /* so long usage waits for another stream */
 #define NOBODY		 "~nobody"	   /* no tenant can be called so */
 
 /* --------------------------------------------------------------- ledger entries */
@@ -52,12 +52,25 @@ static struct weir_event_origin origin(struct weir_publisher *p)
 	};
 }
 
-/* Alerts do not hold up usage for long: their stream has not been to be had for a while. */
-static bool no_alerts(const struct weir_publisher *p)
+static enum weir_stream stream_of(const struct weir_entry *e)
 {
-	uint64_t since = p->unready_ns[WEIR_STREAM_ALERT];
+	switch (e->kind) {
+	case WEIR_ENTRY_USAGE:
+	case WEIR_ENTRY_METER:
+		return WEIR_STREAM_METER;
+	case WEIR_ENTRY_TOP_UP:
+		return WEIR_STREAM_ALERT;
+	default:
+		return WEIR_STREAM_LEDGER;
+	}
+}
 
-	return since && weir_mono_ns() - since > STREAM_WAIT_NS;
+/* Others do not hold up usage for long: their stream has not been to be had for a while. */
+static bool given_up(const struct weir_publisher *p, enum weir_stream which)
+{
+	uint64_t since = p->unready_ns[which];
+
+	return which != WEIR_STREAM_METER && since && weir_mono_ns() - since > STREAM_WAIT_NS;
 }
 
 static void pass(struct weir_publisher *p, const struct weir_entry *e, bool skipped)
@@ -70,7 +83,7 @@ static void pass(struct weir_publisher *p, const struct weir_entry *e, bool skip
 	p->status.skipped++;
 	pthread_mutex_unlock(&p->lock);
 	weir_log(WEIR_WARN, "nats: ledger entry %" PRIu64 " is not published: %s", e->seq,
-		 p->problem[WEIR_STREAM_ALERT]);
+		 p->problem[stream_of(e)]);
 }
 
 static int push_entry(struct weir_publisher *p, const struct weir_entry *e, const char *topic,
@@ -98,12 +111,11 @@ static int publish_entry(const struct weir_entry *e, void *ctx)
 {
 	struct weir_publisher *p = ctx;
 	const char *topic = weir_event_topic(e);
-	enum weir_stream stream =
-		e->kind == WEIR_ENTRY_TOP_UP ? WEIR_STREAM_ALERT : WEIR_STREAM_METER;
+	enum weir_stream stream = stream_of(e);
 
 	if (!weir_pub_room(p))
 		return 1;
-	if (!topic || (stream == WEIR_STREAM_ALERT && no_alerts(p))) {
+	if (!topic || given_up(p, stream)) {
 		pass(p, e, topic);
 		return 0;
 	}
@@ -218,7 +230,7 @@ static void retry(struct weir_publisher *p, uint64_t now_ns)
 	pthread_mutex_lock(&p->lock);
 	failed = p->n_failed;
 	sent = p->n_sent;
-	acked = p->status.acked + p->status.denied + p->status.alerts;
+	acked = p->status.acked + p->status.denied + p->status.alerts + p->status.entries;
 	memcpy(why, p->failure, sizeof(why));
 	pthread_mutex_unlock(&p->lock);
 	if (!failed || sent)
@@ -270,8 +282,8 @@ static void store_cursor(struct weir_publisher *p, uint64_t now_ns, bool at_once
 /* The first, in the order of what matters most; "": all are well. */
 static const char *stream_problem(const struct weir_publisher *p)
 {
-	static const enum weir_stream order[] = { WEIR_STREAM_METER, WEIR_STREAM_ALERT,
-						  WEIR_STREAM_DENY };
+	static const enum weir_stream order[] = { WEIR_STREAM_METER, WEIR_STREAM_LEDGER,
+						  WEIR_STREAM_ALERT, WEIR_STREAM_DENY };
 
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		if (p->problem[order[i]][0])

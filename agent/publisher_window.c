@@ -43,9 +43,16 @@ static void move_head(struct weir_publisher *p)
 
 static uint64_t *acked_of(struct weir_publisher *p, enum weir_stream stream)
 {
-	return stream == WEIR_STREAM_METER  ? &p->status.acked
-	       : stream == WEIR_STREAM_DENY ? &p->status.denied
-					    : &p->status.alerts;
+	switch (stream) {
+	case WEIR_STREAM_METER:
+		return &p->status.acked;
+	case WEIR_STREAM_DENY:
+		return &p->status.denied;
+	case WEIR_STREAM_ALERT:
+		return &p->status.alerts;
+	default:
+		return &p->status.entries;
+	}
 }
 
 static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void *closure)

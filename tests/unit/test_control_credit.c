@@ -251,6 +251,30 @@ static void nothing_that_makes_no_sense_is_written(void **state)
 	assert_balance("acme", "100", "0");
 }
 
+/* Texts have an end that is told, and nothing is cut to fit. */
+static void a_text_that_is_too_long_is_refused(void **state)
+{
+	char request[512], longest[129];
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[128] = 0;
+	snprintf(request, sizeof(request),
+		 "{\"op\":\"credit.grant\"," ACME
+		 "\"amount\":\"1\",\"id\":\"a\",\"reason\":\"%s\"}",
+		 longest);
+	assert_refused(ask(request), "bad_request", "reason");
+	snprintf(request, sizeof(request),
+		 "{\"op\":\"credit.grant\"," ACME "\"amount\":\"1\",\"id\":\"%.64s\"}", longest);
+	assert_refused(ask(request), "bad_request", "id");
+	assert_int_equal(entries(), 0);
+	snprintf(request, sizeof(request),
+		 "{\"op\":\"credit.grant\"," ACME
+		 "\"amount\":\"1\",\"id\":\"%.63s\",\"reason\":\"%.127s\"}",
+		 longest, longest);
+	json_decref(put(request));
+	assert_int_equal(entries(), 1);
+}
+
 static void more_credit_than_fits_is_refused(void **state)
 {
 	grant("9223372036.854775807", "all", "");
@@ -539,7 +563,7 @@ static int call_late(struct weir_ledger *l, void *arg)
 {
 	uint64_t t0 = *(const uint64_t *)arg;
 	struct weir_row row = { .id = { { 1 } },
-				.tenant = 1,
+				.tenant = 2, /* whom acme pays for */
 				.wallet = 1,
 				.started_wall_ns = t0 + 5 * MINUTE,
 				.ended_wall_ns = t0 + 15 * MINUTE,
@@ -607,6 +631,10 @@ static void breakage_is_what_was_never_used(void **state)
 	assert_string_equal(text(row, "key"), "acme");
 	assert_string_equal(text(row, "breakage"), "12.75");
 	json_decref(b);
+	/* What is paid for globex is no breakage of globex. */
+	b = put("{\"op\":\"credit.breakage\",\"tenant\":\"globex\"}");
+	assert_int_equal(json_array_size(json_object_get(b, "rows")), 0);
+	json_decref(b);
 	b = put("{\"op\":\"credit.breakage\",\"by\":\"month\",\"until\":\"2026-01-01T00:00:00Z\"}");
 	assert_int_equal(json_array_size(json_object_get(b, "rows")), 0);
 	json_decref(b);
@@ -620,6 +648,7 @@ int main(void)
 		CLAIM(what_was_paid_for_a_grant_stays_with_it),
 		CLAIM(no_amount_that_is_none_is_taken),
 		CLAIM(nothing_that_makes_no_sense_is_written),
+		CLAIM(a_text_that_is_too_long_is_refused),
 		CLAIM(more_credit_than_fits_is_refused),
 		CLAIM(a_deduction_takes_what_is_there_and_debt_only_if_asked),
 		CLAIM(adjustments_go_both_ways),
