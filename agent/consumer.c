@@ -4,7 +4,8 @@
  * request ends: its row is queued (memory that survives), then it is settled at
  * each level (idempotent by ring position, each level by its own), then the
  * ceiling moves (recomputed at start). Only then may a later record reuse its
- * parser. The ring's position moves last.
+ * parser. The ring's position moves last. The row may be committed before the
+ * ceiling moves: what it really cost is then made up for first, by a sum as well.
  */
 #include "consumer.h"
 
@@ -20,6 +21,7 @@
 #include "cost_cap.h"
 #include "finish.h"
 #include "ring.h"
+#include "settle.h"
 
 #define BATCH	     512 /* records between two moves of the ring's position */
 #define STOP_WAIT    (5 * WEIR_SECOND)
@@ -200,65 +202,15 @@ static void fold_labels(struct weir_consumer *c, const struct weir_rec_labels *r
 	weir_state_flip(c->state, rec->h.slot);
 }
 
-/* The time that these tokens take of a level's bucket. */
-static uint64_t debt_ns(const struct weir_terms *terms, const struct weir_row *row)
-{
-	unsigned __int128 tokens;
-
-	if (!terms->tokens.count)
-		return 0;
-	tokens = weir_counted_tokens(row, terms->cached_weight_ppm);
-	tokens *= terms->tokens.period_ns;
-	tokens = (tokens + terms->tokens.count - 1) / terms->tokens.count;
-	/* A server that reports more has lost its mind; the sum must not wrap. */
-	return tokens < WEIR_DEBT_MAX_NS ? (uint64_t)tokens : WEIR_DEBT_MAX_NS;
-}
-
-/* Settle one level, if it was not before: a crash may have come between two of them. */
-static bool settle_level(struct weir_consumer *c, uint32_t level, const struct weir_rec_end *rec,
-			 const struct weir_row *row, uint64_t pos)
-{
-	const struct weir_terms *terms = weir_enforce_terms(c->enforce, level);
-	struct weir_settlement s = {
-		.ring_pos = pos,
-		.released_nano = level == rec->wallet ? rec->reserved_nano : 0,
-		.released_tokens = rec->reserved_tokens,
-		/* When they were used, which after a restart is a while ago. */
-		.now_ns = rec->h.time_ns,
-	};
-
-	if (!terms)
-		return false;
-	s.tokens_ns = debt_ns(terms, row);
-	return weir_settle(&c->kernel->tenants[level], &s);
-}
-
-/* At every level that the request was charged at; credit at the wallet alone, which may be
- * none of them. */
+/* Everywhere it was charged; and what it is known to cost so far is off the ceiling, until the
+ * ledger says what it was. */
 static void settle(struct weir_consumer *c, const struct weir_rec_end *rec,
 		   const struct weir_row *row, uint64_t pos)
 {
 	int64_t posted = row->flags & WEIR_ROW_POSTED ? row->price_nano : 0;
-	bool paid = false, wallet_done = false;
+	bool now = weir_settle_levels(c->kernel, c->enforce, rec, row, pos);
 
-	for (size_t i = 0; i < WEIR_LEVELS; i++) {
-		uint32_t level = i ? rec->others[i - 1] : rec->tenant;
-		bool now;
-
-		if (i && level == WEIR_NO_TENANT)
-			continue;
-		now = settle_level(c, level, rec, row, pos);
-		if (level == rec->wallet) {
-			wallet_done = true;
-			paid = now;
-		}
-	}
-	if (!wallet_done && rec->wallet < c->kernel->max_tenants) {
-		struct weir_settlement s = { .ring_pos = pos, .released_nano = rec->reserved_nano };
-
-		paid = weir_settle(&c->kernel->tenants[rec->wallet], &s);
-	}
-	if (paid && !c->recovering)
+	if (now && !c->recovering)
 		weir_ceiling_add(&c->kernel->tenants[rec->wallet], rec->reserved_nano - posted,
 				 -posted);
 }

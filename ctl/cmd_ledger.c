@@ -22,7 +22,8 @@ static int print_entry(json_t *e, void *ctx)
 	       ctl_when(e, "time", when), ctl_text(e, "kind", kind), ctl_text(e, "amount", amount),
 	       ctl_text(e, "balance_after", after));
 	ctl_entry_words(e, words, sizeof(words));
-	ctl_print_wrapped(words, 10, 80);
+	if (words[0])
+		ctl_wrap(words, 0, 10);
 	return CTL_DONE;
 }
 

@@ -260,6 +260,7 @@ def work(args, first, step, results):
     driver = Driver(args.driver)
     end = time.monotonic() + args.minutes * 60
     done, operations, entries, bad = 0, 0, 0, 0
+    told = time.monotonic()
     for seed in range(args.seed + first, args.seed + args.histories, step):
         if time.monotonic() > end:
             break
@@ -268,6 +269,9 @@ def work(args, first, step, results):
         done += 1
         operations += len(ops)
         entries += sum(len(w.get("entries", [])) for w in want)
+        if first == 0 and time.monotonic() - told > 60:
+            told = time.monotonic()
+            print(f"model: about {done * step} histories so far", file=sys.stderr, flush=True)
         if found:
             report(seed, *shrink(driver, ops))
             bad += 1
