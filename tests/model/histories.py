@@ -10,6 +10,7 @@ import random
 from datetime import datetime
 
 from calendar_model import DAY, HOUR, NS
+from card_model import instant
 
 TENANTS = ["acme", "acme-team", "postpaid", "whale"]
 ACME, TEAM, POSTPAID, WHALE = 1, 2, 3, 4
@@ -304,6 +305,9 @@ class Maker:
         if rng.random() < 0.12:  # late: seen long after it was
             started -= rng.choice([rng.randint(1, DAY), rng.randint(1, 3 * DAY), 31 * DAY])
             ended = rng.choice([ended, started + NS])
+        if rng.random() < 0.05:  # on the instant at which prices change, or just before
+            started = instant(rng.choice(self.cards)["effective_from"]) - rng.choice([0, 1])
+            ended = max(started, ended)
         q = {"input": self.count(), "output": self.count(), "request": 1,
              "second": ended - started}
         for d in ("cache_read", "cache_write", "audio", "image", "reasoning"):
