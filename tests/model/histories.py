@@ -189,6 +189,8 @@ class Maker:
     def next(self, ledger):
         self.tick()
         coming = [d[0] for d in ledger.due() if d[0] < self.now + 40 * DAY]
+        coming += [x.expires + DAY for x in ledger.lots.values() if x.expired and  # it gives no more
+                   x.expires + DAY >= self.now]
         if coming and self.rng.random() < 0.15:  # on the instant itself, or just beside it
             self.now = self.rng.choice(coming) + self.rng.choice([-1, 0, 0, 1])
         kind = self.rng.choice(self.kinds)
@@ -305,6 +307,9 @@ class Maker:
         if rng.random() < 0.12:  # late: seen long after it was
             started -= rng.choice([rng.randint(1, DAY), rng.randint(1, 3 * DAY), 31 * DAY])
             ended = rng.choice([ended, started + NS])
+        gone = [x.expires for x in ledger.lots.values() if 0 <= self.now - x.expires <= DAY]
+        if gone and rng.random() < 0.3:  # begun just before something expired
+            started, ended = rng.choice(gone) - rng.choice([0, 1]), self.now
         if rng.random() < 0.05:  # on the instant at which prices change, or just before
             started = instant(rng.choice(self.cards)["effective_from"]) - rng.choice([0, 1])
             ended = max(started, ended)

@@ -225,12 +225,13 @@ class Ledger:
                 card_model.conditions(entry), dimension, month_of(started))
 
     def price(self, use, quantities, billable=True):
-        """What it costs by the cards, counters and sessions as they stand; and count it."""
+        """What it costs by the cards, counters and sessions as they stand; and what counts it,
+        once it is known whether it is posted."""
         nothing = {"card": None, "price": 0, "cost": 0, "positions": {}, "session": False,
                    "unpriced": billable}
         found = card_model.pick(self.cards, use) if billable else None
         if not found:
-            return nothing
+            return nothing, lambda posted: None
         card, number = found
         tenant, started, time = use["number"], use["started"], use["time"]
 
@@ -255,17 +256,21 @@ class Ledger:
                 card, number, card_model.discount_milli(card, use["tier"]), quantities,
                 lambda d: self.counters.get(counter(d), 0))
         except card_model.Unfit:  # 23
-            return nothing
-        if begins and session:
-            self.sessions[session] = started
-        for dimension, by in charge.counted.items():
-            self.counters[counter(dimension)] = charge.positions[dimension] + by
-        for dimension, weighted, unit in charge.volume:
-            version = self.cards.index(card), number
-            self.count_volume(counter(dimension), use, version, weighted, unit)
+            return nothing, lambda posted: None
+
+        def count(posted):
+            if begins and session:
+                self.sessions[session] = started
+            for dimension, by in charge.counted.items():
+                self.counters[counter(dimension)] = charge.positions[dimension] + by
+            for dimension, weighted, unit in charge.volume:
+                version = self.cards.index(card), number
+                self.count_volume(counter(dimension), use | {"posted": posted}, version,
+                                  weighted, unit)
+
         return {"card": (card.get("name", "list"), card["version"], number),
                 "price": charge.price, "cost": charge.cost, "positions": charge.positions,
-                "session": begins, "unpriced": False}
+                "session": begins, "unpriced": False}, count
 
     def count_volume(self, counter, use, version, weighted, unit):
         if max(use["time"], self.time) >= month_end(counter[-1]) + HOUR:
@@ -284,13 +289,14 @@ class Ledger:
         self.advance(time)
         self.ids.add(row["id"])
         use = row | {"time": time}
-        priced = self.price(use, row["quantities"], row["billable"])
+        priced, count = self.price(use, row["quantities"], row["billable"])
         posted = row["posted"]
         moves = self.take(row["wallet"], priced["price"], row["started"], time) if posted else []
         if not self.fits(row["wallet"], moves):
             posted, moves = False, []  # a debt that does not fit: kept, and nobody pays
         self.enter("usage", row["ended"], row["number"], row["wallet"],
                    -priced["price"] if posted else 0, moves, **priced)
+        count(posted)
         return True
 
     # ------------------------------------------------------------------ what somebody asks for
@@ -431,11 +437,13 @@ class Ledger:
         started = op["started"] or now
         use = op | {"number": op["tenant"], "tenant": op["name"], "started": started,
                     "time": time, "meter": op["dimension"]}
-        priced = self.price(use, {"unit": op["quantity"]})
+        priced, count = self.price(use, {"unit": op["quantity"]})
         posted = op["posted"]
         moves = self.take(op["wallet"], priced["price"], started, time) if posted else []
-        return self.enter("meter", now, op["tenant"], op["wallet"],
-                          -priced["price"] if posted else 0, moves, **priced)
+        entry = self.enter("meter", now, op["tenant"], op["wallet"],
+                           -priced["price"] if posted else 0, moves, **priced)
+        count(posted)
+        return entry
 
 
 def prices_of(card, number):
