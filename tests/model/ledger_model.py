@@ -6,13 +6,14 @@ through everything it knows whenever it is asked anything: slow, and that is the
 """
 
 import json
+
 import card_model
 from calendar_model import DAY, HOUR, is_zone, month_end, month_of, next_boundary
 from ledger_things import ADJUST, PAID, PROMO, REFUND, TRIAL, TRUE_UP, Entry, Lot, Schedule
 
 INT64_MAX = 2**63 - 1
 
-
+REFUNDABLE = ("usage", "deduct", "meter", "true_up")
 # What somebody asks for. More credit is asked for behind what falls due with it.
 ACTS = ("grant", "void", "refund", "adjust", "deduct", "meter", "schedule")
 
@@ -390,7 +391,7 @@ class Ledger:
         if not 0 < of <= len(self.entries):
             raise Refused("ENOENT")
         entry = self.entries[of - 1]
-        if entry.wallet != wallet or entry.kind not in ("usage", "deduct", "meter", "true_up") or entry.amount >= 0:
+        if entry.wallet != wallet or entry.amount >= 0 or entry.kind not in REFUNDABLE:
             raise Refused("EINVAL")
         before = self.refunded.get(of, 0)
         q = op["amount"] or -entry.amount - before

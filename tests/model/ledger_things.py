@@ -3,7 +3,8 @@
 
 from dataclasses import dataclass, field
 
-PAID, PROMO, TRIAL, ADJUST, REFUND, TRUE_UP = "paid", "promo", "trial", "adjust", "refund", "true_up"
+PAID, PROMO, TRIAL = "paid", "promo", "trial"
+ADJUST, REFUND, TRUE_UP = "adjust", "refund", "true_up"
 
 
 @dataclass
