@@ -417,7 +417,7 @@ static int64_t wal_bytes(const struct fixture *f)
 	return stat(path, &st) ? 0 : st.st_size;
 }
 
-/* 40 MiB of WAL, if it could not start over. */
+/* 24 MiB of WAL, if it could not start over. */
 static void write_much(struct fixture *f)
 {
 	static struct weir_row rows[2048];
