@@ -296,9 +296,11 @@ void card_dearest(const struct weir_card *c, struct weir_reserve_price *out)
 	*out = most;
 }
 
-/* Rounded up once more. */
+/* Rounded up once more. INT64_MAX stands for more than that. */
 static int64_t less_discount(int64_t nano, uint32_t milli)
 {
+	if (nano == INT64_MAX && milli < CARD_MILLI)
+		return nano;
 	return (int64_t)(((__int128)nano * (CARD_MILLI - milli) + CARD_MILLI - 1) / CARD_MILLI);
 }
 
