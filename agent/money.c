@@ -66,7 +66,7 @@ void weir_money_format(int64_t nano, char out[static WEIR_MONEY_TEXT])
 
 int weir_money_div(__int128 numerator, __int128 denominator, int64_t *out)
 {
-	__int128 q = numerator / denominator, r = numerator % denominator;
+	__int128 q = numerator / denominator, r = numerator - q * denominator;
 	int sign = numerator < 0 ? -1 : 1;
 
 	if (r < 0)
