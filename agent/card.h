@@ -74,6 +74,7 @@ struct card_entries {
 	uint32_t exact, globs, meters; /* where in it these begin */
 	size_t n_scope;		       /* names in weir_card.scope_names, which is sorted */
 	bool cost_in_currency;
+	struct weir_reserve_price dearest; /* without discount: asked of every tenant's cards */
 };
 
 /* weir_card.discounts */
@@ -117,6 +118,9 @@ int card_milli(const struct weir_json *at, int64_t min, int64_t max, int64_t *mi
 /* The order in which entries are tried. -EINVAL and *first < *second: these two have the same
  * conditions. */
 int card_entries_rank(struct card_entries *e, size_t n, size_t *first, size_t *second);
+
+/* What a reservation without discount is reckoned with, from the entries. */
+void card_dearest(const struct weir_card *c, struct weir_reserve_price *out);
 
 /* The entry for what is used, by ledger.md, 17; -1: none. */
 int card_find(const struct weir_card *c, const struct weir_use *use);

@@ -21,6 +21,9 @@
 /* The product of two such, and of a discount, in 1e-9, is far from the end of int64. */
 #define FACTOR_MAX (10000 * WEIR_NANO)
 
+/* A counter is known by owner or pool, card, conditions and dimension (ledger.md, 20), a
+ * session by card, conditions and its id. */
+_Static_assert(KEY_MAX + 3 * WEIR_NAME_BYTES + 32 < WEIR_COUNTER_TEXT, "a counter's name");
 _Static_assert(ROW_PATH_MAX + 2 <= sizeof(((struct weir_row *)0)->path), "an exact path");
 
 /* ------------------------------------------------------------------- conditions */
@@ -89,12 +92,13 @@ static int read_name(const struct weir_json *at, size_t max, char **out, struct 
 	return *out ? 0 : weir_fail(err, ENOMEM, "out of memory");
 }
 
-/* " name=text" with nothing in it that could be taken for the next condition. */
+/* " name=text" with nothing in it that could be taken for the next condition, or for what
+ * stands beside it in the name of a counter or a session. */
 static void put_key(FILE *f, const char *name, const char *text)
 {
 	fprintf(f, "%s%s=", ftell(f) ? " " : "", name);
 	for (const char *p = text; *p; p++)
-		if ((unsigned char)*p <= ' ' || *p == '\\')
+		if ((unsigned char)*p <= ' ' || *p == '\\' || *p == '|')
 			fprintf(f, "\\x%02x", (unsigned char)*p);
 		else
 			fputc(*p, f);
@@ -281,29 +285,6 @@ static int read_price(const struct weir_json *at, bool cost_in_currency, struct 
 	return r;
 }
 
-/* A counter is known by owner, card, conditions and dimension (ledger.md, 20): what cannot be
- * written down cannot be counted. */
-static int check_counters(const struct weir_json *at, const struct weir_card *c,
-			  const struct card_entry *e, struct weir_error *err)
-{
-	for (int d = 0; e->steps && d < WEIR_DIM_MAX; d++) {
-		const struct card_steps *s = &e->steps[d];
-		size_t owner =
-			s->pool ? strlen("pool=") + strlen(s->pool) : strlen("tenant=4294967295");
-		size_t n = owner + strlen(c->name) + strlen(e->key) +
-			   strlen(weir_dimension_names[d]) + strlen("|||");
-
-		if (s->n && n >= WEIR_COUNTER_TEXT)
-			return weir_json_fail(
-				at, err,
-				"the counter of %s would have a name of %zu bytes, of "
-				"%d at most: say match, path, pool or the card's "
-				"name shorter",
-				weir_dimension_names[d], n, WEIR_COUNTER_TEXT - 1);
-	}
-	return 0;
-}
-
 static int read_entry(const struct weir_json *at, const struct weir_card *c, struct card_entry *e,
 		      struct weir_error *err)
 {
@@ -317,9 +298,7 @@ static int read_entry(const struct weir_json *at, const struct weir_card *c, str
 	if (!r)
 		r = read_price(at, ((const struct card_entries *)c->entries)->cost_in_currency, e,
 			       err);
-	if (!r)
-		r = read_factors(at, e, err);
-	return r ? r : check_counters(at, c, e, err);
+	return r ? r : read_factors(at, e, err);
 }
 
 int card_entries_read(const struct weir_json *at, struct weir_card *c, struct weir_error *err)
@@ -342,8 +321,10 @@ int card_entries_read(const struct weir_json *at, struct weir_card *c, struct we
 		if (r)
 			return r;
 	}
-	if (!card_entries_rank(entries, n, &first, &second))
+	if (!card_entries_rank(entries, n, &first, &second)) {
+		card_dearest(c, &entries->dearest);
 		return 0;
+	}
 	item = weir_json_element(at, second);
 	if (json_object_get(item.v, "path") || json_object_get(item.v, "status") ||
 	    !weir_json_get(&item, "match", &match))

@@ -11,6 +11,8 @@
 
 #include "control_call.h"
 
+#define LOOK_UP 4096 /* entries between two looks whether the agent stops */
+
 enum by { BY_SOURCE, BY_MONTH, BY_TENANT };
 static const char *const by_names[] = { "source", "month", "tenant", NULL };
 
@@ -26,7 +28,10 @@ struct lot_sums {
 };
 
 struct report {
+	struct weir_call *c;
 	struct weir_reader *reader;
+	uint32_t wallet; /* only of this one; 0: of all */
+	uint64_t seen;
 	int by;
 	GHashTable *rows; /* name -> struct sums */
 	GHashTable *lots; /* seq -> struct lot_sums; BY_SOURCE only */
@@ -89,6 +94,11 @@ static int on_entry(const struct weir_entry *e, void *ctx)
 	struct report *rep = ctx;
 	int64_t given_back = 0;
 
+	if (!(++rep->seen % LOOK_UP) && weir_call_stopping(rep->c))
+		return -EPIPE;
+	/* A tenant's entries are also those that somebody else paid. */
+	if (rep->wallet && e->wallet != rep->wallet)
+		return 0;
 	for (size_t i = 0; i < e->n_moves; i++) {
 		const struct weir_move *m = &e->moves[i];
 		struct sums s = { 0 };
@@ -198,7 +208,7 @@ int weir_do_credit_breakage(struct weir_call *c, struct weir_error *err)
 					       1u << WEIR_ENTRY_REFUND | 1u << WEIR_ENTRY_ADJUST |
 					       1u << WEIR_ENTRY_EXPIRE | 1u << WEIR_ENTRY_DEDUCT |
 					       1u << WEIR_ENTRY_METER | 1u << WEIR_ENTRY_TRUE_UP };
-	struct report rep = { .by = BY_SOURCE };
+	struct report rep = { .c = c, .by = BY_SOURCE };
 	const char *tenant = NULL;
 	struct weir_json at;
 	json_t *o;
@@ -214,6 +224,7 @@ int weir_do_credit_breakage(struct weir_call *c, struct weir_error *err)
 		r = weir_fail(err, EINVAL, "request: until: is not after since");
 	if (r)
 		return r;
+	rep.wallet = q.tenant;
 	rep.reader = weir_call_reader(c, err);
 	if (!rep.reader)
 		return -EIO;

@@ -58,6 +58,9 @@ int weir_call_result(struct weir_call *c, json_t *result);
  * without end) or for the agent to stop: true if either came. */
 bool weir_call_over(struct weir_call *c, unsigned wait_ms);
 
+/* Does the agent stop? For what takes long and sends nothing meanwhile: then end with -EPIPE. */
+bool weir_call_stopping(struct weir_call *c);
+
 /* Is the client root, or whoever the agent runs as? Others may be of the socket's group. */
 bool weir_call_by_root(struct weir_call *c);
 

@@ -174,6 +174,13 @@ bool weir_call_over(struct weir_call *c, unsigned wait_ms)
 	return poll(fds, 2, (int)wait_ms) > 0;
 }
 
+bool weir_call_stopping(struct weir_call *c)
+{
+	struct pollfd wake = { .fd = c->client->control->wake, .events = POLLIN };
+
+	return poll(&wake, 1, 0) > 0;
+}
+
 struct weir_reader *weir_call_reader(struct weir_call *c, struct weir_error *err)
 {
 	if (!c->client->reader)

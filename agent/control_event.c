@@ -62,7 +62,7 @@ static int events(struct walk *w, struct weir_entry_query *q, bool following,
 
 int weir_do_events(struct weir_call *c, struct weir_error *err)
 {
-	/* Those that are events (weir_event_topic). */
+	/* The others are the ledger's to list. */
 	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER |
 					       1u << WEIR_ENTRY_TOP_UP };
 	weir_autofree struct weir_status *s = NULL;

@@ -66,11 +66,13 @@ int weir_do_ledger_verify(struct weir_call *c, struct weir_error *err)
 		return r;
 	weir_hex(v.head, sizeof(v.head), head);
 	return weir_call_result(c,
-				json_pack("{s:b,s:o,s:o,s:s,s:o,s:o}", "ok", !r, "entries",
+				json_pack("{s:b,s:o,s:o,s:s,s:o,s:o,s:o,s:o}", "ok", !r, "entries",
 					  weir_json_count(v.entries), "repriced",
 					  weir_json_count(v.repriced), "head", head, "wrong_seq",
 					  v.wrong_seq ? weir_json_count(v.wrong_seq) : json_null(),
-					  "wrong", r ? weir_json_text(v.wrong) : json_null()));
+					  "wrong", r ? weir_json_text(v.wrong) : json_null(),
+					  "missing", weir_json_count(v.missing), "missing_why",
+					  v.missing ? weir_json_text(v.missing_why) : json_null()));
 }
 
 /* --------------------------------------------------------------------- usage */

@@ -51,9 +51,10 @@ static json_t *nats_json(const struct weir_agent_view *v, const struct weir_publ
 {
 	if (!v->publisher)
 		return json_null();
-	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o}", "connected", (int)nats->connected, "backlog",
-			 weir_json_count(nats->backlog), "acked", weir_json_count(nats->acked),
-			 "alerts", weir_json_count(nats->alerts), "skipped",
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "connected", (int)nats->connected,
+			 "backlog", weir_json_count(nats->backlog), "acked",
+			 weir_json_count(nats->acked), "alerts", weir_json_count(nats->alerts),
+			 "entries", weir_json_count(nats->entries), "skipped",
 			 weir_json_count(nats->skipped), "usage", usage_json(v));
 }
 
@@ -70,10 +71,12 @@ static json_t *warnings_json(const struct weir_agent_view *v, const struct weir_
 	if (v->publisher && nats->warning[0])
 		json_array_append_new(list, weir_json_text(nats->warning));
 	if (v->publisher && nats->skipped)
-		json_array_append_new(list, json_sprintf("nats: %llu alerts and refusals were not "
-							 "published since the agent started: their "
-							 "streams could not be had",
-							 (unsigned long long)nats->skipped));
+		json_array_append_new(
+			list,
+			json_sprintf("nats: %llu alerts, refusals and ledger entries were not "
+				     "published since the agent started: their "
+				     "streams could not be had",
+				     (unsigned long long)nats->skipped));
 	if (v->meter_in) {
 		weir_meter_in_status(v->meter_in, &usage);
 		if (usage.warning[0])

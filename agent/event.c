@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/entry_json.h"
 #include "agent/entry_out.h"
 #include "agent/json_out.h"
 #include "agent/money.h"
@@ -262,8 +263,34 @@ const char *weir_event_topic(const struct weir_entry *e)
 	case WEIR_ENTRY_TOP_UP:
 		return e->op ? "alert" : NULL;
 	default:
-		return NULL;
+		return e->op && e->kind < WEIR_ENTRY_KIND_MAX ? "ledger" : NULL;
 	}
+}
+
+/* What moves credit and is no usage: whoever bills from events needs it whole. */
+static int ledger_json(const struct weir_entry *e, const struct weir_event_origin *from,
+		       const char *id, struct weir_text *out)
+{
+	const char *tenant = name_or_unknown(e->tenant_name);
+	size_t head = FIXED_BYTES + names_bytes(from, tenant), len;
+	struct weir_out o;
+	int r = weir_entry_json(e, NULL, out);
+
+	len = out->len;
+	if (!r)
+		r = weir_text_reserve(out, head + len + 2);
+	if (r)
+		return r;
+	/* Out of the way of what is written before it; without its opening bracket, which the
+	 * envelope has written. */
+	memmove(out->p + head, out->p, len);
+	o = (struct weir_out){ .p = out->p };
+	put_envelope(&o, from, id, "weir.ledger.v1", tenant, e->time_ns);
+	memmove(o.p, out->p + head + 1, len - 1);
+	o.p += len - 1;
+	weir_out_close(&o, '}');
+	weir_text_end(out, o.p);
+	return 0;
 }
 
 int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *from,
@@ -277,10 +304,12 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 
 	if (!weir_event_topic(e))
 		return -EINVAL;
+	weir_hex(e->id.b, WEIR_ID_BYTES, id);
+	if (!strcmp(weir_event_topic(e), "ledger"))
+		return ledger_json(e, from, id, out);
 	if (weir_text_reserve(out, bytes_for(e, from)))
 		return -ENOMEM;
 	weir_entry_priced(e, card, &priced);
-	weir_hex(e->id.b, WEIR_ID_BYTES, id);
 	at_ns = e->time_ns;
 	if (e->kind == WEIR_ENTRY_USAGE)
 		at_ns = e->row->ended_wall_ns;

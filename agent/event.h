@@ -27,8 +27,8 @@ struct weir_event_origin {
 
 #define WEIR_EVENT_ID_TEXT 33
 
-/* The first word of the subject an entry is published on, "meter" or "alert"; NULL: it is
- * not published. */
+/* The first word of the subject an entry is published on, "meter", "alert" or "ledger"; NULL:
+ * it is not published. */
 const char *weir_event_topic(const struct weir_entry *e);
 
 /*
@@ -40,6 +40,7 @@ const char *weir_event_topic(const struct weir_entry *e);
  *				string) in place of a request's counts; usage_id is its
  *				sender's id, request_id the entry's
  *	WEIR_ENTRY_TOP_UP	weir.topup.v1: {tenant, wallet, balance, threshold, ask}
+ *	any other		weir.ledger.v1: the entry as weir_entry_json writes it
  *
  * 0, -EINVAL for another kind, -ENOMEM. One line, no newline.
  */

@@ -267,12 +267,10 @@ static void raise_to(int64_t *most, const struct weir_card *c, const struct card
 		*most = each < INT64_MAX ? (int64_t)each : INT64_MAX;
 }
 
-void weir_card_reserve_price(const struct weir_card *c, uint32_t discount_milli,
-			     struct weir_reserve_price *out)
+void card_dearest(const struct weir_card *c, struct weir_reserve_price *out)
 {
 	struct weir_reserve_price most = { 0 };
 
-	assert(discount_milli <= CARD_MILLI);
 	for (size_t i = 0; i < c->n_entries; i++) {
 		const struct card_entry *e = card_entry(c, (uint32_t)i);
 		uint32_t band = e->n_bands ? 0 : CARD_MILLI;
@@ -283,7 +281,7 @@ void weir_card_reserve_price(const struct weir_card *c, uint32_t discount_milli,
 		for (size_t b = 0; b < e->n_bands; b++)
 			if (e->bands[b].milli > band)
 				band = e->bands[b].milli;
-		factor = factor_of(e, band, discount_milli);
+		factor = factor_of(e, band, 0);
 		for (enum weir_dimension d = WEIR_DIM_INPUT; d <= WEIR_DIM_IMAGE; d++)
 			raise_to(&most.input_nano, c, e, d, factor);
 		raise_to(&most.output_nano, c, e, WEIR_DIM_OUTPUT, factor);
@@ -296,4 +294,23 @@ void weir_card_reserve_price(const struct weir_card *c, uint32_t discount_milli,
 			most.request_nano = request;
 	}
 	*out = most;
+}
+
+/* Rounded up once more. */
+static int64_t less_discount(int64_t nano, uint32_t milli)
+{
+	return (int64_t)(((__int128)nano * (CARD_MILLI - milli) + CARD_MILLI - 1) / CARD_MILLI);
+}
+
+void weir_card_reserve_price(const struct weir_card *c, uint32_t discount_milli,
+			     struct weir_reserve_price *out)
+{
+	const struct weir_reserve_price *most = &((const struct card_entries *)c->entries)->dearest;
+
+	assert(discount_milli <= CARD_MILLI);
+	*out = (struct weir_reserve_price){
+		.input_nano = less_discount(most->input_nano, discount_milli),
+		.output_nano = less_discount(most->output_nano, discount_milli),
+		.request_nano = less_discount(most->request_nano, discount_milli),
+	};
 }

@@ -181,8 +181,8 @@ int weir_card_charge(const struct weir_card *c, uint32_t entry, uint32_t discoun
 		     struct weir_charge *out);
 
 /* The dearest nano per input token (any kind of input), per output token and per request
- * (session included) that any entry for requests asks, bands and all (rounded up): what a
- * reservation is reckoned with. */
+ * (session included) that any entry for requests asks, bands and all (rounded up, and again after
+ * the discount): what a reservation is reckoned with. */
 struct weir_reserve_price {
 	int64_t input_nano, output_nano, request_nano;
 };

@@ -7,8 +7,8 @@
  * stream's duplicate window drops what it had.
  *
  * NATS away, a stream missing or refusing: it waits, counts the backlog, says
- * so in its status, and tries again for ever. It never holds up the ledger. Alerts
- * and refusals wait for their streams only for some seconds: usage goes on without.
+ * so in its status, and tries again for ever. It never holds up the ledger. What
+ * is no usage waits for its stream only for some seconds: usage goes on without.
  */
 #ifndef WEIR_PUBLISHER_H
 #define WEIR_PUBLISHER_H
@@ -30,7 +30,8 @@ struct weir_publisher_status {
 	uint64_t acked;	   /* usage events acknowledged since start */
 	uint64_t denied;   /* deny.v1 events acknowledged since start */
 	uint64_t alerts;   /* alert.v1 events acknowledged since start */
-	uint64_t skipped;  /* alerts and refusals given up: their stream cannot be had */
+	uint64_t entries;  /* ledger.v1 events acknowledged since start */
+	uint64_t skipped;  /* of these three, given up: their stream cannot be had */
 	uint64_t retried;  /* sent again: no ack, or an error */
 	uint64_t seq;	   /* ledger entry up to which all is acknowledged */
 	char warning[256]; /* "": all is well */

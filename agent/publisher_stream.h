@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The streams of Weir. Ours to fill: METER (usage, kept until it is old; full means
- * "refuse", so that nothing is dropped unseen), ALERT, DENY and USAGE_REFUSED (the oldest
- * make room). Others fill USAGE, a work queue: what is acknowledged is gone. They are
- * created when missing and otherwise only looked at.
+ * "refuse", so that nothing is dropped unseen), LEDGER (all else that moves credit),
+ * ALERT, DENY and USAGE_REFUSED (the oldest make room). Others fill USAGE, a work queue: what is
+ * acknowledged is gone. They are created when missing and otherwise only looked at.
  */
 #ifndef WEIR_PUBLISHER_STREAM_H
 #define WEIR_PUBLISHER_STREAM_H
@@ -22,6 +22,7 @@ enum weir_stream {
 	WEIR_STREAM_METER,
 	WEIR_STREAM_DENY,
 	WEIR_STREAM_ALERT,
+	WEIR_STREAM_LEDGER,
 	WEIR_STREAM_PUBLISHED, /* by the publisher: those before */
 	WEIR_STREAM_USAGE = WEIR_STREAM_PUBLISHED,
 	WEIR_STREAM_USAGE_REFUSED,

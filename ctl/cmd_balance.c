@@ -13,7 +13,7 @@ static bool is_zero(const json_t *o, const char *name)
 	return !text || !strcmp(text, "0");
 }
 
-/* Why a grant gives nothing now, or from when on it does; "" for one that gives. */
+/* Why a grant gives nothing now; "" for one that gives. */
 static void state_of(const json_t *g, char out[static CTL_CELL])
 {
 	char when[CTL_CELL];
@@ -22,7 +22,7 @@ static void state_of(const json_t *g, char out[static CTL_CELL])
 	if (json_is_true(json_object_get(g, "voided")))
 		snprintf(out, CTL_CELL, "voided");
 	else if (!is_zero(g, "pending"))
-		snprintf(out, CTL_CELL, "from %.16sZ", ctl_when(g, "effective_at", when));
+		snprintf(out, CTL_CELL, "not yet");
 	else if (!is_zero(g, "expired"))
 		snprintf(out, CTL_CELL, "%s expired", ctl_text(g, "expired", when));
 	else if (is_zero(g, "remaining"))
@@ -72,6 +72,7 @@ static int show_balance(struct ctl *c, const json_t *b)
 					     "SOURCE", "EXPIRES", "STATE" };
 	struct ctl_table *t = ctl_table_new(7, names);
 	bool all = ctl_value(c, "--all");
+	char when[CTL_CELL];
 	size_t i, hidden = 0;
 	const json_t *g;
 
@@ -85,6 +86,13 @@ static int show_balance(struct ctl *c, const json_t *b)
 			hidden++;
 	}
 	ctl_table_print(t, hidden ? NULL : "no grants");
+	/* Apart, as two times are too wide for a row. */
+	json_array_foreach(json_object_get(b, "grants"), i, g)
+	{
+		if (!is_zero(g, "pending"))
+			printf("#%" PRId64 " can be used from %s\n", ctl_int(g, "seq"),
+			       ctl_when(g, "effective_at", when));
+	}
 	if (hidden)
 		printf("%zu more used up, expired or voided (--all)\n", hidden);
 	return CTL_DONE;

@@ -28,7 +28,7 @@ static void print_option(const struct ctl_option *o)
 	char left[64];
 
 	snprintf(left, sizeof(left), "%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
-	printf("  %-22s %s\n", left, o->help);
+	ctl_wrap(o->help, (size_t)printf("  %-22s ", left), 25);
 }
 
 /* ---------------------------------------------------------------------------- help */
@@ -40,7 +40,7 @@ static void help_all(void)
 	printf("weirctl: limits and metering of the inference server on this host\n\n");
 	for (size_t i = 0; i < ctl_n_commands; i++) {
 		usage_of(&ctl_commands[i], usage, sizeof(usage));
-		printf("  %-28s %s\n", usage, ctl_commands[i].summary);
+		ctl_wrap(ctl_commands[i].summary, (size_t)printf("  %-28s ", usage), 31);
 	}
 	printf("\nEverywhere:\n");
 	for (const struct ctl_option *o = ctl_global_options; o->name; o++)
@@ -54,9 +54,9 @@ static void help_command(const struct ctl_command *m)
 	char usage[64];
 
 	usage_of(m, usage, sizeof(usage));
-	printf("weirctl %s: %s\n", usage, m->summary);
+	ctl_wrap(m->summary, (size_t)printf("weirctl %s: ", usage), 0);
 	if (m->details)
-		printf("%s\n", m->details);
+		ctl_wrap(m->details, 0, 0);
 	for (size_t i = 0; i < n_options(m); i++)
 		print_option(&m->options[i]);
 	if (m->writes)

@@ -22,7 +22,8 @@ static int print_entry(json_t *e, void *ctx)
 	       ctl_when(e, "time", when), ctl_text(e, "kind", kind), ctl_text(e, "amount", amount),
 	       ctl_text(e, "balance_after", after));
 	ctl_entry_words(e, words, sizeof(words));
-	ctl_print_wrapped(words, 10, 80);
+	if (words[0])
+		ctl_wrap(words, 0, 10);
 	return CTL_DONE;
 }
 
@@ -79,6 +80,10 @@ int ctl_ledger_verify(struct ctl *c)
 	else if (ok)
 		printf("all agrees: %" PRId64 " entries, %" PRId64 " prices recomputed, head %s\n",
 		       ctl_int(v, "entries"), ctl_int(v, "repriced"), ctl_text(v, "head", head));
+	if (ok && !c->json && ctl_int(v, "missing"))
+		printf("%" PRId64 " entries were not there to be read, and nothing behind them was "
+		       "recomputed but the chain: %s\n",
+		       ctl_int(v, "missing"), json_string_value(json_object_get(v, "missing_why")));
 	if (!ok)
 		ctl_fail(CTL_REFUSED,
 			 "the ledger does not agree with itself: entry %" PRId64 ": %s",

@@ -156,23 +156,3 @@ void ctl_entry_words(const json_t *e, char *out, size_t size)
 	if (has(e, "id"))
 		put(&w, "id %s", ctl_text(e, "id", text));
 }
-
-void ctl_print_wrapped(const char *text, size_t indent, size_t width)
-{
-	size_t room = width - indent;
-
-	while (*text) {
-		size_t n = strlen(text), cut = n;
-
-		if (n > room) {
-			/* At the last blank that fits; a word that is too long stays whole. */
-			for (cut = room; cut && text[cut] != ' '; cut--)
-				;
-			if (!cut)
-				cut = strcspn(text, " ");
-		}
-		printf("%*s%.*s\n", (int)indent, "", (int)cut, text);
-		text += cut;
-		text += strspn(text, " ");
-	}
-}

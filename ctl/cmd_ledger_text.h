@@ -9,7 +9,4 @@
 /* What one wants to know of an entry besides its figures; "" if there is nothing. */
 void ctl_entry_words(const json_t *e, char *out, size_t size);
 
-/* Text in lines of at most width bytes, each behind indent blanks. */
-void ctl_print_wrapped(const char *text, size_t indent, size_t width);
-
 #endif

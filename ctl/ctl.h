@@ -113,6 +113,10 @@ void ctl_duration(uint64_t seconds, char out[static CTL_CELL]);
 /* "2026-11-01T10:20:30Z", decimals left out. */
 const char *ctl_when(const json_t *o, const char *name, char out[static CTL_CELL]);
 
+/* Text and a newline, in lines of at most 80 bytes, each from column `indent` on; the cursor is at
+ * column `at`. */
+void ctl_wrap(const char *text, size_t at, size_t indent);
+
 /* A table for people: columns as wide as they need be. A name that starts with
  * ">" is a column of figures, aligned right. */
 struct ctl_table;

@@ -127,6 +127,27 @@ void ctl_duration(uint64_t s, char out[static CTL_CELL])
 		snprintf(out, CTL_CELL, "%" PRIu64 "s", s);
 }
 
+#define WIDE 80 /* columns of a terminal that nobody has made wider */
+
+void ctl_wrap(const char *text, size_t at, size_t indent)
+{
+	do {
+		size_t n = strlen(text), room = at < indent ? WIDE - indent : WIDE - at, cut = n;
+
+		if (n > room) {
+			/* At the last blank that fits; a word that is too long stays whole. */
+			for (cut = room; cut && text[cut] != ' '; cut--)
+				;
+			if (!cut)
+				cut = strcspn(text, " ");
+		}
+		printf("%*s%.*s\n", at < indent ? (int)(indent - at) : 0, "", (int)cut, text);
+		text += cut;
+		text += strspn(text, " ");
+		at = 0;
+	} while (*text);
+}
+
 /* ------------------------------------------------------------------------- tables */
 
 struct ctl_table {

@@ -284,6 +284,13 @@ static int parse(struct ctl *c, int argc, char **argv, const char **words, struc
 	}
 	if (!n_words && n_given == 1 && !strncmp(given[0].name, "--help", 6))
 		words[n_words++] = "help";
+	/* `credit --help` is `help credit`: all its verbs. */
+	if (n_words == 1 && n_given == 1 && !strcmp(given[0].name, "--help")) {
+		words[1] = words[0];
+		words[0] = "help";
+		n_words = 2;
+		n_given = 0;
+	}
 	r = find_command(c, words, &n_words);
 	for (size_t i = 0; !r && i < n_given; i++)
 		r = set_option(c, &given[i], &help);

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# bench: the figures of the README. Kernel programs by PROG_TEST_RUN, then connections beside
-# nftables and iptables, then end to end beside nginx and HAProxy. Needs root and a quiet machine.
+# bench: the figures of the README. Kernel programs by PROG_TEST_RUN, the ledger at ten million
+# rows, then connections beside nftables and iptables, then end to end beside nginx and HAProxy.
+# Needs root, a quiet machine and 4 GB in /var/tmp.
 #
-#   make bench BENCH_ROUNDS=3    shorter: as many rounds of each part
+#   make bench BENCH_ROUNDS=3        shorter: as many rounds of each part
+#   make bench BENCH_ROWS=1000000    shorter: so many rows in the ledger
 
 BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tests/bench/*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
@@ -29,6 +31,8 @@ bench: deps
 	$(Q)$(MAKE) --no-print-directory bench-build
 	$(Q)echo "# kernel programs"
 	$(Q)$(B)/tests/bench/kernel_bench $(BENCH_ROUNDS)
+	$(Q)echo "# ledger"
+	$(Q)$(B)/tests/bench/ledger_bench $(BENCH_ROWS)
 	$(Q)echo "# beside firewalls"
 	$(Q)WEIR_BUILD='$(abspath $(B))' $(PYTHON) tests/bench/firewalls.py $(BENCH_ROUNDS:%=--rounds %)
 	$(Q)echo "# end to end"

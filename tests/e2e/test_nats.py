@@ -116,6 +116,12 @@ def test_a_balance_that_runs_low_asks_for_more_once(lab_nats):
     assert data[0]["ledger_seq"] < data[1]["ledger_seq"]
     assert lab.stream() == [], "a deduct is no usage of a request"
     assert lab.ctl("status")["nats"]["alerts"] == 2
+    entries = lab.stream("LEDGER")
+    assert [m["event"]["type"] for m in entries] == ["weir.ledger.v1"] * 6
+    assert [m["event"]["data"]["kind"] for m in entries] == [
+        "grant", "deduct", "deduct", "deduct", "grant", "deduct"]
+    listed = {e["seq"]: e for e in lab.ctl_lines("ledger", "acme")}
+    assert all(listed[m["event"]["data"]["seq"]] == m["event"]["data"] for m in entries)
     shown = [e for e in lab.ctl_lines("events") if e["type"] == "weir.topup.v1"]
     assert [e["data"] for e in shown] == data
 

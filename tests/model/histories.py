@@ -133,6 +133,9 @@ def cards(rng, start):
             card |= scope
             if rng.random() < 0.4:
                 card["discounts"] = {"pro": "0.1", "free": rng.choice(["0.333", "1"])}
+            if rng.random() < 0.2:
+                card |= {"currency": "USD", "credit_price": rng.choice(["0.01", "0.003", "7"]),
+                         "cost_unit": "currency"}
             out.append(card)
             since = start + rng.randint(-2 * DAY, 20 * DAY) // NS * NS
             if any(c["effective_from"] == rfc3339(since) for c in out):
@@ -306,13 +309,19 @@ class Maker:
                 q[d] = self.count()
         if rng.random() < 0.02:
             q["output"] = 2**62  # more than any price fits
-        return {"id": f"{started:016x}{self.serial:016x}", "number": tenant, "name": NAME[tenant],
-                "tenant": NAME[tenant], "tier": TIER[tenant], "wallet": WALLET[tenant],
-                "service": rng.choice(["llm", "other"]), "started": started, "ended": ended,
-                "model": rng.choice(MODELS), "path": rng.choice(PATHS),
-                "status": rng.choice([200, 200, 201, 429]), "quantities": q,
-                "session": rng.choice(["", "s1", "s2"]), "trusted": rng.random() < 0.8,
-                "billable": rng.random() < 0.95, "posted": self.posted(tenant)}
+        row = {"id": f"{started:016x}{self.serial:016x}", "number": tenant, "name": NAME[tenant],
+               "tenant": NAME[tenant], "tier": TIER[tenant], "wallet": WALLET[tenant],
+               "service": rng.choice(["llm", "other"]), "started": started, "ended": ended,
+               "model": rng.choice(MODELS), "path": rng.choice(PATHS),
+               "status": rng.choice([200, 200, 201, 429]), "quantities": q,
+               "session": rng.choice(["", "s1", "s2"]), "trusted": rng.random() < 0.8,
+               "billable": rng.random() < 0.95, "posted": self.posted(tenant)}
+        if self.last_row and rng.random() < 0.1:  # the same thing again, soon, or found late
+            begun = self.last_row["started"] + rng.choice([0, rng.randint(0, 25 * HOUR), DAY])
+            ended = rng.choice([begun, begun + NS, max(begun, self.now)])
+            row = self.last_row | {"id": row["id"], "quantities": q | {"second": ended - begun},
+                                   "started": begun, "ended": ended}
+        return row
 
     def posted(self, tenant):
         """Of one tenant the policy changes now and then."""

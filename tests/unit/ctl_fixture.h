@@ -110,6 +110,16 @@ static inline void assert_fails(const char *words, int status, const char *says)
 	assert_string_equal(out, "");
 }
 
+static inline void assert_narrow(void)
+{
+	for (char *line = out, *end; *line; line = end + 1) {
+		end = strchr(line, '\n');
+		assert_non_null(end);
+		if (end - line > 80)
+			fail_msg("wider than 80: %.*s", (int)(end - line), line);
+	}
+}
+
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 #endif

@@ -46,7 +46,8 @@ struct fake {
 	bool enforce_configured_off;
 	/* what the view was told */
 	int reloads, keys_changed, posts, throws, cuts;
-	int fail_post; /* 1: the next post fails before it is written, 2: the one after it; 0: none */
+	int fail_post; /* 1: the next post fails before it is written, 2: the one after it; 0: none
+			*/
 	struct weir_switch enforce; /* as it holds */
 	uint32_t last_cut;
 	struct weir_stored_key last_key;

@@ -236,6 +236,28 @@ static void a_meter_is_priced_once(void **state)
 	json_decref(m);
 }
 
+static void a_meter_is_paid_by_the_wallet_of_its_tenant(void **state)
+{
+	struct weir_reader *reader;
+	struct weir_balance b;
+	struct weir_error err = { "" };
+	json_t *m;
+
+	cards("{\"version\":\"1\"," LIST "}");
+	f->kernel[1].wallet = 2;
+	m = result_of(ask("{\"op\":\"meter.add\",\"tenant\":\"acme\",\"dimension\":\"storage_gb\","
+			  "\"quantity\":\"4\",\"id\":\"w\"}"));
+	assert_text(m, "tenant", "acme");
+	assert_text(m, "wallet", "globex");
+	assert_text(m, "balance", "-2");
+	json_decref(m);
+	assert_int_equal(weir_reader_open(f->db, &reader, &err), 0);
+	assert_int_equal(weir_reader_balance(reader, 1, weir_wall_ns(), &b, &err), 0);
+	assert_int_equal(b.balance_nano, 0);
+	weir_balance_clear(&b);
+	weir_reader_close(reader);
+}
+
 static void a_meter_nobody_prices_is_entered_and_listed(void **state)
 {
 	json_t *m, *rows;
@@ -251,12 +273,21 @@ static void a_meter_nobody_prices_is_entered_and_listed(void **state)
 	assert_text(json_array_get(rows, 0), "kind", "meter");
 	assert_text(json_array_get(rows, 0), "meter", "gpu");
 	json_decref(rows);
+	json_decref(result_of(ask("{\"op\":\"meter.add\",\"tenant\":\"acme\",\"dimension\":\"gpu\","
+				  "\"quantity\":\"3\",\"model\":\"a100\",\"id\":\"v\"}")));
+	/* One that is priced by the model it is of is priced with it only. */
+	cards("{\"version\":\"1b\",\"name\":\"list\",\"effective_from\":\"2026-11-01T00:00:00Z\","
+	      "\"models\":[{\"meter\":\"gpu\",\"match\":\"a100*\",\"price\":{\"unit\":\"1\"}}]}");
+	rows = result_of(ask("{\"op\":\"price.unpriced\"}"));
+	assert_int_equal(json_array_size(rows), 1);
+	assert_text(json_array_get(rows, 0), "model", "");
+	json_decref(rows);
 	/* A card for one tenant is no price for the others. */
 	cards("{\"version\":\"1\"," LIST "},{\"name\":\"vip\",\"version\":\"1\","
 	      "\"effective_from\":\"2026-11-01T00:00:00Z\",\"tenants\":[\"acme\"],\"models\":[{"
 	      "\"meter\":\"gpu\",\"price\":{\"unit\":\"1\"}}]}");
 	rows = result_of(ask("{\"op\":\"price.unpriced\"}"));
-	assert_int_equal(json_array_size(rows), 1);
+	assert_int_equal(json_array_size(rows), 2);
 	json_decref(rows);
 	cards("{\"version\":\"2\",\"name\":\"list\",\"effective_from\":\"2026-11-01T00:00:00Z\","
 	      "\"models\":[{\"meter\":\"gpu\",\"price\":{\"unit\":\"1\"}}]}");
@@ -441,6 +472,7 @@ int main(void)
 		CLAIM(a_credit_can_be_a_call_or_tokens_or_a_document),
 		CLAIM(an_estimate_of_nothing_is_refused),
 		CLAIM(a_meter_is_priced_once),
+		CLAIM(a_meter_is_paid_by_the_wallet_of_its_tenant),
 		CLAIM(a_meter_nobody_prices_is_entered_and_listed),
 		CLAIM(a_meter_that_makes_no_sense_is_refused),
 		CLAIM(a_margin_is_asked_for_rightly),

@@ -60,6 +60,13 @@ static void every_command_has_help_man_and_completion(void **state)
 		assert_int_equal(ctl(words), 0);
 		assert_says(out, commands[i]);
 	}
+	/* Of a noun alone: all its verbs, and no line too wide for a terminal. */
+	assert_int_equal(ctl("credit --help"), 0);
+	assert_says(out, "weirctl credit grant TENANT AMOUNT: ");
+	assert_says(out, "weirctl credit recur stop SCHEDULE: ");
+	assert_narrow();
+	assert_int_equal(ctl("help"), 0);
+	assert_narrow();
 	assert_int_equal(ctl("__complete cred"), 0);
 	assert_string_equal(out, "credit\n");
 	assert_int_equal(ctl("__complete credit b"), 0);

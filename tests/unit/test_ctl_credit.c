@@ -22,16 +22,6 @@ static void open_shop(void)
 		fail_msg("%s", err.text);
 }
 
-static void assert_narrow(void)
-{
-	for (char *line = out, *end; *line; line = end + 1) {
-		end = strchr(line, '\n');
-		assert_non_null(end);
-		if (end - line > 80)
-			fail_msg("wider than 80: %.*s", (int)(end - line), line);
-	}
-}
-
 static void done(const char *words)
 {
 	if (ctl(words))
@@ -89,7 +79,8 @@ static void a_balance_shows_what_can_be_used_and_in_which_order(void **state)
 	assert_narrow();
 	assert_says(out, "acme: balance 12, reserved 0, debt 0, not usable yet 5\n");
 	assert_true(strstr(out, "#2 ") < strstr(out, "#1 "));
-	assert_says(out, "  from 20");
+	assert_says(out, "  not yet\n");
+	assert_says(out, "#3 can be used from 20");
 	assert_null(strstr(out, "  voided"));
 	assert_says(out, "1 more used up, expired or voided (--all)\n");
 	done("credit balance acme --all");
@@ -98,6 +89,11 @@ static void a_balance_shows_what_can_be_used_and_in_which_order(void **state)
 	done("credit balance globex");
 	assert_says(out,
 		    "acme pays for globex; what follows is the credit of acme\nacme: balance 12");
+}
+
+static int call_threshold(struct weir_ledger *l, void *arg)
+{
+	return weir_ledger_threshold(l, 1, INT64_C(2000000000), INT64_C(100000000000));
 }
 
 static void the_ledger_says_why(void **state)
@@ -113,6 +109,14 @@ static void the_ledger_says_why(void **state)
 	assert_says(out, ", id g\n");
 	assert_says(out, "          10 of grant #1, debt +2, \"scans\", by ");
 	assert_says(out, "debt -2");
+	/* A balance that fell below what the policy says asks for more, once. */
+	assert_int_equal(weir_writer_call(f->view.writer, call_threshold, NULL), 0);
+	done("credit deduct acme 2 --id e");
+	done("credit deduct acme 0.5 --id f");
+	done("ledger acme");
+	assert_says(out, "          below 2: asks for 100\n");
+	assert_non_null(strstr(out, "top_up"));
+	assert_ptr_equal(strstr(strstr(out, "top_up") + 1, "top_up"), NULL);
 	done("ledger globex");
 	assert_string_equal(out, "no entries\n");
 }

@@ -451,79 +451,6 @@ static void a_top_up_is_asked_for_once_a_crossing(void **state)
 	assert_int_equal(top_ups("a"), 0);
 }
 
-/* -- reservations */
-
-#define RESERVES(cards)                                                                            \
-	"{" TIERS ", \"rate_cards\": [" cards "], \"tenants\": {" ALL                              \
-	"," TENANT("y", "hard", "") "}}"
-
-static int64_t reserves(const char *tenant)
-{
-	return entry(tenant)->reserve_nano_per_input_token;
-}
-
-static void a_request_reserves_by_the_dearest_card_that_may_price_it(void **state)
-{
-	static const char json[] = RESERVES(
-		CARD("list", "", "2") "," CARD("slow", ", \"services\": [\"embed\"]", "3") "," CARD(
-			"far", ", \"services\": [\"elsewhere\"]",
-			"100") "," CARD("vip", ", \"tiers\": [\"soft\"]",
-					"5") "," CARD("deal", ", \"tenants\": [\"y\"]",
-						      "7") "," CARD("late",
-								    ", \"tenants\": [\"x\"]", "1"));
-
-	if (try_policy(json))
-		fail_msg("%s", f.err.text);
-	assert_int_equal(reserves("x"), 3 * CREDIT); /* its own card is cheap, others may price */
-	assert_int_equal(reserves("a"), 3 * CREDIT);
-	assert_int_equal(reserves("org"), 5 * CREDIT);
-	assert_int_equal(reserves("y"), 7 * CREDIT);
-	assert_int_equal(reserves("b"), 0); /* nothing is paid */
-	if (try_policy(RESERVES(CARD("cheap", "", "1"))))
-		fail_msg("%s", f.err.text);
-	assert_int_equal(reserves("org"), CREDIT);
-	assert_int_equal(reserves("y"), CREDIT);
-}
-
-static void a_discount_is_taken_off_what_is_reserved(void **state)
-{
-	static const char json[] =
-		RESERVES(CARD("list", ", \"discounts\": {\"hard\": \"0.25\"}", "2"));
-
-	if (try_policy(json))
-		fail_msg("%s", f.err.text);
-	assert_int_equal(reserves("x"), 1500000000);
-	assert_int_equal(reserves("org"), 2 * CREDIT);
-}
-
-/* -- cards */
-
-static size_t cards_in_force(void)
-{
-	size_t n;
-
-	weir_enforce_cards_locked(f.enforce, &n);
-	return n;
-}
-
-static void older_versions_price_what_comes_late(void **state)
-{
-#define VERSION(v, from)                                                                           \
-	"{\"name\": \"list\", \"version\": \"" v "\", \"effective_from\": \"" from                 \
-	"T00:00:00Z\", \"models\": [{\"match\": \"default\", \"price\": {\"input\": \"1\"}}]}"
-	if (try_policy(RESERVES(VERSION("1", "2020-01-01"))) ||
-	    try_policy(RESERVES(VERSION("2", "2021-01-01"))))
-		fail_msg("%s", f.err.text);
-	assert_int_equal(cards_in_force(), 2);
-	/* One that was taken back is not in force again; what was before it is. */
-	if (try_policy(RESERVES(VERSION("1", "2020-01-01"))))
-		fail_msg("%s", f.err.text);
-	assert_int_equal(cards_in_force(), 1);
-	if (try_policy(RESERVES("")))
-		fail_msg("%s", f.err.text);
-	assert_int_equal(cards_in_force(), 0);
-}
-
 #define CLAIM(test) cmocka_unit_test_setup_teardown(test, open_all, down)
 
 int main(void)
@@ -542,9 +469,6 @@ int main(void)
 		CLAIM(a_deduct_that_may_make_debt_does),
 		CLAIM(a_deduct_is_judged_by_what_is_there_at_its_time),
 		CLAIM(a_top_up_is_asked_for_once_a_crossing),
-		CLAIM(a_request_reserves_by_the_dearest_card_that_may_price_it),
-		CLAIM(a_discount_is_taken_off_what_is_reserved),
-		CLAIM(older_versions_price_what_comes_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

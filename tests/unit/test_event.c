@@ -13,6 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "agent/entry_json.h"
 #include "agent/event.h"
 #include "agent/price.h"
 #include "bpf/weir_abi.h"
@@ -461,16 +462,36 @@ static void a_top_up_is_this(void **unused)
 		"\"threshold\":\"1\",\"ask\":\"50\",\"ledger_seq\":7}}");
 }
 
-static void other_entries_are_no_events(void **unused)
+/* A refund is as much of the bill as what it refunds. */
+static void other_entries_are_told_as_the_ledger_lists_them(void **unused)
 {
+	static const struct weir_move moves[] = { { WEIR_PURSE_REMAINING, 7, 5000000000 } };
+	struct weir_text listed = { 0 };
+	char *data;
+
+	op = (struct weir_op){ .amount_nano = 5000000000, .key = "order-17", .reason = "hello" };
+	entry.moves = moves;
+	entry.n_moves = 1;
 	for (int kind = 0; kind <= WEIR_ENTRY_KIND_MAX; kind++) {
 		if (kind == WEIR_ENTRY_USAGE || kind == WEIR_ENTRY_METER ||
 		    kind == WEIR_ENTRY_TOP_UP)
 			continue;
 		enter((enum weir_entry_kind)kind);
-		assert_null(weir_event_topic(&entry));
-		assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), -EINVAL);
+		if (kind == WEIR_ENTRY_KIND_MAX) {
+			assert_null(weir_event_topic(&entry));
+			assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), -EINVAL);
+			continue;
+		}
+		assert_string_equal(weir_event_topic(&entry), "ledger");
+		json_decref(event(NULL));
+		assert_int_equal(weir_entry_json(&entry, NULL, &listed), 0);
+		data = strstr(text.p, "\"data\":") + strlen("\"data\":");
+		assert_memory_equal(data, listed.p, listed.len);
+		assert_string_equal(data + listed.len, "}");
+		assert_non_null(strstr(text.p, "\"type\":\"weir.ledger.v1\",\"subject\":\"acme\","
+					       "\"time\":\"2026-11-01T00:00:02Z\""));
 	}
+	weir_text_free(&listed);
 }
 
 static void usage_that_is_refused_is_told_with_its_text(void **unused)
@@ -570,7 +591,7 @@ int main(void)
 		TEST(steps_and_factors_are_told),
 		TEST(reported_usage_is_this),
 		TEST(a_top_up_is_this),
-		TEST(other_entries_are_no_events),
+		TEST(other_entries_are_told_as_the_ledger_lists_them),
 		TEST(usage_that_is_refused_is_told_with_its_text),
 		TEST(a_degraded_request_has_both_models),
 		TEST(an_unjudged_answer_has_no_type_and_is_billed),

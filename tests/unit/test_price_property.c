@@ -345,6 +345,32 @@ static void check_lines(const struct weir_charge *c)
 	fraction_free(&f);
 }
 
+static __int128 tokens_of(const struct weir_quantities *q, int first, int last)
+{
+	__int128 sum = 0;
+
+	for (int d = first; d <= last; d++)
+		sum += q->of[d] == U ? 0 : q->of[d];
+	return sum;
+}
+
+/* What was set aside for so many tokens and requests was enough; time is not reckoned with. */
+static void check_reservation(const struct entry *e, const struct weir_card *card,
+			      const struct weir_quantities *q, const struct weir_charge *c)
+{
+	__int128 calls = q->of[WEIR_DIM_REQUEST], sessions = q->of[WEIR_DIM_SESSION];
+	struct weir_reserve_price r;
+
+	if (e->meter || (e->price[WEIR_DIM_SECOND].priced && q->of[WEIR_DIM_SECOND] > 0))
+		return;
+	weir_card_reserve_price(card, (uint32_t)e->discount, &r);
+	calls = calls > sessions ? calls : sessions;
+	assert_true(c->price_nano <=
+		    tokens_of(q, WEIR_DIM_INPUT, WEIR_DIM_IMAGE) * r.input_nano +
+			    tokens_of(q, WEIR_DIM_OUTPUT, WEIR_DIM_REASONING) * r.output_nano +
+			    (calls > 0 ? calls : 0) * r.request_nano);
+}
+
 /* One entry, one use of it. Is it one that has a price? */
 static bool check_one(void)
 {
@@ -383,6 +409,7 @@ static bool check_one(void)
 		assert_true(c.price_nano == want);
 		assert_true(c.cost_nano == want_cost);
 		check_lines(&c);
+		check_reservation(&e, card, &q, &c);
 	} else {
 		assert_int_equal(r, -ERANGE);
 		/* Or it would, less its factors, but is not for this world. */

@@ -93,20 +93,25 @@ static void wait_warning(const char *words)
 	}
 }
 
+static const char *const streams[][2] = { { "METER", "meter" },
+					  { "ALERT", "alert" },
+					  { "LEDGER", "ledger" } };
+
 /* Each stream holds exactly the entries of the ledger that it is for, in its order. */
 static int compare(const struct weir_entry *e, void *ctx)
 {
-	bool alert = e->kind == WEIR_ENTRY_TOP_UP;
-	uint64_t *at = (uint64_t *)ctx + alert;
+	bool usage = e->kind == WEIR_ENTRY_USAGE || e->kind == WEIR_ENTRY_METER;
+	size_t which = usage ? 0 : e->kind == WEIR_ENTRY_TOP_UP ? 1 : 2;
+	uint64_t *at = (uint64_t *)ctx + which;
 	natsMsg *m = NULL;
 	char id[33], want[64];
 	const char *got = NULL;
 
-	assert_int_equal(js_GetMsg(&m, js, alert ? "ALERT" : "METER", ++*at, NULL, NULL), NATS_OK);
+	assert_int_equal(js_GetMsg(&m, js, streams[which][0], ++*at, NULL, NULL), NATS_OK);
 	weir_hex(e->id.b, sizeof(e->id.b), id);
 	assert_int_equal(natsMsgHeader_Get(m, "Nats-Msg-Id", &got), NATS_OK);
 	assert_string_equal(got, id);
-	snprintf(want, sizeof(want), "%s.v1.%s.gpu-01", alert ? "alert" : "meter", e->tenant_name);
+	snprintf(want, sizeof(want), "%s.v1.%s.gpu-01", streams[which][1], e->tenant_name);
 	assert_string_equal(natsMsg_GetSubject(m), want);
 	assert_non_null(memmem(natsMsg_GetData(m), (size_t)natsMsg_GetDataLength(m), id, 32));
 	natsMsg_Destroy(m);
@@ -115,17 +120,15 @@ static int compare(const struct weir_entry *e, void *ctx)
 
 static void assert_stream_is_the_ledger(void)
 {
-	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER |
-					       1u << WEIR_ENTRY_TOP_UP };
+	struct weir_entry_query q = { .from_seq = 0 };
 	struct weir_reader *r = NULL;
-	uint64_t n[2] = { 0 };
+	uint64_t n[3] = { 0 };
 
 	look();
 	assert_int_equal(weir_reader_open(f->db, &r, NULL), 0);
 	assert_int_equal(weir_reader_entries(r, &q, compare, n, NULL), 0);
-	assert_int_equal(stream_messages("METER"), n[0]);
-	if (n[1])
-		assert_int_equal(stream_messages("ALERT"), n[1]);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(stream_messages(streams[i][0]), n[i]);
 	weir_reader_close(r);
 	look_away();
 }
@@ -207,6 +210,7 @@ static void reported_usage_and_top_ups_are_published_too(void **state)
 	wait_drained();
 	assert_int_equal(status().acked, 22);
 	assert_int_equal(status().alerts, 2);
+	assert_int_equal(status().entries, 4);
 	assert_int_equal(status().skipped, 0);
 	assert_stream_is_the_ledger();
 	look();
@@ -252,6 +256,7 @@ static void a_stream_that_refuses_alerts_does_not_hold_up_usage(void **state)
 {
 	const char *subjects[1] = { "alert.v1.>" };
 	jsStreamConfig c;
+	uint64_t retried;
 
 	server_start();
 	look();
@@ -271,6 +276,14 @@ static void a_stream_that_refuses_alerts_does_not_hold_up_usage(void **state)
 	assert_int_equal(status().acked, 20);
 	assert_int_equal(status().alerts, 1);
 	assert_int_equal(status().skipped, 1);
+	/* The next ones are not even tried, for a while. */
+	retried = status().retried;
+	ask_for_more(3);
+	fake_requests(f, 2, 5000, 20);
+	wait_drained();
+	assert_int_equal(status().acked, 40);
+	assert_int_equal(status().skipped, 2);
+	assert_int_equal(status().retried, retried);
 }
 
 static void a_restarted_publisher_goes_on_where_it_was(void **state)
