@@ -55,6 +55,7 @@ struct weir_meter_in {
 	struct weir_text text;
 	char unreachable[64]; /* why the last attempt to connect failed */
 	char problem[256], trouble[256];
+	char stream_problem[256]; /* one that it can live with */
 	uint64_t check_at_ns, waiting;
 	uint64_t logged_ns, not_logged; /* refusals */
 };
@@ -303,6 +304,21 @@ static bool subscribe(struct weir_meter_in *m)
 	return false;
 }
 
+static bool streams_ready(struct weir_meter_in *m)
+{
+	char before[sizeof(m->stream_problem)];
+
+	memcpy(before, m->stream_problem, sizeof(before));
+	m->stream_problem[0] = '\0';
+	if (!weir_stream_ready(m->js, WEIR_STREAM_USAGE_REFUSED, m->problem, sizeof(m->problem)) ||
+	    !weir_stream_ready(m->js, WEIR_STREAM_USAGE, m->problem, sizeof(m->problem)))
+		return false;
+	memcpy(m->stream_problem, m->problem, sizeof(m->problem));
+	if (m->stream_problem[0] && strcmp(before, m->stream_problem))
+		weir_log(WEIR_WARN, "%s", m->stream_problem);
+	return true;
+}
+
 /* The streams once per subscription, the consumer now and then: its owner may have changed. */
 static bool check(struct weir_meter_in *m)
 {
@@ -313,9 +329,7 @@ static bool check(struct weir_meter_in *m)
 	if (now_ns < m->check_at_ns)
 		return m->sub;
 	memcpy(before, m->problem, sizeof(before));
-	ok = m->sub ||
-	     (weir_stream_ready(m->js, WEIR_STREAM_USAGE_REFUSED, m->problem, sizeof(m->problem)) &&
-	      weir_stream_ready(m->js, WEIR_STREAM_USAGE, m->problem, sizeof(m->problem)));
+	ok = m->sub || streams_ready(m);
 	ok = ok &&
 	     weir_meter_queue_ready(m->js, &m->queue, &m->waiting, m->problem, sizeof(m->problem));
 	ok = ok && (m->sub || subscribe(m));
@@ -342,7 +356,9 @@ static void update_status(struct weir_meter_in *m)
 			 m->where, m->unreachable[0] ? m->unreachable : "not connected");
 	else
 		snprintf(s->warning, sizeof(s->warning), "%s",
-			 m->problem[0] ? m->problem : m->trouble);
+			 m->problem[0]	 ? m->problem
+			 : m->trouble[0] ? m->trouble
+					 : m->stream_problem);
 	pthread_mutex_unlock(&m->lock);
 }
 

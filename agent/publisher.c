@@ -35,10 +35,9 @@
 #define CURSOR_EVERY_NS	 UINT64_C(1000000000)
 #define RETRY_MIN_NS	 UINT64_C(100000000)
 #define RETRY_MAX_NS	 UINT64_C(5000000000)
-#define CHECK_AGAIN_NS	 UINT64_C(2000000000) /* a stream that was not ready */
 #define DENIALS_EVERY_NS UINT64_C(250000000)
-#define STREAM_WAIT_NS	 (3 * WEIR_SECOND) /* so long usage waits for another stream */
-#define NOBODY		 "~nobody"	   /* no tenant can be called so */
+#define SKIP_LOG_NS	 (10 * WEIR_SECOND)
+#define NOBODY		 "~nobody" /* no tenant can be called so */
 
 /* --------------------------------------------------------------- ledger entries */
 
@@ -65,14 +64,6 @@ static enum weir_stream stream_of(const struct weir_entry *e)
 	}
 }
 
-/* Others do not hold up usage for long: their stream has not been to be had for a while. */
-static bool given_up(const struct weir_publisher *p, enum weir_stream which)
-{
-	uint64_t since = p->unready_ns[which];
-
-	return which != WEIR_STREAM_METER && since && weir_mono_ns() - since > STREAM_WAIT_NS;
-}
-
 static void pass(struct weir_publisher *p, const struct weir_entry *e, bool skipped)
 {
 	weir_pub_pass(p, e->seq);
@@ -82,8 +73,14 @@ static void pass(struct weir_publisher *p, const struct weir_entry *e, bool skip
 	pthread_mutex_lock(&p->lock);
 	p->status.skipped++;
 	pthread_mutex_unlock(&p->lock);
-	weir_log(WEIR_WARN, "nats: ledger entry %" PRIu64 " is not published: %s", e->seq,
-		 p->problem[stream_of(e)]);
+	if (p->skip_logged_ns && weir_mono_ns() - p->skip_logged_ns < SKIP_LOG_NS)
+		return;
+	p->skip_logged_ns = weir_mono_ns();
+	weir_log(WEIR_WARN,
+		 "nats: ledger entry %" PRIu64 " is not published (as others since the last such "
+		 "message may not be): %s",
+		 e->seq,
+		 p->problem[stream_of(e)][0] ? p->problem[stream_of(e)] : "its stream refuses it");
 }
 
 static int push_entry(struct weir_publisher *p, const struct weir_entry *e, const char *topic,
@@ -115,7 +112,7 @@ static int publish_entry(const struct weir_entry *e, void *ctx)
 
 	if (!weir_pub_room(p))
 		return 1;
-	if (!topic || given_up(p, stream)) {
+	if (!topic || weir_pub_given_up(p, stream)) {
 		pass(p, e, topic);
 		return 0;
 	}
@@ -180,7 +177,8 @@ static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
 	struct weir_denial_sum sums[64];
 	size_t n;
 
-	if (!p->ready[WEIR_STREAM_DENY] || (!all && now_ns < p->denials_at_ns))
+	if (!p->ready[WEIR_STREAM_DENY] || weir_pub_given_up(p, WEIR_STREAM_DENY) ||
+	    (!all && now_ns < p->denials_at_ns))
 		return;
 	p->denials_at_ns = now_ns + DENIALS_EVERY_NS;
 	do {
@@ -196,28 +194,7 @@ static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)
 	} while (n == 64);
 }
 
-/* ----------------------------------------------------------------------- streams */
-
-static void check_streams(struct weir_publisher *p, uint64_t now_ns)
-{
-	if (now_ns < p->check_at_ns)
-		return;
-	p->check_at_ns = now_ns + CHECK_AGAIN_NS;
-	for (int i = 0; i < WEIR_STREAM_PUBLISHED; i++) {
-		char before[sizeof(p->problem[i])];
-
-		if (p->ready[i])
-			continue;
-		memcpy(before, p->problem[i], sizeof(before));
-		p->ready[i] = weir_stream_ready(p->js, i, p->problem[i], sizeof(p->problem[i]));
-		if (p->ready[i])
-			p->unready_ns[i] = 0;
-		else if (!p->unready_ns[i])
-			p->unready_ns[i] = now_ns;
-		if (p->problem[i][0] && strcmp(before, p->problem[i]))
-			weir_log(WEIR_WARN, "%s", p->problem[i]);
-	}
-}
+/* ----------------------------------------------------------------------- trying again */
 
 /* All are answered and some failed: look at the streams again, then send those
  * in order. Slower and slower while nothing at all gets through. */
@@ -279,19 +256,6 @@ static void store_cursor(struct weir_publisher *p, uint64_t now_ns, bool at_once
 		p->stored_seq = seq;
 }
 
-/* The first, in the order of what matters most; "": all are well. */
-static const char *stream_problem(const struct weir_publisher *p)
-{
-	static const enum weir_stream order[] = { WEIR_STREAM_METER, WEIR_STREAM_LEDGER,
-						  WEIR_STREAM_ALERT, WEIR_STREAM_DENY };
-
-	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-		if (p->problem[order[i]][0])
-			return p->problem[order[i]];
-	}
-	return "";
-}
-
 static void update_status(struct weir_publisher *p, bool connected)
 {
 	struct weir_error err = { "" };
@@ -311,8 +275,9 @@ static void update_status(struct weir_publisher *p, bool connected)
 			 " events wait in the ledger, trying again for ever",
 			 p->where, p->unreachable[0] ? p->unreachable : "not connected",
 			 p->status.backlog);
-	else if (stream_problem(p)[0])
-		snprintf(p->status.warning, sizeof(p->status.warning), "%s", stream_problem(p));
+	else if (weir_pub_stream_problem(p)[0])
+		snprintf(p->status.warning, sizeof(p->status.warning), "%s",
+			 weir_pub_stream_problem(p));
 	else if (p->n_failed)
 		snprintf(p->status.warning, sizeof(p->status.warning),
 			 "nats: %zu events were not taken (%s); sending them again", p->n_failed,
@@ -367,7 +332,7 @@ static void *run(void *arg)
 		stopping = p->stop;
 		pthread_mutex_unlock(&p->lock);
 		if (connected) {
-			check_streams(p, now_ns);
+			weir_pub_check_streams(p, now_ns);
 			retry(p, now_ns);
 			publish_denials(p, now_ns, stopping);
 			publish_ledger(p);

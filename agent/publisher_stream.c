@@ -160,8 +160,16 @@ static bool check(const jsStreamConfig *c, enum weir_stream which, char *problem
 		return false;
 	}
 	/* What others send is known by its id for ever: by the ledger. */
-	if (which == WEIR_STREAM_USAGE)
+	if (which == WEIR_STREAM_USAGE) {
+		if (c->MaxAge > 0 ||
+		    (c->Discard == js_DiscardOld && (c->MaxMsgs > 0 || c->MaxBytes > 0)))
+			snprintf(problem, n,
+				 "nats: stream %s drops messages that are old, or the oldest when "
+				 "it is full: usage that nobody entered; set max age 0 and discard "
+				 "new",
+				 name);
 		return true;
+	}
 	if (c->Duplicates < WEIR_STREAM_DEDUP_MIN_NS)
 		snprintf(problem, n,
 			 "nats: stream %s remembers ids for %" PRId64

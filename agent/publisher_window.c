@@ -14,6 +14,7 @@
 #include "nats_connect.h"
 
 #define CONNECT_AGAIN_NS UINT64_C(300000000)
+#define REFUSING_NS	 (60 * WEIR_SECOND)
 #define REFUSED_MAX	 5 /* by when some 3 s have passed (publisher.c, retry) */
 
 /* ----------------------------------------------------------- acknowledgements */
@@ -241,28 +242,26 @@ bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
 	return false;
 }
 
-/* Usage waits behind it, and its stream does not take it. */
+/* Usage waits behind it, and its stream does not take it: nor will it take the next ones. With
+ * the lock held. */
 static void give_up(struct weir_publisher *p, struct weir_pub_slot *s)
 {
-	char why[sizeof(p->failure)];
-
 	natsMsg_Destroy(s->msg);
-	pthread_mutex_lock(&p->lock);
-	memcpy(why, p->failure, sizeof(why));
 	s->msg = NULL;
 	s->state = WEIR_PUB_DONE;
 	p->status.skipped++;
-	pthread_mutex_unlock(&p->lock);
-	weir_log(WEIR_WARN, "nats: an event of ledger entry %" PRIu64 " is given up: stream %s: %s",
-		 s->seq, weir_stream_name(s->stream), why);
+	p->refusing_until_ns[s->stream] = weir_mono_ns() + REFUSING_NS;
 }
 
 void weir_pub_resend(struct weir_publisher *p)
 {
+	char why[sizeof(p->failure)];
+	size_t given_up = 0;
 	uint64_t tail;
 
 	/* Only this thread adds to the window and sends, so what is FAILED stays so. */
 	pthread_mutex_lock(&p->lock);
+	memcpy(why, p->failure, sizeof(why));
 	tail = p->tail;
 	for (uint64_t i = p->head; i != tail; i++) {
 		struct weir_pub_slot *s = &p->window[i & WEIR_PUBLISHER_MASK];
@@ -271,15 +270,20 @@ void weir_pub_resend(struct weir_publisher *p)
 		if (s->state != WEIR_PUB_FAILED)
 			continue;
 		p->n_failed--;
-		pthread_mutex_unlock(&p->lock);
-		if (s->stream != WEIR_STREAM_METER && s->refused >= REFUSED_MAX)
+		if (s->stream != WEIR_STREAM_METER && s->refused >= REFUSED_MAX) {
 			give_up(p, s);
-		else
-			send_slot(p, s, msg);
+			given_up++;
+			continue;
+		}
+		pthread_mutex_unlock(&p->lock);
+		send_slot(p, s, msg);
 		pthread_mutex_lock(&p->lock);
 	}
 	move_head(p);
 	pthread_mutex_unlock(&p->lock);
+	if (given_up)
+		weir_log(WEIR_WARN, "nats: %zu events that are no usage are given up: %s", given_up,
+			 why);
 }
 
 void weir_pub_discard(struct weir_publisher *p)

@@ -61,6 +61,8 @@ struct weir_publisher {
 	bool ready[WEIR_STREAM_PUBLISHED];
 	uint64_t unready_ns[WEIR_STREAM_PUBLISHED]; /* since when it is not; 0: it is, or was not
 						     * looked at on this connection */
+	uint64_t refusing_until_ns[WEIR_STREAM_PUBLISHED]; /* what was given up is tried again */
+	uint64_t skip_logged_ns;
 	char problem[WEIR_STREAM_PUBLISHED][256];
 	char ledger_problem[256];
 	uint64_t check_at_ns;
@@ -77,6 +79,14 @@ struct weir_publisher {
 bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns);
 /* Events it leaves unanswered become failed ones. */
 void weir_pub_disconnect(struct weir_publisher *p);
+
+/* Look at those that are not ready, now and then (publisher_ready.c). */
+void weir_pub_check_streams(struct weir_publisher *p, uint64_t now_ns);
+/* Never METER. Others do not hold up usage for long: their stream has not been to be had for a
+ * while, or takes nothing. */
+bool weir_pub_given_up(const struct weir_publisher *p, enum weir_stream which);
+/* The first, in the order of what matters most; "": all are well. */
+const char *weir_pub_stream_problem(const struct weir_publisher *p);
 
 /* How many events may be added now: none while failed ones wait. */
 size_t weir_pub_room(struct weir_publisher *p);

@@ -171,6 +171,7 @@ static void reports_are_entered_once_and_priced(void **state)
 	WAIT(!queued());
 }
 
+/* One that is there is used if it can be, and what is wrong with it is told. */
 static void what_was_reported_before_is_entered_too(void **state)
 {
 	const char *subjects[1] = { "usage.v1.>" };
@@ -183,12 +184,14 @@ static void what_was_reported_before_is_entered_too(void **state)
 	c.Subjects = subjects;
 	c.SubjectsLen = 1;
 	c.Retention = js_WorkQueuePolicy;
+	c.MaxAge = INT64_C(86400000000000);
 	assert_int_equal(js_AddStream(NULL, js, &c, NULL, NULL), NATS_OK);
 	look_away();
 	report("usage.v1.acme", REPORT("early", "1"));
 	start(0, "gpu-01", "usage.v1.*");
 	WAIT(status(0).entered == 1);
 	assert_string_equal(entered("acme").last_key, "early");
+	wait_warning(0, "stream USAGE drops messages that are old");
 }
 
 static void bad_reports_are_told_and_hold_up_nothing(void **state)
@@ -199,7 +202,7 @@ static void bad_reports_are_told_and_hold_up_nothing(void **state)
 	start(0, "gpu-01", "usage.v1.>");
 	wait_ready(0);
 	report("usage.v1.acme", "not json");
-	report("usage.v1.acme", REPORT("a", "-1"));
+	report("usage.v1.acme", "");
 	report("usage.v1.nobody", REPORT("b", "1"));
 	report("usage.v1.acme", REPORT("c", "1"));
 	report("usage.v1.acme", REPORT("c", "2")); /* the same id, another quantity */

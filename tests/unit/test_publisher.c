@@ -256,6 +256,7 @@ static void a_stream_that_refuses_alerts_does_not_hold_up_usage(void **state)
 {
 	const char *subjects[1] = { "alert.v1.>" };
 	jsStreamConfig c;
+	uint64_t retried;
 
 	server_start();
 	look();
@@ -275,6 +276,14 @@ static void a_stream_that_refuses_alerts_does_not_hold_up_usage(void **state)
 	assert_int_equal(status().acked, 20);
 	assert_int_equal(status().alerts, 1);
 	assert_int_equal(status().skipped, 1);
+	/* The next ones are not even tried, for a while. */
+	retried = status().retried;
+	ask_for_more(3);
+	fake_requests(f, 2, 5000, 20);
+	wait_drained();
+	assert_int_equal(status().acked, 40);
+	assert_int_equal(status().skipped, 2);
+	assert_int_equal(status().retried, retried);
 }
 
 static void a_restarted_publisher_goes_on_where_it_was(void **state)
