@@ -38,7 +38,7 @@ int book_due_month(struct weir_book *b, uint32_t month);
 
 int64_t book_counter_at(struct weir_book *b, const char *key, uint32_t month);
 
-/* The first true-up of a month that is due: 1, 0, -ENOMEM; its moves; going on without it. */
+/* The first true-up of a month that is due: 1, or 0; its moves; going on without it. */
 int book_true_up(struct weir_book *b, uint32_t month, uint64_t at_ns, struct weir_op *op);
 int book_plan_true_up(struct weir_book *b, const struct weir_op *op, struct weir_entry_head *h,
 		      struct weir_posting *post);

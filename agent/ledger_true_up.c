@@ -93,7 +93,8 @@ static int done_with(struct weir_book *b, const GPtrArray *all, guint i, guint n
 	return 0;
 }
 
-/* The first true-up of a month that is not made yet; those of nothing are done with at once. */
+/* The first true-up of a month that is not made yet. One of nothing is an entry too: that the month
+ * is settled is to be seen in the log. */
 int book_true_up(struct weir_book *b, uint32_t month, uint64_t at_ns, struct weir_op *op)
 {
 	const GPtrArray *all = closing(b, month);
@@ -111,12 +112,8 @@ int book_true_up(struct weir_book *b, uint32_t month, uint64_t at_ns, struct wei
 		total = book_counter_at(b, first->key, month);
 		for (guint k = 0; k < n && !ret; k++)
 			ret = owed(b, sum_at(all, i + k), total, &nano);
-		if (ret || !nano || nano == INT64_MIN) {
-			ret = done_with(b, all, i, n);
-			if (ret)
-				return ret;
-			continue;
-		}
+		if (ret || nano == INT64_MIN)
+			nano = 0; /* it cannot be reckoned: what was charged stands */
 		*op = (struct weir_op){
 			.kind = WEIR_ENTRY_TRUE_UP,
 			.source = WEIR_GRANT_TRUE_UP,

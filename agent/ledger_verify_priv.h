@@ -40,6 +40,18 @@ int weir_check_wrong(struct weir_check *c, uint64_t seq, const char *fmt, ...)
 int weir_check_money(struct weir_check *c, uint64_t seq, const char *what, int64_t is,
 		     int64_t should);
 
+/* What the entry says (c->is) against what it should (c->should, and a head that was planned). old:
+ * of a version that did not tell an expired lot from a live one. */
+int weir_check_effect(struct weir_check *c, const struct weir_entry_head *is,
+		      const struct weir_entry_head *should, bool old);
+int weir_check_positions(struct weir_check *c, uint64_t seq);
+/* What is given of a head; the rest is to be planned. */
+struct weir_entry_head weir_check_head(const struct weir_entry_head *is);
+/* If anything is due by its time, the entry must be that, the first of it. *done: it is, and was
+ * checked and applied. op: NULL for usage. */
+int weir_check_due(struct weir_check *c, const struct weir_entry_head *is, const struct weir_op *op,
+		   bool *done);
+
 /* One entry, whose number, time and hash are as they must be. */
 int weir_check_entry(struct weir_check *c, const struct weir_entry_row *r, struct weir_error *err);
 

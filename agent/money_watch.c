@@ -143,19 +143,17 @@ static bool follow(struct weir_money_watch *w, uint64_t now_ns, int *r, struct w
 
 /* ------------------------------------------------------------------------ alarms */
 
-/* The floor that a card's newest version in force sets. */
-static int64_t floor_of(const struct weir_policy *p, const char *card, uint64_t now_ns)
+/* Of each name the newest card in force: it sets the floor. Cards are in the order in which
+ * they begin. */
+static GHashTable *cards_in_force(const struct weir_policy *p, uint64_t now_ns)
 {
-	const struct weir_card *newest = NULL;
+	GHashTable *cards = g_hash_table_new(g_str_hash, g_str_equal);
 
 	for (size_t i = 0; i < p->n_cards; i++) {
-		const struct weir_card *c = p->cards[i];
-
-		if (c->effective_from_ns <= now_ns && !strcmp(c->name, card) &&
-		    (!newest || c->effective_from_ns > newest->effective_from_ns))
-			newest = c;
+		if (p->cards[i]->effective_from_ns <= now_ns)
+			g_hash_table_replace(cards, (gpointer)p->cards[i]->name, p->cards[i]);
 	}
-	return newest ? newest->margin_floor_milli : INT64_MIN;
+	return cards;
 }
 
 /* So many lines a look; the rest is a number. */
@@ -175,6 +173,8 @@ alarm_log(struct weir_money_watch *w, enum weir_level level, const char *fmt, ..
 
 static void judge_margins(struct weir_money_watch *w, const struct weir_policy *p, uint64_t now_ns)
 {
+	GHashTable *cards = cards_in_force(p, now_ns);
+	const struct weir_card *card;
 	GHashTableIter it;
 	gpointer v;
 	char text[MONEY_TEXT];
@@ -183,7 +183,8 @@ static void judge_margins(struct weir_money_watch *w, const struct weir_policy *
 	while (g_hash_table_iter_next(&it, NULL, &v)) {
 		struct money_sum *s = v;
 
-		s->floor_milli = floor_of(p, s->card, now_ns);
+		card = g_hash_table_lookup(cards, s->card);
+		s->floor_milli = card ? card->margin_floor_milli : INT64_MIN;
 		s->below = weir_margin_below(s->price, s->refunds, s->cost, s->floor_milli);
 		if (s->below == s->told)
 			continue;
@@ -192,11 +193,12 @@ static void judge_margins(struct weir_money_watch *w, const struct weir_policy *
 			money_describe(s, text);
 			alarm_log(w, WEIR_WARN, "%s", text);
 		} else {
-			alarm_log(w, WEIR_NOTE, "margin: %s%s%s is at or above its floor again",
+			alarm_log(w, WEIR_NOTE, "margin: %s%s%s is not below its floor any more",
 				  s->tenant ? s->tenant : s->card, s->tenant ? "" : ", ",
 				  s->tenant ? "" : s->entry);
 		}
 	}
+	g_hash_table_destroy(cards);
 }
 
 struct look {

@@ -74,9 +74,13 @@ $(MODEL): tests/model/driver.c $(B)/libweir.a | $(B)/tests/model/
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP $< $(B)/libweir.a $(LDLIBS) -o $@
 
-examples: $(MODEL)
+$(MODEL)-san: tests/model/driver.c $(B)/libweir-san.a | $(B)/tests/model/
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP $< $(B)/libweir-san.a $(LDLIBS) -o $@
+
+examples: $(MODEL) $(MODEL)-san
 	$(Q)$(PYTHON) -m pytest -q -p no:cacheprovider tests/model
-	$(Q)$(PYTHON) tests/model/run.py $< --histories 1500 --seed 1
+	$(Q)$(PYTHON) tests/model/run.py $(MODEL)-san --histories 600 --seed 1
 
 model: $(MODEL)
 	$(Q)$(PYTHON) tests/model/run.py $< --histories $(HISTORIES) --seed $(SEED)
@@ -100,6 +104,6 @@ SECONDS ?= 20
 fuzz: $(FUZZ_BIN)
 	$(Q)set -e; for f in $(FUZZ_BIN); do echo "# $$f"; $$f -max_total_time=$(SECONDS) -max_len=65536; done
 
--include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d) $(MODEL).d
+-include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d) $(MODEL).d $(MODEL)-san.d
 
 include tests/soak/soak.mk

@@ -49,12 +49,17 @@ static double wall(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static double cpu(void)
+static double cpu_of(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	clock_gettime(clock, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double cpu(void)
+{
+	return cpu_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static void say(const char *what, double value, const char *unit, const char *bar)
@@ -215,18 +220,23 @@ static void balance(struct bench *b, struct weir_reader *rd)
 	say("balance of the wallet of all of them, worst of 201", v[TIMES - 1], "ms", "");
 }
 
+/* Two threads: the one that has more to do is the bound where both have a core of their own. */
 static void verify(struct weir_reader *rd, bool replay)
 {
+	double w = wall(), c = cpu(), mine = cpu_of(CLOCK_THREAD_CPUTIME_ID), other;
 	struct weir_verify v;
-	double w = wall(), c = cpu(), s;
 
 	must(replay ? weir_reader_verify(rd, &v, &err) : weir_reader_verify_chain(rd, &v, &err),
 	     "verify");
-	s = wall() - w;
+	w = wall() - w;
+	c = cpu() - c;
+	mine = cpu_of(CLOCK_THREAD_CPUTIME_ID) - mine;
+	other = c - mine;
 	say(replay ? "verify, with prices, burns, balances: wall" : "verify, chain: wall",
-	    (double)v.entries / s, "rows/s", replay ? "" : "bar 1e+06");
-	say(replay ? "verify, with prices, burns, balances: CPU" : "verify, chain: CPU",
-	    (cpu() - c) / (double)v.entries * 1e6, "us/row", "");
+	    (double)v.entries / w, "rows/s", replay ? "" : "bar 1e+06");
+	say("  by the CPU of its busier thread", (double)v.entries / (mine > other ? mine : other),
+	    "rows/s", "");
+	say("  CPU of both", c / (double)v.entries * 1e6, "us/row", "");
 }
 
 int main(int argc, char **argv)

@@ -201,7 +201,7 @@ def factor(card, entry, quantities, milli):
 
 
 class Unfit(Exception):
-    """A price that does not fit, or a count that makes no sense."""
+    """A price or a counter that does not fit, or a count that makes no sense."""
 
 
 class Charge:
@@ -247,6 +247,8 @@ def charge(card, number, milli, quantities, position_of):
             total += Fraction(quantity * nano(prices[own]), per(prices, dimension))
             continue
         kind, steps, _ = stepped
+        if out.positions[own] + out.counted.get(own, 0) + quantity > INT64_MAX:
+            raise Unfit
         at = out.positions[own] + out.counted.get(own, 0)
         if kind == "graduated":
             total += Fraction(graduated(steps, at, quantity), per(prices, dimension))

@@ -6,81 +6,20 @@ through everything it knows whenever it is asked anything: slow, and that is the
 """
 
 import json
-from dataclasses import dataclass, field
 
 import card_model
 from calendar_model import DAY, HOUR, is_zone, month_end, month_of, next_boundary
+from ledger_things import ADJUST, PAID, PROMO, REFUND, TRIAL, TRUE_UP, Entry, Lot, Schedule
 
 INT64_MAX = 2**63 - 1
-PAID, PROMO, TRIAL, ADJUST, REFUND, TRUE_UP = "paid", "promo", "trial", "adjust", "refund", "true_up"
 
-
+REFUNDABLE = ("usage", "deduct", "meter", "true_up")
 # What somebody asks for. More credit is asked for behind what falls due with it.
 ACTS = ("grant", "void", "refund", "adjust", "deduct", "meter", "schedule")
 
 
 class Refused(Exception):
     """What was asked is refused, with that error; nothing is entered."""
-
-
-@dataclass
-class Lot:
-    number: int
-    wallet: int
-    amount: int
-    source: str
-    priority: int
-    effective: int
-    expires: int
-    created: int
-    schedule: int = 0
-    voided: bool = False
-    pending: int = 0
-    remaining: int = 0
-    expired: int = 0
-
-    def is_expired(self, time):
-        return self.expires != 0 and self.expires <= time
-
-    def burn_order(self):  # 5
-        never = self.expires == 0
-        paid = self.source == PAID
-        return (self.priority, never, self.expires, paid, self.effective, self.created, self.number)
-
-
-@dataclass
-class Schedule:
-    number: int
-    wallet: int
-    amount: int
-    source: str
-    priority: int
-    every: str
-    zone: str
-    roll_min: int
-    roll_max: int
-    next: int
-    begun: bool = False  # its first grant, which need not be at a boundary, was made
-    stopped: bool = False
-    rolled_at: int = 0  # the boundary at which its lots expired last
-
-
-@dataclass
-class Entry:
-    seq: int
-    kind: str
-    time: int
-    tenant: int
-    wallet: int
-    amount: int = 0
-    before: int = 0
-    after: int = 0
-    moves: list = field(default_factory=list)  # (purse, lot, nano)
-    says: dict = field(default_factory=dict)  # what else is to be compared
-
-    def took(self):
-        """Of the wallet, in order of taking: (purse, lot, nano > 0)."""
-        return [(p, lot, n if p == "debt" else -n) for p, lot, n in self.moves]
 
 
 class Ledger:
@@ -452,7 +391,7 @@ class Ledger:
         if not 0 < of <= len(self.entries):
             raise Refused("ENOENT")
         entry = self.entries[of - 1]
-        if entry.wallet != wallet or entry.kind not in ("usage", "deduct", "meter", "true_up") or entry.amount >= 0:
+        if entry.wallet != wallet or entry.amount >= 0 or entry.kind not in REFUNDABLE:
             raise Refused("EINVAL")
         before = self.refunded.get(of, 0)
         q = op["amount"] or -entry.amount - before

@@ -7,6 +7,7 @@
 """
 
 import argparse
+import contextlib
 import fcntl
 import json
 import multiprocessing
@@ -119,9 +120,11 @@ class Driver:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)  # a history and its answer fit
 
     def stop(self):
+        """What it said on stderr."""
         if not self.process:
             return ""
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         status = self.process.wait()
         self.process.stdout.close()
         self.errors.seek(0)
@@ -144,12 +147,7 @@ class Driver:
             lines = [b""]
         if lines[-1]:
             return [json.loads(line) for line in lines]
-        try:
-            said = self.stop()
-        except BrokenPipeError:
-            said = "it closed its input"
-            self.process = None
-        raise Died(said.strip()[-600:])
+        raise Died(self.stop().strip()[-600:])
 
 
 # ---------------------------------------------------------------------------- comparing
@@ -256,25 +254,30 @@ def report(seed, ops, found, out=sys.stdout):
 # --------------------------------------------------------------------------------- main
 
 
-def work(args, first, step, results):
+def work(args, first, results):
+    """Every args.jobs-th seed."""
     driver = Driver(args.driver)
+    counts = [0, 0, 0, 0]  # histories, operations, entries, different ones
     end = time.monotonic() + args.minutes * 60
-    done, operations, entries, bad = 0, 0, 0, 0
-    for seed in range(args.seed + first, args.seed + args.histories, step):
-        if time.monotonic() > end:
-            break
-        ops, want = make(seed, args.verify)
-        found = difference(driver, ops, want)
-        done += 1
-        operations += len(ops)
-        entries += sum(len(w.get("entries", [])) for w in want)
-        if found:
-            report(seed, *shrink(driver, ops))
-            bad += 1
-            if bad >= args.stop_after:
+    told = time.monotonic()
+    try:
+        for seed in range(args.seed + first, args.seed + args.histories, args.jobs):
+            ops, want = make(seed, args.verify)
+            found = difference(driver, ops, want)
+            counts[0] += 1
+            counts[1] += len(ops)
+            counts[2] += sum(len(w.get("entries", [])) for w in want)
+            if found:
+                report(seed, *shrink(driver, ops))
+                counts[3] += 1
+            if time.monotonic() > end or counts[3] >= args.stop_after:
                 break
-    driver.stop()
-    results.put((done, operations, entries, bad))
+            if first == 0 and time.monotonic() - told > 60:
+                told = time.monotonic()
+                print(f"model: about {counts[0] * args.jobs} histories so far", file=sys.stderr)
+    finally:
+        driver.stop()
+    results.put(counts)
 
 
 def main():
@@ -293,7 +296,7 @@ def main():
 
     began = time.monotonic()
     results = multiprocessing.Queue()
-    jobs = [multiprocessing.Process(target=work, args=(args, i, args.jobs, results))
+    jobs = [multiprocessing.Process(target=work, args=(args, i, results))
             for i in range(args.jobs)]
     for job in jobs:
         job.start()

@@ -365,6 +365,8 @@ static void a_refund_goes_back_where_it_came_from(void **state)
 	grant("2", "promo", "\"source\":\"promo\"");
 	grant("5", "paid", "");
 	json_decref(put("{\"op\":\"credit.deduct\"," ACME "\"amount\":\"4\",\"id\":\"d\"}"));
+	assert_refused(ask("{\"op\":\"credit.void\",\"grant\":\"d\",\"id\":\"v\"}"), "bad_request",
+		       "entry 3 is a deduct, not a grant");
 	r = put("{\"op\":\"credit.refund\",\"entry\":\"d\",\"amount\":\"1.5\",\"id\":\"r1\"}");
 	assert_string_equal(text(r, "amount"), "1.5");
 	assert_int_equal(integer(r, "of_seq"), 3);
@@ -456,6 +458,53 @@ static void a_bonus_that_is_missing_is_given_when_the_sale_is_repeated(void **st
 	assert_int_equal(entries(), 2);
 }
 
+/* ------------------------------------------------------------------------- the past */
+
+#define MINUTE (60 * WEIR_SECOND)
+
+/* A write as it was made some time ago. */
+struct past {
+	struct weir_op op;
+	uint64_t when_ns;
+};
+
+static int call_past(struct weir_ledger *l, void *arg)
+{
+	const struct past *p = arg;
+	struct weir_error err = { "" };
+	struct weir_done done;
+	int r = weir_ledger_post(l, &p->op, p->when_ns, &done, &err);
+
+	if (r)
+		print_message("%s\n", err.text);
+	return r;
+}
+
+static void post_at(uint64_t when_ns, struct weir_op op, const char *key)
+{
+	struct past p = { op, when_ns };
+
+	p.op.tenant = p.op.wallet = 1;
+	strcpy(p.op.key, key);
+	strcpy(p.op.actor, "test");
+	assert_int_equal(weir_writer_call(f->view.writer, call_past, &p), 0);
+}
+
+static uint64_t at(const char *text)
+{
+	uint64_t ns;
+
+	assert_int_equal(weir_time_parse(text, &ns), 0);
+	return ns;
+}
+
+static int call_advance(struct weir_ledger *l, void *arg)
+{
+	struct weir_error err;
+
+	return weir_ledger_advance(l, *(const uint64_t *)arg, &err);
+}
+
 /* ------------------------------------------------------------------------- schedules */
 
 static void a_schedule_grants_is_listed_and_stops(void **state)
@@ -500,6 +549,50 @@ static void a_schedule_grants_is_listed_and_stops(void **state)
 	close(fd);
 }
 
+/* January's credit ends when February begins in Berlin: 5 of the 17 that are left go on. */
+static void what_is_left_at_the_months_end_is_rolled_over(void **state)
+{
+	uint64_t until = at("2024-02-10T00:00:00Z");
+	json_t *o[5];
+	int fd = dial();
+
+	post_at(at("2024-01-20T12:00:00Z"),
+		(struct weir_op){ .kind = WEIR_ENTRY_SCHEDULE,
+				  .every = WEIR_EVERY_MONTH,
+				  .zone = "Europe/Berlin",
+				  .amount_nano = 20 * WEIR_NANO,
+				  .roll_max_nano = 5 * WEIR_NANO },
+		"plan");
+	post_at(at("2024-01-25T12:00:00Z"),
+		(struct weir_op){ .kind = WEIR_ENTRY_DEDUCT, .amount_nano = 3 * WEIR_NANO },
+		"used");
+	assert_int_equal(weir_writer_call(f->view.writer, call_advance, &until), 0);
+	say_line(fd, "{\"op\":\"ledger.list\"," ACME "\"limit\":5}\n");
+	for (int i = 0; i < 5; i++) {
+		json_t *line = hear(fd);
+
+		o[i] = json_incref(json_object_get(line, "item"));
+		json_decref(line);
+	}
+	close(fd);
+	assert_string_equal(text(o[0], "kind"), "schedule");
+	assert_string_equal(text(o[1], "kind"), "recur");
+	assert_string_equal(text(json_object_get(o[1], "grant"), "expires_at"),
+			    "2024-01-31T23:00:00Z");
+	assert_string_equal(text(o[3], "kind"), "expire");
+	assert_string_equal(text(o[3], "time"), "2024-01-31T23:00:00Z");
+	assert_string_equal(text(o[3], "rolled"), "5");
+	assert_string_equal(text(o[3], "balance_after"), "5");
+	assert_int_equal(integer(o[3], "schedule_seq"), 1);
+	assert_string_equal(text(o[4], "kind"), "recur");
+	assert_string_equal(text(o[4], "time"), "2024-01-31T23:00:00Z");
+	assert_string_equal(text(o[4], "balance_after"), "25");
+	assert_string_equal(text(json_object_get(o[4], "grant"), "expires_at"),
+			    "2024-02-29T23:00:00Z");
+	for (int i = 0; i < 5; i++)
+		json_decref(o[i]);
+}
+
 /* ---------------------------------------------------------------------- whose credit */
 
 static void who_is_paid_for_has_no_credit_of_its_own(void **state)
@@ -527,36 +620,6 @@ static void who_is_paid_for_has_no_credit_of_its_own(void **state)
 }
 
 /* ------------------------------------------------------------------------- breakage */
-
-#define MINUTE (60 * WEIR_SECOND)
-
-/* A write as it was made some time ago. */
-struct past {
-	struct weir_op op;
-	uint64_t when_ns;
-};
-
-static int call_past(struct weir_ledger *l, void *arg)
-{
-	const struct past *p = arg;
-	struct weir_error err = { "" };
-	struct weir_done done;
-	int r = weir_ledger_post(l, &p->op, p->when_ns, &done, &err);
-
-	if (r)
-		print_message("%s\n", err.text);
-	return r;
-}
-
-static void post_at(uint64_t when_ns, struct weir_op op, const char *key)
-{
-	struct past p = { op, when_ns };
-
-	p.op.tenant = p.op.wallet = 1;
-	strcpy(p.op.key, key);
-	strcpy(p.op.actor, "test");
-	assert_int_equal(weir_writer_call(f->view.writer, call_past, &p), 0);
-}
 
 /* Of a request that ended late: paid by what had expired meanwhile. */
 static int call_late(struct weir_ledger *l, void *arg)
@@ -657,6 +720,7 @@ int main(void)
 		CLAIM(a_pack_is_sold_with_price_expiry_and_bonus),
 		CLAIM(a_bonus_that_is_missing_is_given_when_the_sale_is_repeated),
 		CLAIM(a_schedule_grants_is_listed_and_stops),
+		CLAIM(what_is_left_at_the_months_end_is_rolled_over),
 		CLAIM(who_is_paid_for_has_no_credit_of_its_own),
 		CLAIM(breakage_is_what_was_never_used),
 	};

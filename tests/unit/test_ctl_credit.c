@@ -91,6 +91,11 @@ static void a_balance_shows_what_can_be_used_and_in_which_order(void **state)
 		    "acme pays for globex; what follows is the credit of acme\nacme: balance 12");
 }
 
+static int call_threshold(struct weir_ledger *l, void *arg)
+{
+	return weir_ledger_threshold(l, 1, INT64_C(2000000000), INT64_C(100000000000));
+}
+
 static void the_ledger_says_why(void **state)
 {
 	done("credit grant acme 10 --id g --source trial --cost-basis 8 --currency EUR --reason "
@@ -104,6 +109,14 @@ static void the_ledger_says_why(void **state)
 	assert_says(out, ", id g\n");
 	assert_says(out, "          10 of grant #1, debt +2, \"scans\", by ");
 	assert_says(out, "debt -2");
+	/* A balance that fell below what the policy says asks for more, once. */
+	assert_int_equal(weir_writer_call(f->view.writer, call_threshold, NULL), 0);
+	done("credit deduct acme 2 --id e");
+	done("credit deduct acme 0.5 --id f");
+	done("ledger acme");
+	assert_says(out, "          below 2: asks for 100\n");
+	assert_non_null(strstr(out, "top_up"));
+	assert_ptr_equal(strstr(strstr(out, "top_up") + 1, "top_up"), NULL);
 	done("ledger globex");
 	assert_string_equal(out, "no entries\n");
 }

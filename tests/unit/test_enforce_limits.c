@@ -307,6 +307,30 @@ static void a_slow_rate_is_not_told_as_none(void **state)
 	assert_int_equal(t.requests_per_minute, 60);
 }
 
+/* What is not kept but told from the rest is what was configured: of tokens whatever a policy
+ * allows, of connections up to 30,000 a second. */
+static void figures_of_messages_are_those_of_the_policy(void **state)
+{
+	struct weir_limits l = none;
+
+	for (int i = 0; i < 300000; i++) {
+		uint64_t count = i < 100000 ? (uint64_t)i + 1 : 1 + any(1000000000);
+		uint64_t burst = i % 3 ? 1 + any(UINT64_C(1) << 40) : count;
+		uint64_t connects = 1 + any(30000), each = i % 2 ? WEIR_SECOND : MINUTE;
+
+		while ((unsigned __int128)burst * MINUTE >
+		       (unsigned __int128)100 * 366 * 86400 * WEIR_SECOND * count)
+			burst /= 2; /* policy_limits.c */
+		l.tokens = rate(count, MINUTE, burst);
+		l.connect_rate = rate(connects, each, 1);
+		store(&l, 1000 * WEIR_SECOND);
+		assert_int_equal(t.tokens_per_minute, count);
+		assert_int_equal(weir_tokens_burst(&t), burst);
+		assert_int_equal(weir_connects_per_second(&t),
+				 (connects * WEIR_SECOND + each - 1) / each);
+	}
+}
+
 static void flags_say_which_limits_there_are(void **state)
 {
 	static const struct {
@@ -384,6 +408,7 @@ int main(void)
 		CLAIM(a_token_limit_that_appears_starts_full),
 		CLAIM(figures_fit_what_the_kernel_computes_with_them),
 		CLAIM(a_slow_rate_is_not_told_as_none),
+		CLAIM(figures_of_messages_are_those_of_the_policy),
 		CLAIM(flags_say_which_limits_there_are),
 		CLAIM(what_is_no_limit_stays),
 	};

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "agent/backup.h"
 #include "agent/calendar.h"
 #include "agent/ledger_keep.h"
 #include "agent/ledger_log.h"
@@ -333,6 +334,7 @@ static void another_file_in_its_place_is_noticed(void **state)
 static void only_what_is_over_and_passed_on_is_sealed(void **state)
 {
 	struct fixture *f = *state;
+	struct weir_backup_info info;
 	struct weir_segment s;
 
 	fill(f);
@@ -354,6 +356,11 @@ static void only_what_is_over_and_passed_on_is_sealed(void **state)
 	seal(f, MARCH, &s);
 	assert_int_equal(s.last, 15);
 	assert_int_equal(count(f, "SELECT count(*) FROM entry"), 1);
+	/* It is enough for a backup to be looked at. */
+	ok(f, weir_backup_check(f->path, &info, &f->err));
+	assert_int_equal(info.entries, 1);
+	assert_int_equal(info.newest, 16);
+	assert_int_equal(info.segments, 2);
 	reopen(f);
 	spend(f, f->acme, start_of(APRIL) + DAY, "1");
 	assert_verifies(f);
