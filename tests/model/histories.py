@@ -202,6 +202,8 @@ class Maker:
 
     def post(self, kind, **fields):
         self.serial += 1
+        if "amount" in fields:
+            fields["amount"] = min(fields["amount"], 2**63 - 1)
         return {"op": "post", "kind": kind, "now": self.now, "key": f"key-{self.serial}",
                 "tenant": ACME} | fields
 

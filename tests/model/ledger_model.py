@@ -206,14 +206,12 @@ class Ledger:
             unit, per = card_model.unit_at(steps, self.counters[counter]), card_model.per(
                 prices, dimension)
             amount += round(sums["weighted"] * unit / per) - round(sums["charged"] / per)
-        if not amount:
-            return
         newest = volume[max(volume)]  # by number of card, then of entry
         wallet, posted, time = newest["wallet"], newest["posted"], max(when, self.time)
         moves, lot = [], None
         if posted and amount > 0:
             moves = self.take(wallet, amount, time, time)
-        elif posted:
+        elif posted and amount < 0:
             moves = self.grant_moves(wallet, self.coming(), -amount)
             lot = Lot(0, wallet, -amount, TRUE_UP, 100, when, 0, 0)
         self.enter("true_up", when, tenant, wallet, -amount if posted else 0, moves, lot,

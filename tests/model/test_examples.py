@@ -98,8 +98,8 @@ def test_a_pool_is_counted_together_and_settled_apart(ledger):
     other = both.use("2026-01-06 12:00", tenant="other", input=400_000)
     assert (other["positions"], other["price"]) == ({"input": 800_000}, nano("1.6"))
     entries = both.advance("2026-02-01 01:00")
-    # acme: 800 x 0.004 - 4; the other has paid 0.004 already
-    assert [(e["tenant"], e["amount"]) for e in entries] == [(1, nano("0.8"))]
+    # acme: 800 x 0.004 - 4; the other has paid 0.004 already: settled at nothing
+    assert [(e["tenant"], e["amount"]) for e in entries] == [(1, nano("0.8")), (3, 0)]
 
 
 # ----------------------------------------------------------------------------- versions
