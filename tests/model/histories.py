@@ -310,7 +310,7 @@ class Maker:
             if rng.random() < 0.3:
                 q[d] = self.count()
         if rng.random() < 0.02:
-            q["output"] = 2**62  # more than any price fits
+            q["output"] = rng.choice([2**62, -5])  # more than fits; what cannot be
         row = {"id": f"{started:016x}{self.serial:016x}", "number": tenant, "name": NAME[tenant],
                "tenant": NAME[tenant], "tier": TIER[tenant], "wallet": WALLET[tenant],
                "service": rng.choice(["llm", "other"]), "started": started, "ended": ended,
