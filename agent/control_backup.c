@@ -140,7 +140,9 @@ static int seal(struct weir_call *c, uint32_t month, struct sealing *s)
 	/* What a crash left of the last time. */
 	r = shed_all(c, s);
 	if (!r)
-		r = weir_segment_make(c->view->db_path, month, weir_wall_ns(), &s->s, s->err);
+		/* Where NATS was once and is no more, nobody passes anything on. */
+		r = weir_segment_make(c->view->db_path, month, weir_wall_ns(),
+				      c->view->publisher != NULL, &s->s, s->err);
 	if (!r)
 		r = weir_writer_call(c->view->writer, enter, s);
 	return r ? r : shed_all(c, s);

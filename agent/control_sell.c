@@ -224,8 +224,8 @@ int weir_do_credit_sell(struct weir_call *c, struct weir_error *err)
 		r = fresh_sale(c, &s, err);
 		if (!r)
 			r = weir_writer_call(c->view->writer, call_sell, &s);
-		/* Somebody sold it under this id just now: with another expiry. */
-		if (r == -EEXIST)
+		/* Somebody sold it under this id just now: on terms of that instant. */
+		if (r == -EEXIST || (!r && s.sold.repeated))
 			r = sold_before(c, &s, err);
 	}
 	if (!r && s.had_sold)

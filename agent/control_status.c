@@ -84,9 +84,11 @@ static json_t *warnings_json(const struct weir_agent_view *v, const struct weir_
 		if (usage.refused)
 			json_array_append_new(
 				list,
-				json_sprintf("nats: %llu reports of usage were refused since the "
-					     "agent started (stream USAGE_REFUSED has them)",
-					     (unsigned long long)usage.refused));
+				json_sprintf(
+					"nats: %llu report%s of usage refused since the agent "
+					"started (stream USAGE_REFUSED has them); the last: %s",
+					(unsigned long long)usage.refused,
+					usage.refused == 1 ? "" : "s", usage.refusal));
 	}
 	weir_writer_stats(v->writer, &w);
 	if (!w.healthy)

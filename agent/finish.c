@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "plain_path.h"
+
 #define BYTES_PER_TOKEN 4 /* the kernel's estimate of a request body (bpf/admit.h) */
 
 static void put_be(uint8_t *p, uint64_t v, int bytes)
@@ -66,14 +68,16 @@ static void put_body(const struct weir_body *body, const struct weir_response_se
 static struct weir_pick pick(struct weir_pricing *pricing, const struct weir_terms *terms,
 			     const struct weir_row *row)
 {
+	char path[sizeof(row->path)];
 	struct weir_use use = { .tenant = terms->name,
 				.tier = terms->tier,
 				.model = row->model,
-				.path = row->path,
+				.path = path,
 				.status = row->status,
 				.started_ns = row->started_wall_ns };
 	struct weir_pick found = { 0 };
 
+	weir_plain_path(row->path, path, sizeof(path));
 	weir_pricing_pick(pricing, row->tenant, row->service, &use, &found);
 	return found;
 }

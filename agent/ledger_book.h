@@ -41,6 +41,14 @@ struct weir_figures {
 	int64_t asked_below;
 };
 
+/* Its columns, in the order of its fields. */
+#define WEIR_FIGURE_COLUMNS                                                                        \
+	"debt, issued, consumed, voided, requests, estimated, partial, input, cache_read,"         \
+	" cache_write, output, reasoning, audio, image, price, cost, refunded, month,"             \
+	" month_price, month_cost, asked, asked_below"
+#define WEIR_N_FIGURES 22
+_Static_assert(sizeof(struct weir_figures) == WEIR_N_FIGURES * sizeof(int64_t), "a column each");
+
 struct weir_account {
 	struct weir_figures f;
 	int64_t remaining; /* Σ of lots */

@@ -11,11 +11,8 @@
 static const char *const sql[WEIR_ST_MAX] = {
 	[WEIR_ST_ENTRY] =
 		"INSERT INTO entry (" WEIR_ENTRY_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-	[WEIR_ST_ACCOUNT] =
-		"INSERT OR REPLACE INTO account (idx, debt, issued, consumed, voided, requests,"
-		" estimated, partial, input, cache_read, cache_write, output, reasoning, audio,"
-		" image, price, cost, refunded, month, month_price, month_cost, asked,"
-		" asked_below) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[WEIR_ST_ACCOUNT] = "INSERT OR REPLACE INTO account (idx, " WEIR_FIGURE_COLUMNS
+			    ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[WEIR_ST_LOT] = "INSERT OR REPLACE INTO lot (seq, wallet, source, priority, voided,"
 			" effective, expires, created, schedule, amount, pending, remaining,"
 			" expired) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -73,31 +70,7 @@ static int put_account(void *ctx, uint32_t index, const struct weir_account *a,
 {
 	struct flush *c = ctx;
 	const struct weir_figures *f = &a->f;
-	const int64_t v[] = {
-		index,
-		f->debt,
-		(int64_t)f->issued,
-		(int64_t)f->consumed,
-		(int64_t)f->voided,
-		f->requests,
-		f->estimated,
-		f->partial,
-		f->tokens.input,
-		f->tokens.cache_read,
-		f->tokens.cache_write,
-		f->tokens.output,
-		f->tokens.reasoning,
-		f->audio,
-		f->image,
-		f->price,
-		f->cost,
-		f->refunded,
-		f->month,
-		f->month_price,
-		f->month_cost,
-		f->asked,
-		f->asked_below,
-	};
+	int64_t v[WEIR_N_FIGURES];
 	struct weir_wallet_change change = {
 		.wallet = index,
 		.delta_nano = a->remaining - f->debt - balance_before,
@@ -106,8 +79,10 @@ static int put_account(void *ctx, uint32_t index, const struct weir_account *a,
 
 	if (change.delta_nano || change.taken_nano)
 		g_array_append_val(c->l->changes, change);
-	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++)
-		bind(c->l->st[WEIR_ST_ACCOUNT], (int)i + 1, v[i]);
+	memcpy(v, f, sizeof(v));
+	bind(c->l->st[WEIR_ST_ACCOUNT], 1, index);
+	for (int i = 0; i < WEIR_N_FIGURES; i++)
+		bind(c->l->st[WEIR_ST_ACCOUNT], i + 2, v[i]);
 	return weir_ledger_step(c->l, WEIR_ST_ACCOUNT, "writing an account", c->err);
 }
 

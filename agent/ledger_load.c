@@ -76,6 +76,7 @@ static int each(struct weir_ledger *l, const char *sql, int64_t arg,
 static int load_account(struct weir_ledger *l, sqlite3_stmt *st)
 {
 	sqlite3_int64 index = sqlite3_column_int64(st, 0);
+	int64_t v[WEIR_N_FIGURES];
 	struct weir_account *acc;
 	struct weir_figures *f;
 
@@ -84,29 +85,10 @@ static int load_account(struct weir_ledger *l, sqlite3_stmt *st)
 	acc = weir_book_account(&l->book, (uint32_t)index, true);
 	if (!acc)
 		return -ENOMEM;
+	for (int i = 0; i < WEIR_N_FIGURES; i++)
+		v[i] = sqlite3_column_int64(st, i + 1);
 	f = &acc->f;
-	f->debt = sqlite3_column_int64(st, 1);
-	f->issued = (uint64_t)sqlite3_column_int64(st, 2);
-	f->consumed = (uint64_t)sqlite3_column_int64(st, 3);
-	f->voided = (uint64_t)sqlite3_column_int64(st, 4);
-	f->requests = sqlite3_column_int64(st, 5);
-	f->estimated = sqlite3_column_int64(st, 6);
-	f->partial = sqlite3_column_int64(st, 7);
-	f->tokens.input = sqlite3_column_int64(st, 8);
-	f->tokens.cache_read = sqlite3_column_int64(st, 9);
-	f->tokens.cache_write = sqlite3_column_int64(st, 10);
-	f->tokens.output = sqlite3_column_int64(st, 11);
-	f->tokens.reasoning = sqlite3_column_int64(st, 12);
-	f->audio = sqlite3_column_int64(st, 13);
-	f->image = sqlite3_column_int64(st, 14);
-	f->price = sqlite3_column_int64(st, 15);
-	f->cost = sqlite3_column_int64(st, 16);
-	f->refunded = sqlite3_column_int64(st, 17);
-	f->month = sqlite3_column_int64(st, 18);
-	f->month_price = sqlite3_column_int64(st, 19);
-	f->month_cost = sqlite3_column_int64(st, 20);
-	f->asked = sqlite3_column_int64(st, 21);
-	f->asked_below = sqlite3_column_int64(st, 22);
+	memcpy(f, v, sizeof(v));
 	/* Lots that are used up stay where they are: their sum is what the figures say. */
 	acc->held = f->issued - f->consumed - f->voided + (uint64_t)f->debt;
 	return 0;
@@ -223,11 +205,8 @@ static int load_projections(struct weir_ledger *l, struct weir_error *err)
 	uint32_t month = weir_month_of(l->tip.time_ns);
 	int ret;
 
-	ret = each(l,
-		   "SELECT idx, debt, issued, consumed, voided, requests, estimated, partial,"
-		   " input, cache_read, cache_write, output, reasoning, audio, image, price, cost,"
-		   " refunded, month, month_price, month_cost, asked, asked_below FROM account",
-		   0, load_account, "reading accounts", err);
+	ret = each(l, "SELECT idx, " WEIR_FIGURE_COLUMNS " FROM account", 0, load_account,
+		   "reading accounts", err);
 	if (!ret)
 		ret = each(l,
 			   "SELECT " LOT_COLUMNS " FROM lot WHERE (pending > 0 OR remaining > 0 OR"

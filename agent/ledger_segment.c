@@ -135,8 +135,8 @@ static int check_cursors(sqlite3 *main, uint64_t last, struct weir_error *err)
 }
 
 /* first, last, since, until, opening and file of s; the hashes come with the copy. */
-static int choose(sqlite3 *main, uint32_t month, uint64_t now_ns, struct weir_segment *s,
-		  struct weir_error *err)
+static int choose(sqlite3 *main, uint32_t month, uint64_t now_ns, bool passed_on,
+		  struct weir_segment *s, struct weir_error *err)
 {
 	uint64_t end = weir_month_start_ns(month + 1), newest, sealed, behind;
 	struct weir_log log;
@@ -166,7 +166,7 @@ static int choose(sqlite3 *main, uint32_t month, uint64_t now_ns, struct weir_se
 				 "nothing to seal: the log has no entries of that month or earlier "
 				 "that are not sealed yet");
 	snprintf(s->file, sizeof(s->file), "%s-%" PRIu64 "-%" PRIu64 ".db", id, s->first, s->last);
-	return check_cursors(main, s->last, err);
+	return passed_on ? check_cursors(main, s->last, err) : 0;
 }
 
 /* ------------------------------------------------------------------ copying */
@@ -302,11 +302,11 @@ static int put_in_place(const char *part, const char *path, const char *dir, str
 	return ret ? ret : sync_path(dir, O_DIRECTORY, err);
 }
 
-static int make(sqlite3 *main, uint32_t month, uint64_t now_ns, struct weir_segment *s,
-		struct weir_error *err)
+static int make(sqlite3 *main, uint32_t month, uint64_t now_ns, bool passed_on,
+		struct weir_segment *s, struct weir_error *err)
 {
 	char dir[PATH_MAX], path[PATH_MAX], part[PATH_MAX + 8];
-	int ret = choose(main, month, now_ns, s, err);
+	int ret = choose(main, month, now_ns, passed_on, s, err);
 
 	if (ret)
 		return ret;
@@ -326,8 +326,8 @@ static int make(sqlite3 *main, uint32_t month, uint64_t now_ns, struct weir_segm
 	return ret;
 }
 
-int weir_segment_make(const char *path, uint32_t month, uint64_t now_ns, struct weir_segment *out,
-		      struct weir_error *err)
+int weir_segment_make(const char *path, uint32_t month, uint64_t now_ns, bool passed_on,
+		      struct weir_segment *out, struct weir_error *err)
 {
 	struct weir_segment s = { 0 };
 	sqlite3 *main;
@@ -336,7 +336,7 @@ int weir_segment_make(const char *path, uint32_t month, uint64_t now_ns, struct 
 	ret = weir_store_open_read(path, &main, err);
 	if (ret)
 		return ret;
-	ret = make(main, month, now_ns, &s, err);
+	ret = make(main, month, now_ns, passed_on, &s, err);
 	weir_store_close(main);
 	if (!ret)
 		*out = s;

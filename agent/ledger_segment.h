@@ -28,11 +28,11 @@ struct weir_segment {
 
 /*
  * What would be sealed of the months up to `month` (weir_month_of), and make the file of it.
- * -EINVAL: the month is not over, or somebody has not read so far (cursors of the outbox);
- * -ENODATA: nothing is left of it in the main log. path: the main database.
+ * -EINVAL: the month is not over, or (passed_on) somebody has not passed on so much of the log, by
+ * table cursor; -ENODATA: nothing is left of it in the main log. path: the main database.
  */
-int weir_segment_make(const char *path, uint32_t month, uint64_t now_ns, struct weir_segment *out,
-		      struct weir_error *err);
+int weir_segment_make(const char *path, uint32_t month, uint64_t now_ns, bool passed_on,
+		      struct weir_segment *out, struct weir_error *err);
 
 /* Enter it into `main`, the writer's connection. Durable on return. */
 int weir_segment_enter(sqlite3 *main, const struct weir_segment *s, struct weir_error *err);

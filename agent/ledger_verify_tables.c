@@ -54,32 +54,10 @@ static int check_account(struct weir_check *c, sqlite3_stmt *st)
 	uint32_t idx = (uint32_t)sqlite3_column_int64(st, 0);
 	struct weir_account *acc = weir_book_account(&c->book, idx, false);
 	const struct weir_figures *f = acc ? &acc->f : &none;
-	const int64_t should[] = {
-		f->debt,
-		f->issued,
-		f->consumed,
-		f->voided,
-		f->requests,
-		f->estimated,
-		f->partial,
-		f->tokens.input,
-		f->tokens.cache_read,
-		f->tokens.cache_write,
-		f->tokens.output,
-		f->tokens.reasoning,
-		f->audio,
-		f->image,
-		f->price,
-		f->cost,
-		f->refunded,
-		f->month,
-		f->month_price,
-		f->month_cost,
-		f->asked,
-		f->asked_below,
-	};
+	int64_t should[WEIR_N_FIGURES];
 
-	for (int i = 0; i < (int)(sizeof(should) / sizeof(should[0])); i++) {
+	memcpy(should, f, sizeof(should));
+	for (int i = 0; i < WEIR_N_FIGURES; i++) {
 		int64_t is = sqlite3_column_int64(st, i + 1);
 
 		if (is != should[i])
@@ -100,11 +78,7 @@ static int check_accounts(struct weir_check *c, struct weir_error *err)
 	size_t n;
 	int ret;
 
-	ret = each(c,
-		   "SELECT idx, debt, issued, consumed, voided, requests, estimated, partial,"
-		   " input, cache_read, cache_write, output, reasoning, audio, image, price, cost,"
-		   " refunded, month, month_price, month_cost, asked, asked_below FROM account",
-		   check_account, &n, err);
+	ret = each(c, "SELECT idx, " WEIR_FIGURE_COLUMNS " FROM account", check_account, &n, err);
 	for (size_t i = 0; !ret && i < c->book.n; i++) {
 		if (memcmp(&c->book.v[i].f, &none, sizeof(none)))
 			ret = weir_check_wrong(c, 0, "tenant %s has entries but no account",

@@ -119,6 +119,11 @@ static int restore(const struct weir_agent_config *cfg, const char *file)
 	       info.ledger_id, info.newest, info.newest ? when : "no time");
 	if (aside[0])
 		printf("what was there is %s\n", aside);
+	if (info.segments)
+		printf("%" PRIu64
+		       " sealed segments belong to it, in %s/segments; what of them is not "
+		       "there is told by whoever reads it\n",
+		       info.segments, cfg->state_dir);
 	return 0;
 }
 

@@ -270,6 +270,8 @@ static void write_nats(const struct weir_agent_view *v, FILE *f)
 	one(f, "weir_nats_denied_acked_total", "counter", "Refusal events acknowledged.", n.denied);
 	one(f, "weir_nats_retried_total", "counter", "Events sent again.", n.retried);
 	one(f, "weir_nats_alerts_acked_total", "counter", "Alerts acknowledged.", n.alerts);
+	one(f, "weir_nats_entries_acked_total", "counter", "Other ledger entries acknowledged.",
+	    n.entries);
 	one(f, "weir_nats_skipped_total", "counter", "Alerts that could not be published.",
 	    n.skipped);
 }

@@ -10,6 +10,7 @@
 #include <glib.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,6 +292,7 @@ static void *watch_main(void *arg)
 	struct weir_error err;
 	int r;
 
+	pthread_setname_np(pthread_self(), "weir-money");
 	/* Of this thread only (setpriority(2), "C library/kernel differences"). */
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
 	do {
@@ -319,6 +321,7 @@ int weir_money_watch_start(const struct weir_agent_view *view, unsigned wait_ms,
 			   struct weir_money_watch **out, struct weir_error *err)
 {
 	struct weir_money_watch *w = calloc(1, sizeof(*w));
+	sigset_t all, old;
 	int r;
 
 	if (!w)
@@ -329,7 +332,11 @@ int weir_money_watch_start(const struct weir_agent_view *view, unsigned wait_ms,
 	pthread_cond_init(&w->wake, NULL);
 	w->sums = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_sum);
 	w->unpriced = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_unpriced);
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
 	r = -pthread_create(&w->thread, NULL, watch_main, w);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r) {
 		watch_free(w);
 		return weir_fail(err, -r, "the watch over money cannot start a thread: %s",

@@ -165,12 +165,21 @@ static int add_dimension(struct weir_charge *out, const struct card_entry *e, en
 static int add_part(const struct card_rates *rates, enum weir_dimension d, int64_t quantity,
 		    int64_t unit_nano, __int128 *sum)
 {
+	int64_t per = card_per(rates, d);
 	__int128 part = (__int128)quantity * unit_nano;
 
-	if (__builtin_mul_overflow(part, rates->common / card_per(rates, d), &part) ||
+	if ((per != rates->common && __builtin_mul_overflow(part, rates->common / per, &part)) ||
 	    __builtin_add_overflow(*sum, part, sum))
 		return -ERANGE;
 	return 0;
+}
+
+/* Most prices are without a factor, and short divisions are quick. */
+static int to_credits(__int128 sum, int64_t factor, int64_t common, int64_t by, int64_t *nano)
+{
+	if (factor == by)
+		return weir_money_div(sum, common, nano);
+	return weir_money_scale(sum, factor, (__int128)common * by, nano);
 }
 
 static int reckon_price(const struct weir_card *c, const struct card_entry *e,
@@ -184,9 +193,8 @@ static int reckon_price(const struct weir_card *c, const struct card_entry *e,
 		if (add_part(&e->price, line->dimension, line->quantity, line->unit_nano, &sum))
 			return -ERANGE;
 	}
-	return weir_money_scale(sum, out->factor,
-				(__int128)e->price.common * divisor(c, e->in_currency),
-				&out->price_nano);
+	return to_credits(sum, out->factor, e->price.common, divisor(c, e->in_currency),
+			  &out->price_nano);
 }
 
 static int reckon_cost(const struct weir_card *c, const struct card_entry *e,
@@ -200,8 +208,7 @@ static int reckon_cost(const struct weir_card *c, const struct card_entry *e,
 		if (rates->priced_as[d] != WEIR_DIM_MAX && q->of[d] != WEIR_UNKNOWN &&
 		    add_part(rates, (enum weir_dimension)d, q->of[d], rates->unit_nano[d], &sum))
 			return -ERANGE;
-	return weir_money_scale(sum, WEIR_FACTOR, (__int128)rates->common * divisor(c, in_currency),
-				nano);
+	return to_credits(sum, WEIR_FACTOR, rates->common, divisor(c, in_currency), nano);
 }
 
 int weir_card_charge(const struct weir_card *c, uint32_t entry, uint32_t discount_milli,
@@ -296,9 +303,11 @@ void card_dearest(const struct weir_card *c, struct weir_reserve_price *out)
 	*out = most;
 }
 
-/* Rounded up once more. */
+/* Rounded up once more. INT64_MAX stands for more than that. */
 static int64_t less_discount(int64_t nano, uint32_t milli)
 {
+	if (nano == INT64_MAX && milli < CARD_MILLI)
+		return nano;
 	return (int64_t)(((__int128)nano * (CARD_MILLI - milli) + CARD_MILLI - 1) / CARD_MILLI);
 }
 

@@ -87,13 +87,18 @@ static int push_entry(struct weir_publisher *p, const struct weir_entry *e, cons
 		      enum weir_stream stream)
 {
 	struct weir_event_origin o = origin(p);
-	char id[2 * WEIR_ID_BYTES + 1], subject[256];
+	char id[WEIR_PUB_ID_TEXT], subject[256];
 	int r = weir_event_json(e, &o, weir_reader_card(p->reader, weir_entry_card_id(e)),
 				&p->text);
 
 	if (r)
 		return r;
 	weir_hex(e->id.b, sizeof(e->id.b), id);
+	/* What falls due has the id of its instant and its number: at midnight two ledgers may
+	 * have the same. */
+	if (stream != WEIR_STREAM_METER)
+		snprintf(id + 2 * sizeof(e->id.b), sizeof(id) - 2 * sizeof(e->id.b), "-%.8s",
+			 o.ledger_id);
 	if (e->tenant_name)
 		snprintf(subject, sizeof(subject), "%s.v1.%s.%s", topic, e->tenant_name, p->node);
 	else

@@ -24,13 +24,15 @@ _Static_assert((WEIR_PUBLISHER_WINDOW & WEIR_PUBLISHER_MASK) == 0, "the window i
 
 enum weir_pub_state { WEIR_PUB_SENT, WEIR_PUB_FAILED, WEIR_PUB_DONE };
 
+#define WEIR_PUB_ID_TEXT (WEIR_EVENT_ID_TEXT + 9) /* with 8 digits of the ledger's id */
+
 struct weir_pub_slot {
 	enum weir_pub_state state;
 	enum weir_stream stream;
 	unsigned refused; /* so often, by the server */
 	uint64_t seq;	  /* ledger entry; 0: a refusal of a request */
 	natsMsg *msg;	  /* SENT: the library's, only compared; FAILED: ours */
-	char id[WEIR_EVENT_ID_TEXT + 1];
+	char id[WEIR_PUB_ID_TEXT];
 };
 
 struct weir_publisher {

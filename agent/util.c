@@ -146,23 +146,33 @@ static unsigned days_in_month(unsigned y, unsigned m)
 	return days[m - 1] + (m == 2 && leap);
 }
 
+/* n digits, and a character behind them. Not snprintf: an event has three times. */
+static char *put_digits(char *p, unsigned v, int n, char then)
+{
+	for (int i = n; i; v /= 10)
+		p[--i] = (char)('0' + v % 10);
+	p[n] = then;
+	return p + n + 1;
+}
+
 void weir_time_format(uint64_t wall_ns, char out[static WEIR_TIME_TEXT])
 {
 	uint64_t s = wall_ns / WEIR_SECOND;
 	unsigned frac = (unsigned)(wall_ns % WEIR_SECOND), sod = (unsigned)(s % 86400);
 	unsigned y, m, d;
-	int n;
+	char *p = out;
 
 	civil_from_days(s / 86400, &y, &m, &d);
-	n = snprintf(out, WEIR_TIME_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u", y % 10000, m % 100,
-		     d % 100, sod / 3600 % 100, sod / 60 % 60, sod % 60);
-	if (frac) {
-		n += snprintf(out + n, WEIR_TIME_TEXT - (size_t)n, ".%09u", frac);
-		while (out[n - 1] == '0')
-			n--;
-	}
-	out[n++] = 'Z';
-	out[n] = '\0';
+	p = put_digits(put_digits(p, y % 10000, 4, '-'), m, 2, '-');
+	p = put_digits(put_digits(p, d, 2, 'T'), sod / 3600, 2, ':');
+	p = put_digits(put_digits(p, sod / 60 % 60, 2, ':'), sod % 60, 2, '.');
+	if (!frac)
+		p--; /* no point */
+	else
+		for (p = put_digits(p, frac, 9, '0'); p[-1] == '0';)
+			p--;
+	*p++ = 'Z';
+	*p = '\0';
 }
 
 /* Exactly n digits at *p, moving it on; -1 if they are not there. */

@@ -24,12 +24,21 @@ enum { GROUP = 4096, TEAMS = 1000, LOTS = 20, ROWS = 10000000, TIMES = 201 };
 
 #define SECOND UINT64_C(1000000000)
 
-/* Four prices of a usual card; and one that counts up its steps. */
+/* Four prices of a usual card; and one whose price depends on what came before: two counters a
+ * request, one of them trued up, and sessions. A twentieth of the rows is by that. */
 static const char usual[] =
 	"{\"name\":\"usual\",\"version\":\"1\",\"effective_from\":\"2020-01-01T00:00:00Z\","
 	"\"models\":[{\"match\":\"llama*\",\"price\":{\"input\":\"0.5\",\"cache_read\":\"0.05\","
 	"\"output\":\"1.5\",\"reasoning\":\"1.5\",\"per\":1000000},"
 	"\"cost\":{\"input\":\"0.2\",\"output\":\"0.6\",\"per\":1000000}}]}";
+
+static const char stepped[] =
+	"{\"name\":\"stepped\",\"version\":\"1\",\"effective_from\":\"2020-01-01T00:00:00Z\","
+	"\"models\":[{\"match\":\"llama*\",\"price\":{\"session\":\"0.01\",\"per\":1000000,"
+	"\"input\":{\"mode\":\"graduated\",\"steps\":[{\"up_to\":1000000,\"price\":\"0.5\"},"
+	"{\"price\":\"0.4\"}]},"
+	"\"output\":{\"mode\":\"volume\",\"steps\":[{\"up_to\":1000000,\"price\":\"1.5\"},"
+	"{\"price\":\"1.2\"}]}}}]}";
 
 static struct weir_error err;
 
@@ -82,13 +91,14 @@ static uint64_t any(void)
 struct bench {
 	char path[256];
 	struct weir_ledger *l;
-	uint32_t org, team[TEAMS], card;
+	uint32_t org, team[TEAMS], usual, stepped;
 	uint64_t t0, n;
 	struct weir_row rows[GROUP];
 };
 
 static struct weir_row row(struct bench *b, uint64_t i)
 {
+	bool usual = i >= b->n / 20;
 	uint64_t r = any(), started = b->t0 + i * 100000; /* 10 k requests a second */
 	struct weir_row row = {
 		.started_wall_ns = started,
@@ -99,8 +109,8 @@ static struct weir_row row(struct bench *b, uint64_t i)
 		.service = 0,
 		.status = 200,
 		.usage_source = WEIR_USAGE_REPORTED,
-		.flags = WEIR_ROW_BILLABLE | WEIR_ROW_POSTED | WEIR_ROW_STREAM,
-		.card_id = b->card,
+		.flags = WEIR_ROW_BILLABLE | WEIR_ROW_POSTED | WEIR_ROW_STREAM | WEIR_ROW_TRUSTED,
+		.card_id = usual ? b->usual : b->stepped,
 		.usage = { 500 + r % 4000, r >> 20 & 1023, 0, 100 + (r >> 32) % 900, WEIR_UNKNOWN },
 		.audio = WEIR_UNKNOWN,
 		.image = WEIR_UNKNOWN,
@@ -118,6 +128,8 @@ static struct weir_row row(struct bench *b, uint64_t i)
 
 	snprintf(row.response_id, sizeof(row.response_id), "chatcmpl-%016" PRIx64 "%016" PRIx64, r,
 		 i);
+	if (!usual)
+		snprintf(row.session, sizeof(row.session), "agent-%" PRIu64, i / (20 * TEAMS));
 	for (int k = 0; k < 8; k++) {
 		row.id.b[k] = (uint8_t)(started >> (56 - 8 * k));
 		row.id.b[8 + k] = (uint8_t)(i >> (56 - 8 * k));
@@ -125,9 +137,19 @@ static struct weir_row row(struct bench *b, uint64_t i)
 	return row;
 }
 
-static void open_ledger(struct bench *b)
+static uint32_t store_card(struct bench *b, const char *json)
 {
 	struct weir_card *card;
+	uint32_t id;
+
+	must(weir_card_parse(json, "bench", &card, &err), "the card");
+	must(weir_ledger_card(b->l, card, &id, &err), "storing the card");
+	weir_card_free(card);
+	return id;
+}
+
+static void open_ledger(struct bench *b)
+{
 	char name[64];
 
 	must(weir_ledger_open(b->path, &b->l, &err), "opening");
@@ -136,9 +158,8 @@ static void open_ledger(struct bench *b)
 		snprintf(name, sizeof(name), "team-%d", i);
 		must(weir_ledger_tenant(b->l, name, &b->team[i], &err), "naming");
 	}
-	must(weir_card_parse(usual, "bench", &card, &err), "the card");
-	must(weir_ledger_card(b->l, card, &b->card, &err), "storing the card");
-	weir_card_free(card);
+	b->usual = store_card(b, usual);
+	b->stepped = store_card(b, stepped);
 	b->t0 = weir_wall_ns();
 }
 
@@ -157,29 +178,35 @@ static void grant(struct bench *b)
 	}
 }
 
-static void build(struct bench *b)
+/* Rows from one number up to another; making them up does not count. */
+static void append(struct bench *b, uint64_t from, uint64_t to, const char *what)
 {
 	double appending = 0, busy = 0;
-	struct stat st;
+	uint64_t n_rows = to - from;
 	size_t known;
 
-	for (uint64_t i = 0; i < b->n;) {
+	while (from < to) {
 		size_t n = 0;
 		double w, c;
 
-		for (; n < GROUP && i < b->n; n++, i++)
-			b->rows[n] = row(b, i);
+		for (; n < GROUP && from < to; n++, from++)
+			b->rows[n] = row(b, from);
 		w = wall();
 		c = cpu();
 		must(weir_ledger_append(b->l, b->rows, n, &known, &err), "appending");
 		busy += cpu() - c;
 		appending += wall() - w;
 	}
-	say("rows priced and durably committed, wall", (double)b->n / appending, "rows/s",
-	    "bar 1e+05");
-	say("rows priced and durably committed, per core", (double)b->n / busy, "rows/s",
-	    "bar 1e+05");
-	must(weir_ledger_cursor_set(b->l, "bench", 1, &err), "a cursor");
+	say(what, (double)n_rows / appending, "rows/s", "bar 1e+05");
+	say("  per core", (double)n_rows / busy, "rows/s", "bar 1e+05");
+}
+
+static void build(struct bench *b)
+{
+	struct stat st;
+
+	append(b, 0, b->n / 20, "priced by steps and sessions, durably committed: wall");
+	append(b, b->n / 20, b->n, "priced and durably committed: wall");
 	weir_ledger_close(b->l);
 	if (!stat(b->path, &st))
 		say("database, per row", (double)st.st_size / (double)b->n, "B", "");

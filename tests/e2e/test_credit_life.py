@@ -24,7 +24,7 @@ STEPS = {"name": "list", "version": "2026-11", "effective_from": "2026-11-01T00:
 SHOP = policy.document(
     {"paid": {"credit": "hard", "reserve_output_tokens": 10}},
     {**{name: ("paid", f"sk-{name}") for name in
-        ("acme", "promo", "plan", "org", "many", "killed", "unread")},
+        ("acme", "promo", "plan", "shop", "org", "many", "killed", "unread")},
      "team": {"tier": "paid", "wallet": "org", "keys": [policy.hash_key("sk-team")]}},
     cards=[STEPS],
     packs={"p50": {"amount": "50", "price": "50", "currency": "USD"},
@@ -213,6 +213,23 @@ def test_an_organisation_pays_for_its_team(lab):
 
 
 # ------------------------------------------------------------------ many at once, and kills
+
+def test_a_sale_that_eight_repeat_at_once_is_made_once(lab):
+    sellers = [subprocess.Popen([BUILD / "weirctl", "--socket", lab.control, "credit", "sell",
+                                 "shop", "p500", "--id", "at-once", "--json"],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for _ in range(8)]
+    said = []
+    for seller in sellers:
+        out, err = seller.communicate(timeout=60)
+        assert seller.returncode == 0, err
+        said.append(json.loads(out))
+    # Each has an expiry of its own in mind, reckoned from its own now; one of them holds.
+    assert len({(s["seq"], s["expires_at"], s["bonus"]["seq"]) for s in said}) == 1
+    assert sum(not s["repeated"] for s in said) == 1
+    assert nano(lab, "shop") == policy.nano("525.5")
+    assert [e["kind"] for e in entries(lab, "shop")] == ["grant", "grant"]
+
 
 # Each process takes 3 again and again until it is told that there is not so much.
 TAKER = """

@@ -105,8 +105,11 @@ def test_credits_by_action_and_a_value_metric(lab):
     assert ask(lab, tokens=7) == 200
     assert ask(lab, path=EMBED, body={"model": "bge-m3", "input": "a b c"}) == 200
     assert ask(lab, path=COMPLETIONS, body={"model": MODEL, "prompt": "a", "max_tokens": 40}) == 200
-    prices = [(e["price"], e["rate_card"]["entry"]) for e in usage(lab, 3)]
-    assert prices == [("1", 0), ("5", 1), ("12.5", 2)]
+    # The server takes it for the same path, and so does the price.
+    assert ask(lab, path="/v1/%63ompletions",
+               body={"model": MODEL, "prompt": "a", "max_tokens": 40}) == 200
+    prices = [(e["price"], e["rate_card"]["entry"]) for e in usage(lab, 4)]
+    assert prices == [("1", 0), ("5", 1), ("12.5", 2), ("12.5", 2)]
     shown = lab.weirctl("price", "show", "list").stdout
     order = [shown.index(word) for word in ("/v1/completions", "/v1/embeddings", "match=llama*")]
     assert len(set(order)) == 3 and max(order) == order[2]  # paths are tried first

@@ -353,7 +353,7 @@ static void what_is_remembered_is_what_a_pick_says(void **state)
 		put(&s, "t", 4, ",\"tiers\":[\"pro\"]", "b");
 		put(&s, "s", 6, ",\"services\":[\"embed\"]", "abc");
 		weir_pricing_set(p, s.cards, s.n, serial);
-		for (int i = 0; i < 200000; i++) {
+		for (int i = 0; i < 40000; i++) {
 			uint32_t tenant = random_below(3000);
 			uint16_t service = (uint16_t)random_below(5);
 			struct weir_pick a = { 0 }, b = { 0 };
@@ -379,7 +379,7 @@ static void what_is_remembered_is_what_a_pick_says(void **state)
 		}
 		clear(&s);
 	}
-	assert_true(priced > 100000);
+	assert_true(priced > 20000);
 	weir_pricing_free(p);
 }
 

@@ -291,6 +291,9 @@ static void what_has_no_tokens_is_priced_by_its_path_alone(void **state)
 	assert_int_equal(r.card_entry, 1);
 	assert_int_equal(r.price_nano, 5000000000);
 	assert_false(r.flags & WEIR_ROW_UNPRICED);
+	/* A credit a call, whatever it is. */
+	r = plain(200, CARD("", "{\"path\":\"*\",\"price\":{\"request\":\"1\"}}"));
+	assert_int_equal(r.price_nano, 1000000000);
 	/* Nobody has a price for it, and nobody misses one. */
 	r = plain(200, CARD("", "{\"path\":\"/other\",\"price\":{\"request\":\"5\"}}"));
 	assert_false(r.flags & WEIR_ROW_UNPRICED);

@@ -399,6 +399,12 @@ static void a_reservation_knows_bands_steps_sessions_and_discounts(void **state)
 	weir_card_reserve_price(c, 1000, &r);
 	assert_int_equal(r.request_nano, 0);
 	weir_card_free(c);
+	/* What is past the end of int64 is past it with half of it off, too. */
+	c = card_with("{\"match\": \"a\", \"multiplier\": \"3\","
+		      " \"price\": {\"input\": \"9223372036\"}}");
+	weir_card_reserve_price(c, 500, &r);
+	assert_true(r.input_nano == INT64_MAX);
+	weir_card_free(c);
 }
 
 int main(void)
