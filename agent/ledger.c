@@ -406,6 +406,7 @@ static int append_row(struct weir_ledger *l, const struct weir_row *from, struct
 		ret = weir_book_plan_usage(&l->book, &row, &h, &l->post);
 	if (ret == -ERANGE) {
 		unpost(&row);
+		sale.posted = false;
 		ret = weir_book_plan_usage(&l->book, &row, &h, &l->post);
 	}
 	l->body.len = 0;
