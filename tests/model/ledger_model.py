@@ -422,8 +422,9 @@ class Ledger:
         if own:
             moves.append(("remaining", self.coming(), own))
             made = Lot(0, wallet, own, REFUND, 100, now, 0, 0)
+        entry = self.enter("refund", now, wallet, wallet, q, moves, made, of=of)
         self.refunded[of] = before + q
-        return self.enter("refund", now, wallet, wallet, q, moves, made, of=of)
+        return entry
 
     def post_schedule(self, op, now, time):  # 12, 15
         wallet, starts = op["tenant"], op["effective"] or now
