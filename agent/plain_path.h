@@ -9,7 +9,8 @@
 #include <stddef.h>
 
 /* Percent-escapes decoded (but for what would be a control), runs of "/" one, "." and ".." segments
- * taken out (RFC 3986, 5.2.4). out has room for `room` bytes, NUL included; never longer than path. */
+ * taken out (RFC 3986, 5.2.4). out has room for `room` bytes, NUL included; never longer than path.
+ */
 void weir_plain_path(const char *path, char *out, size_t room);
 
 #endif

@@ -223,7 +223,7 @@ const struct ctl_command ctl_commands[] = {
 	  .max_args = 1,
 	  .summary = "give back what a request, a deduction or a meter took",
 	  .details = "ENTRY " ENTRY ". It goes back to the grants it came from; into those that "
-				    "have expired it goes and expires, but for --as-grant.",
+		     "have expired it goes and expires, but for --as-grant.",
 	  .writes = true,
 	  .run = ctl_credit_refund,
 	  .options = { { "--amount", "AMOUNT",
