@@ -245,6 +245,7 @@ class Crowd:
         self.teams = [f"team{number}-{i}" for i in range(TEAMS)]
         self.granted = requests * CROWD_PRICE
         self.answers, self.deducted, self.lock = [], {}, threading.Lock()
+        self.begun = threading.Event()  # of two that race for the wallet the slower is let begin
         grant(lab, self.wallet, self.granted)
         self.threads = [threading.Thread(target=self.client, args=(i,)) for i in range(CLIENTS)]
         self.threads += [threading.Thread(target=self.deduct, args=(i,)) for i in range(DEDUCTORS)]
@@ -253,6 +254,7 @@ class Crowd:
 
     def client(self, i):
         status = 200
+        assert self.begun.wait(60)
         while status == 200:
             status = self.lab.ask(self.teams[i % TEAMS], tokens=TOKENS, stream=False).status
             with self.lock:
@@ -269,6 +271,7 @@ class Crowd:
                 return
             with self.lock:
                 self.deducted[words] = policy.nano("0.01")
+            self.begun.set()
 
     def reached(self, answers):
         wait_for(lambda: len(self.answers) >= answers, f"{answers} answers", 60)
