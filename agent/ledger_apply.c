@@ -16,23 +16,11 @@ static void add(int64_t *sum, int64_t v)
 		*sum = INT64_MAX;
 }
 
-/* Of a month: the newest there is any usage of. */
-static void add_sale(struct weir_figures *f, uint64_t started_ns, int64_t price, int64_t cost)
+static void add_sale(struct weir_figures *f, int64_t price, int64_t cost)
 {
-	uint32_t month = weir_month_of(started_ns);
-
 	if (__builtin_add_overflow(f->price, price, &f->price)) /* a true-up may be negative */
 		f->price = INT64_MAX;
 	add(&f->cost, cost);
-	if ((int64_t)month > f->month) {
-		f->month = month;
-		f->month_price = f->month_cost = 0;
-	}
-	if ((int64_t)month != f->month)
-		return;
-	if (__builtin_add_overflow(f->month_price, price, &f->month_price))
-		f->month_price = INT64_MAX;
-	add(&f->month_cost, cost);
 }
 
 static void count_usage(struct weir_figures *f, const struct weir_row *row)
@@ -47,8 +35,7 @@ static void count_usage(struct weir_figures *f, const struct weir_row *row)
 	add(&f->tokens.reasoning, row->usage.reasoning);
 	add(&f->audio, row->audio);
 	add(&f->image, row->image);
-	add_sale(f, row->started_wall_ns, row->price_nano > 0 ? row->price_nano : 0,
-		 row->cost_nano);
+	add_sale(f, row->price_nano > 0 ? row->price_nano : 0, row->cost_nano);
 }
 
 static int64_t *purse_of(struct weir_lot *lot, const struct weir_move *m)
@@ -232,11 +219,11 @@ static int apply_sums(struct weir_book *b, const struct weir_op *op,
 		should = -op->amount_nano;
 		break;
 	case WEIR_ENTRY_METER:
-		add_sale(of, op->started_ns, price, op->cost_nano);
+		add_sale(of, price, op->cost_nano);
 		should = -posted;
 		break;
 	case WEIR_ENTRY_TRUE_UP:
-		add_sale(of, op->started_ns, price, 0);
+		add_sale(of, price, 0);
 		should = -posted;
 		break;
 	case WEIR_ENTRY_VOID:

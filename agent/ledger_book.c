@@ -205,8 +205,8 @@ int book_plan_take(struct weir_book *b, uint32_t wallet, int64_t nano, uint64_t 
 	return ret ? ret : book_add_move(post, WEIR_PURSE_DEBT, 0, left);
 }
 
-int book_plan_grant(struct weir_book *b, const struct weir_account *acc, int64_t amount,
-		    uint64_t lot, bool effective, struct weir_posting *post)
+int book_plan_grant(const struct weir_account *acc, int64_t amount, uint64_t lot, bool effective,
+		    struct weir_posting *post)
 {
 	int64_t repaid = 0;
 	int ret;
@@ -238,7 +238,7 @@ static int plan_issue(struct weir_book *b, struct weir_entry_head *h, int64_t am
 	if (!book_has_room(acc, amount))
 		return -ERANGE;
 	h->amount_nano = amount;
-	return book_plan_grant(b, acc, amount, h->seq, effective, post);
+	return book_plan_grant(acc, amount, h->seq, effective, post);
 }
 
 static void begin_plan(struct weir_posting *post)

@@ -35,18 +35,15 @@ struct weir_figures {
 	struct weir_usage tokens;
 	int64_t audio, image;
 	int64_t price, cost, refunded; /* nano */
-	int64_t month;		       /* weir_month_of the newest usage, and its sums */
-	int64_t month_price, month_cost;
-	int64_t asked; /* 1: a top-up was asked for, below `asked_below` */
+	int64_t asked;		       /* 1: a top-up was asked for, below `asked_below` */
 	int64_t asked_below;
 };
 
 /* Its columns, in the order of its fields. */
 #define WEIR_FIGURE_COLUMNS                                                                        \
 	"debt, issued, consumed, voided, requests, estimated, partial, input, cache_read,"         \
-	" cache_write, output, reasoning, audio, image, price, cost, refunded, month,"             \
-	" month_price, month_cost, asked, asked_below"
-#define WEIR_N_FIGURES 22
+	" cache_write, output, reasoning, audio, image, price, cost, refunded, asked, asked_below"
+#define WEIR_N_FIGURES 19
 _Static_assert(sizeof(struct weir_figures) == WEIR_N_FIGURES * sizeof(int64_t), "a column each");
 
 struct weir_account {

@@ -46,9 +46,9 @@ int book_true_up_drop(struct weir_book *b);
 /* The sums that a true-up settles are done with. */
 int book_trued_up(struct weir_book *b, const struct weir_op *op);
 
-/* Moves of a grant, or of one that becomes effective: from says its pending, or nothing. */
-int book_plan_grant(struct weir_book *b, const struct weir_account *acc, int64_t amount,
-		    uint64_t lot, bool effective, struct weir_posting *post);
+/* Moves of new credit into a lot: pending, or effective, and then debt is repaid first. */
+int book_plan_grant(const struct weir_account *acc, int64_t amount, uint64_t lot, bool effective,
+		    struct weir_posting *post);
 /* Moves that take nano of a wallet for something begun at started_ns; what no lot gives is debt. */
 int book_plan_take(struct weir_book *b, uint32_t wallet, int64_t nano, uint64_t started_ns,
 		   uint64_t time_ns, struct weir_posting *post);

@@ -351,12 +351,12 @@ int weir_book_plan_due(struct weir_book *b, struct weir_op *op, struct weir_entr
 		if (!book_has_room(acc, op->amount_nano))
 			return -ERANGE;
 		h->amount_nano = op->amount_nano;
-		ret = book_plan_grant(b, acc, op->amount_nano, h->seq, true, post);
+		ret = book_plan_grant(acc, op->amount_nano, h->seq, true, post);
 		break;
 	case WEIR_ENTRY_ACTIVATE:
 		ret = book_add_move(post, WEIR_PURSE_PENDING, op->of, -op->amount_nano);
 		if (!ret)
-			ret = book_plan_grant(b, acc, op->amount_nano, op->of, true, post);
+			ret = book_plan_grant(acc, op->amount_nano, op->of, true, post);
 		break;
 	case WEIR_ENTRY_TRUE_UP:
 		ret = book_plan_true_up(b, op, h, post);

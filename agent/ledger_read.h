@@ -106,10 +106,6 @@ int weir_reader_schedules(struct weir_reader *r, uint32_t wallet,
 int weir_reader_by_key(struct weir_reader *r, const char *key, uint64_t *seq,
 		       struct weir_error *err);
 
-/* What of an entry was refunded so far. */
-int weir_reader_refunded(struct weir_reader *r, uint64_t seq, int64_t *nano,
-			 struct weir_error *err);
-
 /* Where a counter of steps stands (weir_counter_key, weir_month_of); 0 if it never moved. */
 int weir_reader_counter(struct weir_reader *r, const char *key, uint32_t month, int64_t *at,
 			struct weir_error *err);

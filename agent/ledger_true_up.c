@@ -172,5 +172,5 @@ int book_plan_true_up(struct weir_book *b, const struct weir_op *op, struct weir
 		return -ENOMEM;
 	if (!book_has_room(acc, -op->price_nano))
 		return -ERANGE;
-	return book_plan_grant(b, acc, -op->price_nano, h->seq, true, post);
+	return book_plan_grant(acc, -op->price_nano, h->seq, true, post);
 }

@@ -386,7 +386,9 @@ static void *run(void *arg)
 	struct weir_writer *w = mine = arg;
 
 	atomic_store(&w->tid, gettid());
-	w->thread = pthread_self(); /* set_urgency may come before pthread_create has stored it */
+	/* Whoever made us holds it until our handle is stored. */
+	pthread_mutex_lock(&w->lock);
+	pthread_mutex_unlock(&w->lock);
 	while (!atomic_load(&w->stopping)) {
 		uint64_t again, look, ill;
 
@@ -430,7 +432,9 @@ static int start_thread(struct weir_writer *w)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
+	pthread_mutex_lock(&w->lock);
 	ret = pthread_create(&w->thread, NULL, run, w);
+	pthread_mutex_unlock(&w->lock);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (!ret)
 		pthread_setname_np(w->thread, "weir-writer");
