@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "bpf/weir_abi.h"
+#include "labels.h"
 #include "util.h"
 
 #define WEIR_CONFIG_FILE     "/etc/weir/agent.json"
@@ -71,6 +72,7 @@ struct weir_agent_config {
 	bool free_options;			       /* default true */
 	struct weir_trusted trusted[WEIR_TRUSTED_MAX]; /* trusted_sources, compiled */
 	size_t n_trusted;
+	struct weir_label_config labels;
 };
 
 /* 0; -ENOENT and the like if it cannot be read, -EINVAL if it is wrong. *out is

@@ -9,6 +9,7 @@
 
 #include "bpf/weir_abi.h"
 #include "enforce.h"
+#include "learnt.h"
 #include "pricing.h"
 #include "row.h"
 #include "state.h"
@@ -17,11 +18,24 @@
 void weir_request_id(uint64_t started_wall_ns, uint32_t boot, uint32_t slot, uint32_t ordinal,
 		     struct weir_id *out);
 
-/* open: NULL when the request's own record was lost. Its price is provisional: that of the
- * dearest steps, and of a session that begins. */
-void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
-		 const struct weir_terms *terms, struct weir_pricing *pricing, uint32_t boot,
+/* What it is judged with. */
+struct weir_finish_with {
+	const struct weir_terms *terms;
+	struct weir_pricing *pricing;
+	const struct weir_learnt *learnt; /* NULL: nothing was */
+	uint32_t boot;
+	bool is_retry; /* weir_retries_take: not to be billed */
+};
+
+/* open and asked: NULL when the request's own record was lost. Its price is provisional: that of
+ * the dearest steps, and of a session that begins. */
+void weir_finish(const struct weir_open *open, const struct weir_asked *asked,
+		 const struct weir_rec_end *end, const struct weir_finish_with *with,
 		 struct weir_row *out);
+
+/* Did its answer break off, through no doing of the client's, after something of it was billed?
+ * Then the same request, come again, may be a retry that is not billed. */
+bool weir_finish_broke_off(const struct weir_row *row);
 
 /*
  * Is it a request to record? Not one whose body was refused in its middle: like any
@@ -45,8 +59,8 @@ struct weir_runs {
 
 /* What an answer that is still running has cost: as its row would say if it were cut now, less
  * what a session costs. 0 where no card prices it. */
-int64_t weir_cost_so_far(const struct weir_open *open, const struct weir_runs *runs,
-			 struct weir_pricing *pricing);
+int64_t weir_cost_so_far(const struct weir_open *open, const struct weir_asked *asked,
+			 const struct weir_runs *runs, const struct weir_finish_with *with);
 
 /* Tokens that count against tokens per minute. */
 uint64_t weir_counted_tokens(const struct weir_row *row, uint32_t cached_weight_ppm);

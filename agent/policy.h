@@ -23,6 +23,13 @@ enum weir_on_agent_down {
 	WEIR_DOWN_CLOSED /* refuse */
 };
 
+/* An answer whose client left in the middle of it is billed for … */
+enum weir_abort {
+	WEIR_ABORT_PRODUCED, /* what the server had produced by then */
+	WEIR_ABORT_FULL,     /* all the output tokens it might have had */
+	WEIR_ABORT_FREE,     /* nothing */
+};
+
 enum weir_credit { WEIR_CREDIT_NONE, WEIR_CREDIT_HARD, WEIR_CREDIT_SOFT };
 
 /* A rate: `count` (to 1e9) per `period_ns`, at most `burst` (to 2^40; of requests and
@@ -60,6 +67,9 @@ struct weir_limits {
 	char fallback_model[WEIR_MODEL_BYTES]; /* "": none */
 	uint32_t half_open; /* handshakes not complete; default 1024, to 65535; 0: no bound */
 	int64_t request_cost_cap_nano; /* an answer is cut when it costs more; 0: none */
+	int abort;		       /* enum weir_abort; default "produced" */
+	bool free_retries;	       /* bill_retries false; default true */
+	bool free_cache_hits;	       /* bill_cache_hits false; default true */
 };
 
 /* Limits that hold besides the tenant's own for what comes to one service: connections,

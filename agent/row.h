@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WEIR_ROW_VERSION 3
+#define WEIR_ROW_VERSION 4
 #define WEIR_ID_BYTES	 16
 #define WEIR_UNKNOWN	 INT64_C(-1) /* a count nobody reported; 0 is a count */
 
@@ -48,8 +48,32 @@ enum weir_row_flags {
 	WEIR_ROW_DEGRADED = 1 << 6,   /* out of credit: asked of the tier's fallback_model */
 	WEIR_ROW_UNJUDGED = 1 << 7,   /* an answer that nobody was seen to ask for */
 	WEIR_ROW_TOKENS_CUT = 1 << 8, /* max_tokens was lowered */
-	WEIR_ROW_TRUSTED = 1 << 9,    /* session and feature are those of a trusted source */
+	WEIR_ROW_TRUSTED = 1 << 9,    /* labels are those of a trusted source */
 };
+
+enum weir_row_flags2 {
+	WEIR_ROW_LEFT = 1 << 0,		  /* the client was gone before the answer's end */
+	WEIR_ROW_RETRY_FREE = 1 << 1,	  /* repeats a request whose answer broke off: not billed */
+	WEIR_ROW_CACHE_FREE = 1 << 2,	  /* out of a cache, and the tier does not bill these */
+	WEIR_ROW_ABORT_FREE = 1 << 3,	  /* left in mid-answer, and the tier does not bill that */
+	WEIR_ROW_ABORT_FULL = 1 << 4,	  /* likewise, and billed as if it had run to its end */
+	WEIR_ROW_INPUT_GUESSED = 1 << 5,  /* the count is ours: from bytes */
+	WEIR_ROW_OUTPUT_GUESSED = 1 << 6, /* likewise: from stream events or text */
+	WEIR_ROW_ENCODED = 1 << 7,	  /* the answer was compressed */
+};
+
+/* What a cache in front of the model said of an answer (RFC 9211, X-Cache, X-Cache-Status). */
+enum weir_cache_status {
+	WEIR_CACHE_UNKNOWN, /* nobody said */
+	WEIR_CACHE_HIT,
+	WEIR_CACHE_MISS,
+	WEIR_CACHE_BYPASS,
+	WEIR_CACHE_EXPIRED,
+	WEIR_CACHE_STALE,	/* a hit, of something old */
+	WEIR_CACHE_REVALIDATED, /* a hit */
+	WEIR_CACHE_STATUS_MAX
+};
+extern const char *const weir_cache_status_names[WEIR_CACHE_STATUS_MAX]; /* [0] is NULL */
 
 struct weir_row {
 	struct weir_id id;
@@ -86,11 +110,24 @@ struct weir_row {
 	int64_t image;
 	char session[64]; /* "" where nobody said */
 	char feature[48];
+	/* since version 4 */
+	char user[64];
+	char team[48];
+	char cost_center[48];
+	uint8_t trace_id[16];	    /* W3C; zeros: none */
+	char client_request_id[64]; /* x-request-id, of the answer, else of the request */
+	char model_version[32];	    /* of the answer: system_fingerprint */
+	uint8_t retry_count;	    /* what the client's SDK said; 255: more */
+	uint8_t cache_status;	    /* enum weir_cache_status */
+	uint8_t pad4[2];
+	uint32_t flags2; /* enum weir_row_flags2 */
 };
 #define WEIR_ROW_BYTES_1 offsetof(struct weir_row, model_requested)
 #define WEIR_ROW_BYTES_2 offsetof(struct weir_row, audio)
+#define WEIR_ROW_BYTES_3 offsetof(struct weir_row, user)
 _Static_assert(WEIR_ROW_BYTES_1 == 376, "weir_row, version 1");
 _Static_assert(WEIR_ROW_BYTES_2 == 448, "weir_row, version 2");
-_Static_assert(sizeof(struct weir_row) == 576, "weir_row");
+_Static_assert(WEIR_ROW_BYTES_3 == 576, "weir_row, version 3");
+_Static_assert(sizeof(struct weir_row) == 856, "weir_row");
 
 #endif

@@ -16,35 +16,41 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "asked.h"
+#include "labels.h"
 #include "request_body.h"
 #include "response.h"
+#include "retries.h"
 #include "row.h"
 #include "util.h"
 #include "writer.h"
 
-/* An open request, as far as it is known. */
-struct weir_open {
+/* What a request said of itself. Kept beside its answer's parser, so that a record of the answer
+ * does not copy it; each has a position of its own, since a record changes but one of the two. */
+struct weir_asked {
 	uint64_t next_pos; /* ring position after the last record folded in */
 	uint64_t started_wall_ns;
-	uint64_t started_ns;
 	uint64_t body_bytes;
-	uint64_t offset; /* response bytes accounted for */
 	uint32_t ordinal;
-	uint32_t ttft_us;
+	uint32_t pad;
 	char method[8];
 	char path[64];
 	uint8_t client[16];
-	uint8_t trusted; /* whoever said session and feature is */
-	uint8_t pad[7];
-	char session[WEIR_SESSION_BYTES]; /* NUL padded; "": nobody said */
-	char feature[WEIR_FEATURE_BYTES];
-	struct weir_body body;
-	struct weir_response response;
+	struct weir_labels labels;
+	struct weir_body body; /* of tenants whose bodies are held to rules */
+	struct weir_asked_text text;
 };
 
-_Static_assert(sizeof(((struct weir_row *)0)->session) == WEIR_SESSION_BYTES &&
-		       sizeof(((struct weir_row *)0)->feature) == WEIR_FEATURE_BYTES,
-	       "labels of a row are those of a record");
+/* Its answer, as far as it is known. */
+struct weir_open {
+	uint64_t next_pos; /* likewise */
+	uint64_t started_wall_ns;
+	uint64_t started_ns;
+	uint64_t offset; /* response bytes accounted for */
+	uint32_t ordinal;
+	uint32_t ttft_us;
+	struct weir_response response;
+};
 
 struct weir_state;
 
@@ -62,6 +68,14 @@ const struct weir_open *weir_state_open_of(const struct weir_state *s, uint32_t 
 /* The other copy, to be filled in; weir_state_flip makes it the active one. */
 struct weir_open *weir_state_spare(struct weir_state *s, uint32_t slot);
 void weir_state_flip(struct weir_state *s, uint32_t slot);
+
+/* The same of what the request said. */
+const struct weir_asked *weir_state_asked_of(const struct weir_state *s, uint32_t slot);
+struct weir_asked *weir_state_asked_spare(struct weir_state *s, uint32_t slot);
+void weir_state_asked_flip(struct weir_state *s, uint32_t slot);
+
+/* Forgotten with the parsers, when ring positions begin anew. */
+struct weir_retries *weir_state_retries(struct weir_state *s);
 
 /* Append a finished row. false: the queue is full (the ring holds what follows). */
 bool weir_state_put_row(struct weir_state *s, const struct weir_row *row);

@@ -34,7 +34,7 @@ typedef int32_t weir_s32;
 typedef int64_t weir_s64;
 #endif
 
-#define WEIR_ABI_VERSION 4
+#define WEIR_ABI_VERSION 5
 
 #define WEIR_CACHE_LINE	     64
 #define WEIR_MAX_NETNS	     16
@@ -176,6 +176,28 @@ struct weir_trusted {
 	weir_u64 mask_hi, mask_lo;
 };
 
+/*
+ * Names of request headers whose lines are shipped (WEIR_REC_LINE), as far as the kernel looks at
+ * them: the first 16 bytes of "name:", letters in lower case (all bytes | 20). What is longer may
+ * be another header with the same start: the agent compares names whole. 0 of them: none.
+ */
+enum weir_line_flags {
+	WEIR_LINE_NOT_ZERO = 1 << 0, /* a value of just "0" is not worth a record */
+};
+
+#define WEIR_LINE_NAMES 32
+
+struct weir_line_name {
+	weir_u64 word[2]; /* as in memory, | 0x20 in each byte; zero where mask is */
+	weir_u64 mask[2]; /* the second may be 0 */
+	weir_u32 len;	  /* of the whole name with its colon */
+	weir_u32 flags;	  /* enum weir_line_flags */
+};
+
+/* A bit for a line's first 8 bytes (| 20 each): set in weir_config's line_bits if any name has it.
+ */
+#define weir_line_bit(word) (1ULL << (((word)*0x9e3779b97f4a7c15ULL) >> 58))
+
 struct weir_service {
 	weir_u16 port;	 /* host order */
 	weir_u8 dialect; /* enum weir_dialect; paths /v1/messages* are Anthropic anyway */
@@ -221,13 +243,19 @@ struct weir_config {
 	weir_u32 netns[WEIR_MAX_NETNS];
 	weir_u32 frozen; /* maps are being copied to a new layout: guarded ports drop */
 	weir_u32 max_heads_per_source; /* in parts at a time, of one address */
-	weir_u32 pad_heads;
+	weir_u32 asked_bytes; /* of each request body, from its start: shipped (WEIR_REC_ASKED) */
+	weir_u32 n_line_names;
+	weir_u32 pad_lines;
+	weir_u64 line_bits;
+	struct weir_line_name line_names[WEIR_LINE_NAMES];
 	weir_u8 port_service[65536];
 };
+_Static_assert(sizeof(struct weir_line_name) == 40, "weir_line_name");
 _Static_assert(sizeof(struct weir_service) == 8, "weir_service");
 _Static_assert(sizeof(struct weir_free_path) == 72, "weir_free_path");
 _Static_assert(sizeof(struct weir_trusted) == 32, "weir_trusted");
-_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 80 + 65536, "weir_config");
+_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 80 + 16 + 32 * 40 + 65536,
+	       "weir_config");
 
 /* ------------------------------------------------------------------ tenants */
 
@@ -247,6 +275,7 @@ enum weir_tenant_flags {
 	WEIR_TENANT_DOWN_OPEN = 1 << 11,   /* credit and tokens are not checked */
 	WEIR_TENANT_DOWN_CLOSED = 1 << 12, /* refuse */
 	WEIR_TENANT_SCOPED = 1 << 13,	   /* has entries in `scopes` */
+	WEIR_TENANT_ASKED_WHOLE = 1 << 14, /* request bodies are shipped to WEIR_ASKED_MAX */
 };
 
 /*
@@ -520,6 +549,7 @@ enum weir_slot_flags {
 	WEIR_SLOT_DEGRADED = 1 << 2, /* out of credit: goes to the fall-back model */
 	WEIR_SLOT_UNJUDGED = 1 << 3, /* an answer nobody was seen to ask for */
 	WEIR_SLOT_FIRST = 1 << 4,    /* of its connection, free ones apart */
+	WEIR_SLOT_LEFT = 1 << 5,     /* in END: the client had closed or reset before its end */
 	WEIR_SLOT_TAKEN = 1 << 8,    /* a request was taken of the tenant's rate; the next bits: */
 				     /* likewise of its other levels */
 };
@@ -541,7 +571,9 @@ enum weir_record_type {
 	WEIR_REC_END,	      /* request over, whatever the cause */
 	WEIR_REC_DENY,	      /* a refusal; not one per packet, see weir_denial */
 	WEIR_REC_BODY,	      /* what the request's body said; only of tenants with rules */
-	WEIR_REC_LABELS,      /* what its head says that it is for; only if it does */
+	WEIR_REC_LABELS,      /* of ABI 4: not made any more */
+	WEIR_REC_LINE,	      /* a line of its head that weir_config's line_names asks for */
+	WEIR_REC_ASKED,	      /* request body bytes, in order: struct weir_rec_data */
 };
 
 struct weir_record {
@@ -594,11 +626,12 @@ _Static_assert(sizeof(struct weir_rec_body) == 112, "weir_rec_body");
 
 enum weir_label_flags {
 	WEIR_LABELS_TRUSTED = 1 << 0, /* by a peer of weir_config's `trusted` */
+	WEIR_LINE_CUT = 1 << 1,	      /* LINE: it goes on */
 };
 
-/* Comes after the REQUEST of the same (slot, ordinal, started_wall_ns): the headers
- * x-weir-session and x-weir-feature. Visible ASCII, NUL padded; "": not there, twice there, too
- * long or of other bytes. Not what anybody is judged by. */
+/* Of ABI 4, found in a ring that outlived it. Came after the REQUEST of the same (slot, ordinal,
+ * started_wall_ns): the headers x-weir-session and x-weir-feature. Visible ASCII, NUL padded; "":
+ * not there, twice there, too long or of other bytes. Not what anybody is judged by. */
 struct weir_rec_labels {
 	struct weir_record h;
 	weir_u64 started_wall_ns;
@@ -608,6 +641,34 @@ struct weir_rec_labels {
 	char feature[WEIR_FEATURE_BYTES];
 };
 _Static_assert(sizeof(struct weir_rec_labels) == 152, "weir_rec_labels");
+
+/* Comes after the REQUEST of the same (slot, ordinal, started_wall_ns), in the head's order, at
+ * most WEIR_HEAD_LINES_MAX of a head: h.len bytes of the line follow, its name included, without its
+ * line end, as the client wrote it. */
+#define WEIR_LINE_SMALL 104
+#define WEIR_LINE_LARGE 488 /* longer lines are cut to this */
+#define WEIR_HEAD_LINES_MAX	16
+
+struct weir_rec_line {
+	struct weir_record h;
+	weir_u64 started_wall_ns;
+	weir_u32 flags; /* enum weir_label_flags */
+	weir_u32 name;	/* index into line_names */
+};
+_Static_assert(sizeof(struct weir_rec_line) == 40, "weir_rec_line");
+
+/* Most of a request body that is ever shipped; bytes behind a hole are not. Of bodies with
+ * Content-Length only: a chunked one is not shipped. */
+#define WEIR_ASKED_MAX (1U << 20)
+
+/*
+ * Of an answer with Content-Length to a path that ends in "/embeddings" or "/embed", plainly
+ * encoded and longer than WEIR_SKIP_MIN, only the start and the end are shipped: offsets jump
+ * and END counts nothing lost. Nothing but vectors is in between.
+ */
+#define WEIR_SKIP_HEAD 8192 /* at least so many bytes of the answer, head included */
+#define WEIR_SKIP_TAIL 8192 /* at least so many of its body's end */
+#define WEIR_SKIP_MIN  32768
 
 /* Response bytes follow. Records come in size classes; h.len says how much is data.
  * An offset that jumps means bytes that the tap did not see, or had no room for. */

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests whose answer broke off, so that the same request coming again is known for what it
+ * is (metering.md, "retries"). A small table in the state file: a kill -9 changes nothing. Each
+ * change carries the ring position it follows from; one that was made before is not made again. One
+ * thread.
+ */
+#ifndef WEIR_RETRIES_H
+#define WEIR_RETRIES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WEIR_RETRIES_MAX    3				 /* of one request that are not billed */
+#define WEIR_RETRIES_FOR_NS (600 * UINT64_C(1000000000)) /* after that it is a new request */
+#define WEIR_RETRIES	    4096			 /* known at a time; power of two */
+
+struct weir_retry {
+	uint64_t key[2];   /* of tenant, path, body; zeros: free */
+	uint64_t until_ns; /* wall */
+	uint64_t pos;	   /* ring position of the last change */
+	uint32_t used;	   /* of WEIR_RETRIES_MAX; this one counted by `pos` included */
+	uint32_t pad;
+};
+
+struct weir_retries {
+	struct weir_retry of[WEIR_RETRIES];
+};
+
+/* tenant, path (as in the row, plain_path) and the body's hash, as a key. */
+void weir_retry_key(uint32_t tenant, const char *path, const uint64_t body[2], uint64_t out[2]);
+
+/* The answer to this request broke off at now_ns. */
+void weir_retries_note(struct weir_retries *r, const uint64_t key[2], uint64_t now_ns,
+		       uint64_t pos);
+
+/* Is the request that ended at ring position `pos`, begun at started_ns, a retry that is not
+ * billed? Asked again for the same pos it says the same. */
+bool weir_retries_take(struct weir_retries *r, const uint64_t key[2], uint64_t started_ns,
+		       uint64_t pos);
+
+#endif
