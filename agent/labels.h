@@ -63,9 +63,9 @@ struct weir_labels {
 	uint8_t trusted;	       /* a trusted peer sent them */
 	uint8_t rank[WEIR_LABEL_MAX];  /* 1 + the source's place in sources; 0: nobody yet */
 	uint8_t twice[WEIR_LABEL_MAX]; /* that source came twice: none */
-	uint8_t pad[2];
+	uint8_t pad[6];
 };
-_Static_assert(sizeof(struct weir_labels) == 374, "weir_labels");
+_Static_assert(sizeof(struct weir_labels) == 376, "weir_labels");
 
 /* A line of the request's head, as rec has it, n bytes of it at `line`. */
 void weir_labels_line(const struct weir_label_config *c, struct weir_labels *l, const char *line,
