@@ -1,0 +1,621 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Claims about compressed bodies: the same text in any cut and of any encoder's making; what is
+ * broken, endless or not asked for is an error, in bounded memory; a ticket is good for one decoder
+ * of one process, as long as nobody needs its memory more.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <zlib.h>
+#include <zstd.h>
+
+#include "agent/decode.h"
+
+#define POOL (16u << 20)
+
+static struct weir_decoders *pool(size_t bytes)
+{
+	struct weir_decoders *d;
+	struct weir_error err;
+
+	assert_int_equal(weir_decoders_new(bytes, &d, &err), 0);
+	return d;
+}
+
+static struct weir_decoders_stats stats(const struct weir_decoders *d)
+{
+	struct weir_decoders_stats s;
+
+	weir_decoders_stats(d, &s);
+	return s;
+}
+
+/* ------------------------------------------------------------------------ encoders */
+
+struct bytes {
+	uint8_t *p;
+	size_t n;
+};
+
+/* 15 + 16: gzip; 15: zlib; -15: bare. flush: after so many bytes, as a server that streams does. */
+static struct bytes deflated(const void *text, size_t n, int window, int level, size_t flush)
+{
+	z_stream z = { 0 };
+	struct bytes b;
+	size_t at = 0;
+	int r;
+
+	assert_int_equal(deflateInit2(&z, level, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	b.n = n + n / 2 + 1024;
+	b.p = malloc(b.n);
+	assert_non_null(b.p);
+	z.next_out = b.p;
+	z.avail_out = b.n;
+	do {
+		size_t piece = flush && n - at > flush ? flush : n - at;
+
+		z.next_in = (uint8_t *)text + at;
+		z.avail_in = piece;
+		at += piece;
+		r = deflate(&z, at == n ? Z_FINISH : Z_SYNC_FLUSH);
+	} while (at < n);
+	assert_int_equal(r, Z_STREAM_END);
+	b.n -= z.avail_out;
+	deflateEnd(&z);
+	return b;
+}
+
+/* Its size is in the frame's head only where window is 0; 2^window otherwise. */
+static struct bytes zstd(const void *text, size_t n, int window, size_t flush)
+{
+	ZSTD_CCtx *z = ZSTD_createCCtx();
+	struct bytes b = { .n = n + n / 2 + 1024 };
+	ZSTD_outBuffer out;
+	size_t at = 0, r;
+
+	assert_non_null(z);
+	b.p = malloc(b.n);
+	assert_non_null(b.p);
+	out = (ZSTD_outBuffer){ .dst = b.p, .size = b.n };
+	ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1);
+	if (window)
+		ZSTD_CCtx_setParameter(z, ZSTD_c_windowLog, window);
+	else
+		ZSTD_CCtx_setPledgedSrcSize(z, n);
+	do {
+		size_t piece = flush && n - at > flush ? flush : n - at;
+		ZSTD_inBuffer in = { .src = (const char *)text + at, .size = piece };
+
+		at += piece;
+		r = ZSTD_compressStream2(z, &out, &in, at == n ? ZSTD_e_end : ZSTD_e_flush);
+		assert_false(ZSTD_isError(r));
+		assert_int_equal(in.pos, in.size);
+	} while (at < n);
+	assert_int_equal(r, 0);
+	b.n = out.pos;
+	ZSTD_freeCCtx(z);
+	return b;
+}
+
+static struct bytes joined(struct bytes a, struct bytes b)
+{
+	a.p = realloc(a.p, a.n + b.n);
+	assert_non_null(a.p);
+	memcpy(a.p + a.n, b.p, b.n);
+	a.n += b.n;
+	free(b.p);
+	return a;
+}
+
+static uint32_t seed = 1;
+static uint32_t rnd(void)
+{
+	return seed = seed * 1664525 + 1013904223;
+}
+
+/* Text such as a chat stream's: compressible, not trivially. */
+static char *chat(size_t n)
+{
+	char *text = malloc(n + 128);
+	size_t at = 0;
+
+	assert_non_null(text);
+	while (at < n)
+		at += snprintf(text + at, 128,
+			       "data: {\"id\":\"chatcmpl-7\",\"choices\":[{\"delta\":"
+			       "{\"content\":\" %u\"}}]}\n\n",
+			       rnd() >> 20);
+	return text;
+}
+
+/* ------------------------------------------------------------------------ decoding */
+
+struct sink {
+	const uint8_t *want;
+	size_t n, at;
+	bool differs;
+};
+
+static void sink(void *ctx, const uint8_t *bytes, size_t n)
+{
+	struct sink *s = ctx;
+
+	assert_true(n > 0 && n <= 16384);
+	if (s->want && (s->at + n > s->n || memcmp(s->want + s->at, bytes, n)))
+		s->differs = true;
+	s->at += n;
+}
+
+/* In pieces that end where cut says: at a and b, or every `every` bytes. The input is copied, so
+ * that reading past its end is seen. */
+static int decode_pieces(struct weir_decoders *d, uint64_t t, struct bytes b, size_t from,
+			 size_t every, struct sink *s)
+{
+	size_t at = 0;
+	int r = 0;
+
+	while (!r && at < b.n) {
+		size_t n = at < from ? from - at : every;
+		uint8_t *copy;
+
+		if (n > b.n - at)
+			n = b.n - at;
+		copy = malloc(n);
+		assert_non_null(copy);
+		memcpy(copy, b.p + at, n);
+		r = weir_decode(d, t, copy, n, sink, s);
+		free(copy);
+		at += n;
+	}
+	return r;
+}
+
+static void same(struct weir_decoders *d, enum weir_body_coding coding, struct bytes b,
+		 const char *text, size_t n, size_t from, size_t every)
+{
+	struct sink s = { .want = (const uint8_t *)text, .n = n };
+	uint64_t t = weir_decoder_open(d, coding);
+
+	assert_true(t != 0);
+	assert_int_equal(decode_pieces(d, t, b, from, every, &s), 0);
+	assert_false(s.differs);
+	assert_int_equal(s.at, n);
+	assert_true(weir_decoder_close(d, t));
+}
+
+/* Cut once at every byte, cut into single bytes, whole. */
+static void any_cut(enum weir_body_coding coding, struct bytes b, const char *text, size_t n)
+{
+	struct weir_decoders *d = pool(POOL);
+
+	for (size_t cut = 0; cut <= b.n; cut++)
+		same(d, coding, b, text, n, cut, b.n);
+	for (size_t every = 1; every < 8; every++)
+		same(d, coding, b, text, n, 0, every);
+	assert_int_equal(stats(d).open, 0);
+	assert_int_equal(stats(d).bytes, 0);
+	assert_int_equal(stats(d).failed, 0);
+	weir_decoders_free(d);
+	free(b.p);
+}
+
+static void test_any_cut(void **state)
+{
+	size_t n = 1500;
+	char *text = chat(n);
+
+	any_cut(WEIR_BODY_GZIP, deflated(text, n, 15 + 16, 6, 0), text, n);
+	any_cut(WEIR_BODY_GZIP, deflated(text, n, 15 + 16, 6, 100), text, n);
+	any_cut(WEIR_BODY_DEFLATE, deflated(text, n, 15, 6, 0), text, n);
+	any_cut(WEIR_BODY_DEFLATE, deflated(text, n, 9, 1, 200), text, n);
+	any_cut(WEIR_BODY_DEFLATE, deflated(text, n, -15, 6, 0), text, n);
+	any_cut(WEIR_BODY_DEFLATE, deflated(text, n, -15, 0, 0), text, n);
+	any_cut(WEIR_BODY_ZSTD, zstd(text, n, 0, 0), text, n);
+	any_cut(WEIR_BODY_ZSTD, zstd(text, n, 17, 100), text, n);
+	free(text);
+}
+
+static void test_nothing_compressed(void **state)
+{
+	any_cut(WEIR_BODY_GZIP, deflated("", 0, 15 + 16, 6, 0), "", 0);
+	any_cut(WEIR_BODY_DEFLATE, deflated("", 0, 15, 6, 0), "", 0);
+	any_cut(WEIR_BODY_ZSTD, zstd("", 0, 0, 0), "", 0);
+}
+
+/* RFC 1952 2.2: a file is members; RFC 8878 3.1: it is frames, of which some are to be skipped. */
+static void test_members(void **state)
+{
+	static const uint8_t skip[] = { 0x5b, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, 'w', 'e', 'i', 'r', 0 };
+	struct bytes skipped = { malloc(sizeof(skip)), sizeof(skip) };
+	size_t n = 600;
+	char *text = chat(n);
+	struct bytes b;
+
+	assert_non_null(skipped.p);
+	memcpy(skipped.p, skip, sizeof(skip));
+	b = joined(deflated(text, 200, 15 + 16, 6, 0), deflated("", 0, 15 + 16, 6, 0));
+	any_cut(WEIR_BODY_GZIP, joined(b, deflated(text + 200, n - 200, 15 + 16, 9, 0)), text, n);
+	b = joined(skipped, zstd(text, 200, 0, 0));
+	b = joined(b, zstd("", 0, 0, 0));
+	any_cut(WEIR_BODY_ZSTD, joined(b, zstd(text + 200, n - 200, 12, 0)), text, n);
+	free(text);
+}
+
+/* Text longer than any window and than the pieces it is handed on in. */
+static void test_long(void **state)
+{
+	size_t n = 12 << 20;
+	char *text = chat(n);
+	struct weir_decoders *d = pool(POOL);
+	struct bytes b[] = { deflated(text, n, 15 + 16, 1, 0), deflated(text, n, 15, 1, 70000),
+			     zstd(text, n, 23, 0), zstd(text, n, 17, 70000) };
+	static const enum weir_body_coding coding[] = { WEIR_BODY_GZIP, WEIR_BODY_DEFLATE,
+							WEIR_BODY_ZSTD, WEIR_BODY_ZSTD };
+
+	for (int i = 0; i < 4; i++) {
+		same(d, coding[i], b[i], text, n, 0, 1200);
+		same(d, coding[i], b[i], text, n, 0, b[i].n);
+		free(b[i].p);
+	}
+	assert_int_equal(stats(d).given_up, 0);
+	weir_decoders_free(d);
+	free(text);
+}
+
+/* ------------------------------------------------------------------------ hostile */
+
+/* -EBADMSG in one go, and byte by byte; closed after that. */
+static void is_bad(enum weir_body_coding coding, const void *p, size_t n)
+{
+	struct bytes b = { (uint8_t *)p, n };
+
+	for (size_t every = 1; every <= n; every += n - 1 ? n - 1 : 1) {
+		struct weir_decoders *d = pool(POOL);
+		struct sink s = { 0 };
+		uint64_t t = weir_decoder_open(d, coding);
+
+		assert_int_equal(decode_pieces(d, t, b, 0, every, &s), -EBADMSG);
+		assert_int_equal(weir_decode(d, t, p, n, sink, &s), -ESTALE);
+		assert_false(weir_decoder_close(d, t));
+		assert_int_equal(stats(d).failed, 1);
+		assert_int_equal(stats(d).open, 0);
+		weir_decoders_free(d);
+	}
+}
+
+static void test_garbage(void **state)
+{
+	static const char json[] = "{\"usage\":{\"prompt_tokens\":1}}";
+	static const uint8_t dictionary[] = { 0x78, 0xbb, 1, 2, 3, 4, 5 };
+	/* zstd 0.5 to 0.7: a library may read them, without a limit for windows */
+	static const uint8_t old[] = { 0x25, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0 };
+	/* a frame whose window is 16 MiB, and one that needs dictionary 7 */
+	static const uint8_t wide[] = { 0x28, 0xb5, 0x2f, 0xfd, 0, 14 << 3, 0x01, 0, 0 };
+	static const uint8_t needs[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x21, 7, 0, 0x01, 0, 0 };
+	static const uint8_t widest[] = { 0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3, 0x01, 0, 0 };
+	struct weir_decoders *d = pool(POOL);
+
+	is_bad(WEIR_BODY_GZIP, json, sizeof(json));
+	is_bad(WEIR_BODY_DEFLATE, json, sizeof(json));
+	is_bad(WEIR_BODY_ZSTD, json, sizeof(json));
+	is_bad(WEIR_BODY_DEFLATE, dictionary, sizeof(dictionary));
+	is_bad(WEIR_BODY_ZSTD, old, sizeof(old));
+	is_bad(WEIR_BODY_ZSTD, wide, sizeof(wide));
+	is_bad(WEIR_BODY_ZSTD, needs, sizeof(needs));
+	same(d, WEIR_BODY_ZSTD, (struct bytes){ (uint8_t *)widest, sizeof(widest) }, "", 0, 0, 9);
+	weir_decoders_free(d);
+}
+
+static void test_bytes_behind_the_end(void **state)
+{
+	char *text = chat(100);
+	struct bytes b[] = { deflated(text, 100, 15 + 16, 6, 0), deflated(text, 100, 15, 6, 0),
+			     deflated(text, 100, -15, 6, 0), zstd(text, 100, 0, 0) };
+	static const enum weir_body_coding coding[] = { WEIR_BODY_GZIP, WEIR_BODY_DEFLATE,
+							WEIR_BODY_DEFLATE, WEIR_BODY_ZSTD };
+
+	for (int i = 0; i < 4; i++) {
+		struct bytes tail = { calloc(1, 16), 16 };
+
+		assert_non_null(tail.p);
+		b[i] = joined(b[i], tail);
+		is_bad(coding[i], b[i].p, b[i].n);
+		free(b[i].p);
+	}
+	free(text);
+}
+
+/* Cut short it is no error, what was decoded stands, but it is not whole. */
+static void test_cut_short(void **state)
+{
+	size_t n = 1000;
+	char *text = chat(n);
+	struct weir_decoders *d = pool(POOL);
+	struct bytes b[] = { deflated(text, n, 15 + 16, 6, 0), deflated(text, n, 15, 6, 0),
+			     zstd(text, n, 0, 0) };
+	static const enum weir_body_coding coding[] = { WEIR_BODY_GZIP, WEIR_BODY_DEFLATE,
+							WEIR_BODY_ZSTD };
+
+	for (int i = 0; i < 3; i++) {
+		for (size_t len = 1; len < b[i].n; len++) {
+			struct sink s = { .want = (const uint8_t *)text, .n = n };
+			uint64_t t = weir_decoder_open(d, coding[i]);
+
+			assert_int_equal(weir_decode(d, t, b[i].p, len, sink, &s), 0);
+			assert_false(s.differs);
+			assert_false(weir_decoder_close(d, t));
+		}
+		free(b[i].p);
+	}
+	assert_true(weir_decoder_close(d, weir_decoder_open(d, WEIR_BODY_GZIP)));
+	weir_decoders_free(d);
+	free(text);
+}
+
+/* A bit flipped anywhere: an error or other text, within bounds (ASan looks on). */
+static void test_flipped_bits(void **state)
+{
+	size_t n = 800;
+	char *text = chat(n);
+	struct weir_decoders *d = pool(POOL);
+	struct bytes b[] = { deflated(text, n, 15 + 16, 6, 0), zstd(text, n, 0, 0) };
+	static const enum weir_body_coding coding[] = { WEIR_BODY_GZIP, WEIR_BODY_ZSTD };
+	size_t bad = 0;
+
+	for (int i = 0; i < 2; i++) {
+		for (size_t bit = 0; bit < b[i].n * 8; bit++) {
+			struct sink s = { 0 };
+			uint64_t t = weir_decoder_open(d, coding[i]);
+
+			b[i].p[bit / 8] ^= 1 << bit % 8;
+			bad += decode_pieces(d, t, b[i], 0, 97, &s) == -EBADMSG;
+			b[i].p[bit / 8] ^= 1 << bit % 8;
+			weir_decoder_close(d, t);
+		}
+		assert_true(bad > b[i].n * 7); /* checksums: nearly all */
+		bad = 0;
+		free(b[i].p);
+	}
+	assert_int_equal(stats(d).open, 0);
+	weir_decoders_free(d);
+	free(text);
+}
+
+static int feed_until_error(struct bytes b, enum weir_body_coding coding, struct sink *s)
+{
+	struct weir_decoders *d = pool(POOL);
+	int r = decode_pieces(d, weir_decoder_open(d, coding), b, 0, 1200, s);
+
+	assert_int_equal(stats(d).failed, r != 0);
+	weir_decoders_free(d);
+	free(b.p);
+	return r;
+}
+
+static void test_bombs(void **state)
+{
+	size_t n = 64 << 20;
+	char *zeros = calloc(1, n);
+	struct sink s = { 0 };
+
+	assert_non_null(zeros);
+	/* a block of 128 KiB in four bytes */
+	assert_int_equal(feed_until_error(zstd(zeros, n, 20, 0), WEIR_BODY_ZSTD, &s), -EFBIG);
+	assert_true(s.at <= 2 * WEIR_DECODED_FREE);
+	/* 8 MiB of anything are fine, and deflate does not get much beyond the ratio */
+	s = (struct sink){ .want = (const uint8_t *)zeros, .n = WEIR_DECODED_FREE };
+	assert_int_equal(
+		feed_until_error(zstd(zeros, WEIR_DECODED_FREE, 20, 0), WEIR_BODY_ZSTD, &s), 0);
+	assert_false(s.differs);
+	assert_int_equal(s.at, WEIR_DECODED_FREE);
+	s = (struct sink){ 0 };
+	assert_int_equal(feed_until_error(deflated(zeros, n, 15 + 16, 9, 0), WEIR_BODY_GZIP, &s),
+			 -EFBIG);
+	assert_true(s.at < n);
+	free(zeros);
+}
+
+/* ------------------------------------------------------------------------ the pool */
+
+/* A decoder that has a window by now. */
+static uint64_t begun(struct weir_decoders *d, struct bytes b, struct sink *s)
+{
+	uint64_t t = weir_decoder_open(d, WEIR_BODY_GZIP);
+
+	*s = (struct sink){ 0 };
+	assert_true(t != 0);
+	assert_int_equal(weir_decode(d, t, b.p, b.n / 2, sink, s), 0);
+	return t;
+}
+
+static void test_longest_unused_goes(void **state)
+{
+	size_t n = 2000;
+	char *text = chat(n);
+	struct bytes b = deflated(text, n, 15 + 16, 6, 0);
+	struct weir_decoders *d = pool(1 << 20);
+	uint64_t t[100];
+	struct sink s[100];
+	uint64_t first;
+	size_t at_once;
+
+	for (int i = 0; i < 100; i++) {
+		t[i] = begun(d, b, &s[i]);
+		assert_true(stats(d).bytes <= 1 << 20);
+		/* the first is always in use, a few bytes at a time */
+		assert_int_equal(weir_decode(d, t[0], b.p + b.n / 2 + i, 1, sink, &s[0]), 0);
+	}
+	at_once = stats(d).open;
+	assert_true(at_once >= 20 && at_once <= 30); /* 40 KiB each, about */
+	assert_int_equal(stats(d).given_up, 100 - at_once);
+	assert_int_equal(stats(d).opened, 100);
+	first = 100 - (at_once - 1);
+	for (size_t i = 1; i < 100; i++) {
+		int r = weir_decode(d, t[i], b.p + b.n / 2, b.n - b.n / 2, sink, &s[i]);
+
+		assert_int_equal(r, i < first ? -ESTALE : 0);
+		assert_int_equal(weir_decoder_close(d, t[i]), i >= first);
+	}
+	assert_int_equal(weir_decode(d, t[0], b.p + b.n / 2 + 100, b.n - b.n / 2 - 100, sink, s),
+			 0);
+	assert_int_equal(s[0].at, n);
+	assert_true(weir_decoder_close(d, t[0]));
+	assert_int_equal(stats(d).open, 0);
+	assert_int_equal(stats(d).bytes, 0);
+	weir_decoders_free(d);
+	free(b.p);
+	free(text);
+}
+
+/* More memory than there is for all of them: it goes itself, what it decoded till then is right. */
+static void test_larger_than_the_pool(void **state)
+{
+	size_t n = 4 << 20;
+	char *text = chat(n);
+	struct bytes b = zstd(text, n, 23, 0);
+	struct weir_decoders *d = pool(1 << 20);
+	struct sink s = { .want = (const uint8_t *)text, .n = n };
+	uint64_t t = weir_decoder_open(d, WEIR_BODY_ZSTD);
+
+	assert_true(t != 0);
+	assert_int_equal(decode_pieces(d, t, b, 0, 1200, &s), -ESTALE);
+	assert_false(s.differs);
+	assert_true(s.at > 400000);
+	assert_int_equal(stats(d).given_up, 1);
+	assert_int_equal(stats(d).open, 0);
+	assert_int_equal(stats(d).bytes, 0);
+	weir_decoders_free(d);
+	free(b.p);
+	free(text);
+}
+
+static void test_stale_tickets(void **state)
+{
+	struct weir_decoders *a = pool(POOL), *b = pool(POOL);
+	struct bytes gz = deflated("weir", 4, 15 + 16, 6, 0);
+	struct sink s = { 0 };
+	uint64_t t = weir_decoder_open(a, WEIR_BODY_GZIP), u;
+
+	/* nobody's, and those of another pool, which stands for another process */
+	assert_int_equal(weir_decode(a, 0, gz.p, gz.n, sink, &s), -ESTALE);
+	assert_int_equal(weir_decode(b, t, gz.p, gz.n, sink, &s), -ESTALE);
+	for (int i = 0; i < 1000; i++) {
+		u = weir_decoder_open(b, WEIR_BODY_GZIP);
+		assert_int_equal(weir_decode(b, t, gz.p, gz.n, sink, &s), -ESTALE);
+		assert_false(weir_decoder_close(b, t));
+		weir_decoder_close(b, u);
+	}
+	/* all that differ in a bit */
+	for (int bit = 0; bit < 64; bit++) {
+		uint64_t other = t ^ UINT64_C(1) << bit;
+
+		assert_int_equal(weir_decode(a, other, gz.p, gz.n, sink, &s), -ESTALE);
+		assert_false(weir_decoder_close(a, other));
+	}
+	/* closed, and the slot given to another */
+	assert_true(weir_decoder_close(a, t));
+	u = weir_decoder_open(a, WEIR_BODY_GZIP);
+	assert_true(u != t);
+	assert_int_equal(weir_decode(a, t, gz.p, gz.n, sink, &s), -ESTALE);
+	assert_false(weir_decoder_close(a, t));
+	assert_int_equal(s.at, 0);
+	assert_int_equal(weir_decode(a, u, gz.p, gz.n, sink, &s), 0);
+	assert_int_equal(s.at, 4);
+	assert_int_equal(stats(a).open, 1);
+	weir_decoders_free(b);
+	weir_decoders_free(a); /* with one open */
+	weir_decoders_free(NULL);
+	free(gz.p);
+}
+
+/* As many as slots, and then some; by turns with others closed. */
+static void test_many(void **state)
+{
+	struct weir_decoders *d = pool(4 << 20);
+	uint64_t t[3000];
+
+	for (int i = 0; i < 3000; i++) {
+		t[i] = weir_decoder_open(d, i % 7 ? WEIR_BODY_GZIP : WEIR_BODY_ZSTD);
+		assert_true(t[i] != 0);
+		assert_true(stats(d).bytes <= 4 << 20);
+		if (i % 3 == 2)
+			weir_decoder_close(d, t[i - i % 10]);
+	}
+	assert_true(stats(d).given_up > 0);
+	for (int i = 0; i < 3000; i++)
+		weir_decoder_close(d, t[i]);
+	assert_int_equal(stats(d).open, 0);
+	assert_int_equal(stats(d).bytes, 0);
+	assert_true(weir_decoder_open(d, WEIR_BODY_PLAIN) == 0);
+	assert_true(weir_decoder_open(d, WEIR_BODY_CODED) == 0);
+	assert_true(weir_decoder_open(d, WEIR_BODY_GZIP) != 0);
+	weir_decoders_free(d);
+}
+
+static void test_names(void **state)
+{
+	static const struct {
+		const char *value;
+		enum weir_body_coding coding;
+	} is[] = {
+		{ "", WEIR_BODY_PLAIN },
+		{ "identity", WEIR_BODY_PLAIN },
+		{ " \tIdentity ", WEIR_BODY_PLAIN },
+		{ " , ,", WEIR_BODY_PLAIN },
+		{ "gzip", WEIR_BODY_GZIP },
+		{ " GZip\t", WEIR_BODY_GZIP },
+		{ "x-gzip", WEIR_BODY_GZIP },
+		{ "identity, gzip", WEIR_BODY_GZIP },
+		{ ",gzip,", WEIR_BODY_GZIP },
+		{ "deflate", WEIR_BODY_DEFLATE },
+		{ "zstd", WEIR_BODY_ZSTD },
+		{ "br", WEIR_BODY_CODED },
+		{ "gzip, gzip", WEIR_BODY_CODED },
+		{ "gzip,deflate", WEIR_BODY_CODED },
+		{ "gzip zstd", WEIR_BODY_CODED },
+		{ "gzip;q=1", WEIR_BODY_CODED },
+		{ "zst", WEIR_BODY_CODED },
+		{ "gzipp", WEIR_BODY_CODED },
+	};
+
+	for (size_t i = 0; i < sizeof(is) / sizeof(is[0]); i++) {
+		size_t n = strlen(is[i].value);
+		char *copy = malloc(n + 1); /* no end but len */
+
+		assert_non_null(copy);
+		memcpy(copy, is[i].value, n);
+		copy[n] = 'x';
+		assert_int_equal(weir_body_coding_of(copy, n), is[i].coding);
+		free(copy);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_any_cut),
+		cmocka_unit_test(test_nothing_compressed),
+		cmocka_unit_test(test_members),
+		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_bytes_behind_the_end),
+		cmocka_unit_test(test_cut_short),
+		cmocka_unit_test(test_flipped_bits),
+		cmocka_unit_test(test_bombs),
+		cmocka_unit_test(test_longest_unused_goes),
+		cmocka_unit_test(test_larger_than_the_pool),
+		cmocka_unit_test(test_stale_tickets),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
