@@ -43,6 +43,7 @@ static struct weir_decoders_stats stats(const struct weir_decoders *d)
 struct bytes {
 	uint8_t *p;
 	size_t n;
+	size_t flushed; /* bytes that the first flush had made of them */
 };
 
 /* 15 + 16: gzip; 15: zlib; -15: bare. flush: after so many bytes, as a server that streams does. */
@@ -66,6 +67,8 @@ static struct bytes deflated(const void *text, size_t n, int window, int level, 
 		z.avail_in = piece;
 		at += piece;
 		r = deflate(&z, at == n ? Z_FINISH : Z_SYNC_FLUSH);
+		if (at == piece)
+			b.flushed = b.n - z.avail_out;
 	} while (at < n);
 	assert_int_equal(r, Z_STREAM_END);
 	b.n -= z.avail_out;
@@ -98,6 +101,8 @@ static struct bytes zstd(const void *text, size_t n, int window, size_t flush)
 		r = ZSTD_compressStream2(z, &out, &in, at == n ? ZSTD_e_end : ZSTD_e_flush);
 		assert_false(ZSTD_isError(r));
 		assert_int_equal(in.pos, in.size);
+		if (at == piece)
+			b.flushed = out.pos;
 	} while (at < n);
 	assert_int_equal(r, 0);
 	b.n = out.pos;
@@ -270,6 +275,30 @@ static void test_long(void **state)
 	free(text);
 }
 
+/* What a server flushes is handed on then, not with the bytes that come next. */
+static void test_flushed(void **state)
+{
+	size_t n = 200000, flush = 100000;
+	char *text = chat(n);
+	struct weir_decoders *d = pool(POOL);
+	struct bytes b[] = { deflated(text, n, 15 + 16, 6, flush), deflated(text, n, 15, 6, flush),
+			     zstd(text, n, 20, flush) };
+	static const enum weir_body_coding coding[] = { WEIR_BODY_GZIP, WEIR_BODY_DEFLATE,
+							WEIR_BODY_ZSTD };
+
+	for (int i = 0; i < 3; i++) {
+		struct sink s = { .want = (const uint8_t *)text, .n = n };
+		uint64_t t = weir_decoder_open(d, coding[i]);
+
+		assert_int_equal(weir_decode(d, t, b[i].p, b[i].flushed, sink, &s), 0);
+		assert_false(s.differs);
+		assert_int_equal(s.at, flush);
+		free(b[i].p);
+	}
+	weir_decoders_free(d);
+	free(text);
+}
+
 /* ------------------------------------------------------------------------ hostile */
 
 /* -EBADMSG in one go, and byte by byte; closed after that. */
@@ -295,8 +324,8 @@ static void test_garbage(void **state)
 {
 	static const char json[] = "{\"usage\":{\"prompt_tokens\":1}}";
 	static const uint8_t dictionary[] = { 0x78, 0xbb, 1, 2, 3, 4, 5 };
-	/* zstd 0.5 to 0.7: a library may read them, without a limit for windows */
-	static const uint8_t old[] = { 0x25, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0 };
+	/* zstd 0.7, which Debian's library reads, with no limit for windows */
+	static const uint8_t old[] = { 0x27, 0xb5, 0x2f, 0xfd, 0, 0x40, 0, 0 };
 	/* a frame whose window is 16 MiB, and one that needs dictionary 7 */
 	static const uint8_t wide[] = { 0x28, 0xb5, 0x2f, 0xfd, 0, 14 << 3, 0x01, 0, 0 };
 	static const uint8_t needs[] = { 0x28, 0xb5, 0x2f, 0xfd, 0x21, 7, 0, 0x01, 0, 0 };
@@ -605,6 +634,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_compressed),
 		cmocka_unit_test(test_members),
 		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_flushed),
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_bytes_behind_the_end),
 		cmocka_unit_test(test_cut_short),
