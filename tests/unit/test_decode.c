@@ -1,187 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Claims about compressed bodies: the same text in any cut and of any encoder's making; what is
- * broken, endless or not asked for is an error, in bounded memory; a ticket is good for one decoder
- * of one process, as long as nobody needs its memory more.
+ * broken, endless or not asked for is an error.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-#include <zlib.h>
-#include <zstd.h>
-
-#include "agent/decode.h"
-
-#define POOL (16u << 20)
-
-static struct weir_decoders *pool(size_t bytes)
-{
-	struct weir_decoders *d;
-	struct weir_error err;
-
-	assert_int_equal(weir_decoders_new(bytes, &d, &err), 0);
-	return d;
-}
-
-static struct weir_decoders_stats stats(const struct weir_decoders *d)
-{
-	struct weir_decoders_stats s;
-
-	weir_decoders_stats(d, &s);
-	return s;
-}
-
-/* ------------------------------------------------------------------------ encoders */
-
-struct bytes {
-	uint8_t *p;
-	size_t n;
-	size_t flushed; /* bytes that the first flush had made of them */
-};
-
-/* 15 + 16: gzip; 15: zlib; -15: bare. flush: after so many bytes, as a server that streams does. */
-static struct bytes deflated(const void *text, size_t n, int window, int level, size_t flush)
-{
-	z_stream z = { 0 };
-	struct bytes b;
-	size_t at = 0;
-	int r;
-
-	assert_int_equal(deflateInit2(&z, level, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY), Z_OK);
-	b.n = n + n / 2 + 1024;
-	b.p = malloc(b.n);
-	assert_non_null(b.p);
-	z.next_out = b.p;
-	z.avail_out = b.n;
-	do {
-		size_t piece = flush && n - at > flush ? flush : n - at;
-
-		z.next_in = (uint8_t *)text + at;
-		z.avail_in = piece;
-		at += piece;
-		r = deflate(&z, at == n ? Z_FINISH : Z_SYNC_FLUSH);
-		if (at == piece)
-			b.flushed = b.n - z.avail_out;
-	} while (at < n);
-	assert_int_equal(r, Z_STREAM_END);
-	b.n -= z.avail_out;
-	deflateEnd(&z);
-	return b;
-}
-
-/* Its size is in the frame's head only where window is 0; 2^window otherwise. */
-static struct bytes zstd(const void *text, size_t n, int window, size_t flush)
-{
-	ZSTD_CCtx *z = ZSTD_createCCtx();
-	struct bytes b = { .n = n + n / 2 + 1024 };
-	ZSTD_outBuffer out;
-	size_t at = 0, r;
-
-	assert_non_null(z);
-	b.p = malloc(b.n);
-	assert_non_null(b.p);
-	out = (ZSTD_outBuffer){ .dst = b.p, .size = b.n };
-	ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1);
-	if (window)
-		ZSTD_CCtx_setParameter(z, ZSTD_c_windowLog, window);
-	else
-		ZSTD_CCtx_setPledgedSrcSize(z, n);
-	do {
-		size_t piece = flush && n - at > flush ? flush : n - at;
-		ZSTD_inBuffer in = { .src = (const char *)text + at, .size = piece };
-
-		at += piece;
-		r = ZSTD_compressStream2(z, &out, &in, at == n ? ZSTD_e_end : ZSTD_e_flush);
-		assert_false(ZSTD_isError(r));
-		assert_int_equal(in.pos, in.size);
-		if (at == piece)
-			b.flushed = out.pos;
-	} while (at < n);
-	assert_int_equal(r, 0);
-	b.n = out.pos;
-	ZSTD_freeCCtx(z);
-	return b;
-}
-
-static struct bytes joined(struct bytes a, struct bytes b)
-{
-	a.p = realloc(a.p, a.n + b.n);
-	assert_non_null(a.p);
-	memcpy(a.p + a.n, b.p, b.n);
-	a.n += b.n;
-	free(b.p);
-	return a;
-}
-
-static uint32_t seed = 1;
-static uint32_t rnd(void)
-{
-	return seed = seed * 1664525 + 1013904223;
-}
-
-/* Text such as a chat stream's: compressible, not trivially. */
-static char *chat(size_t n)
-{
-	char *text = malloc(n + 128);
-	size_t at = 0;
-
-	assert_non_null(text);
-	while (at < n)
-		at += snprintf(text + at, 128,
-			       "data: {\"id\":\"chatcmpl-7\",\"choices\":[{\"delta\":"
-			       "{\"content\":\" %u\"}}]}\n\n",
-			       rnd() >> 20);
-	return text;
-}
-
-/* ------------------------------------------------------------------------ decoding */
-
-struct sink {
-	const uint8_t *want;
-	size_t n, at;
-	bool differs;
-};
-
-static void sink(void *ctx, const uint8_t *bytes, size_t n)
-{
-	struct sink *s = ctx;
-
-	assert_true(n > 0 && n <= 16384);
-	if (s->want && (s->at + n > s->n || memcmp(s->want + s->at, bytes, n)))
-		s->differs = true;
-	s->at += n;
-}
-
-/* In pieces that end where cut says: at a and b, or every `every` bytes. The input is copied, so
- * that reading past its end is seen. */
-static int decode_pieces(struct weir_decoders *d, uint64_t t, struct bytes b, size_t from,
-			 size_t every, struct sink *s)
-{
-	size_t at = 0;
-	int r = 0;
-
-	while (!r && at < b.n) {
-		size_t n = at < from ? from - at : every;
-		uint8_t *copy;
-
-		if (n > b.n - at)
-			n = b.n - at;
-		copy = malloc(n);
-		assert_non_null(copy);
-		memcpy(copy, b.p + at, n);
-		r = weir_decode(d, t, copy, n, sink, s);
-		free(copy);
-		at += n;
-	}
-	return r;
-}
+#include "decode_fixture.h"
 
 static void same(struct weir_decoders *d, enum weir_body_coding coding, struct bytes b,
 		 const char *text, size_t n, size_t from, size_t every)
@@ -239,7 +61,7 @@ static void test_nothing_compressed(void **state)
 static void test_members(void **state)
 {
 	static const uint8_t skip[] = { 0x5b, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, 'w', 'e', 'i', 'r', 0 };
-	struct bytes skipped = { malloc(sizeof(skip)), sizeof(skip) };
+	struct bytes skipped = { .p = malloc(sizeof(skip)), .n = sizeof(skip) };
 	size_t n = 600;
 	char *text = chat(n);
 	struct bytes b;
@@ -304,7 +126,7 @@ static void test_flushed(void **state)
 /* -EBADMSG in one go, and byte by byte; closed after that. */
 static void is_bad(enum weir_body_coding coding, const void *p, size_t n)
 {
-	struct bytes b = { (uint8_t *)p, n };
+	struct bytes b = { .p = (uint8_t *)p, .n = n };
 
 	for (size_t every = 1; every <= n; every += n - 1 ? n - 1 : 1) {
 		struct weir_decoders *d = pool(POOL);
@@ -339,7 +161,8 @@ static void test_garbage(void **state)
 	is_bad(WEIR_BODY_ZSTD, old, sizeof(old));
 	is_bad(WEIR_BODY_ZSTD, wide, sizeof(wide));
 	is_bad(WEIR_BODY_ZSTD, needs, sizeof(needs));
-	same(d, WEIR_BODY_ZSTD, (struct bytes){ (uint8_t *)widest, sizeof(widest) }, "", 0, 0, 9);
+	same(d, WEIR_BODY_ZSTD, (struct bytes){ .p = (uint8_t *)widest, .n = sizeof(widest) }, "",
+	     0, 0, 9);
 	weir_decoders_free(d);
 }
 
@@ -352,7 +175,7 @@ static void test_bytes_behind_the_end(void **state)
 							WEIR_BODY_DEFLATE, WEIR_BODY_ZSTD };
 
 	for (int i = 0; i < 4; i++) {
-		struct bytes tail = { calloc(1, 16), 16 };
+		struct bytes tail = { .p = calloc(1, 16), .n = 16 };
 
 		assert_non_null(tail.p);
 		b[i] = joined(b[i], tail);
@@ -452,143 +275,6 @@ static void test_bombs(void **state)
 	free(zeros);
 }
 
-/* ------------------------------------------------------------------------ the pool */
-
-/* A decoder that has a window by now. */
-static uint64_t begun(struct weir_decoders *d, struct bytes b, struct sink *s)
-{
-	uint64_t t = weir_decoder_open(d, WEIR_BODY_GZIP);
-
-	*s = (struct sink){ 0 };
-	assert_true(t != 0);
-	assert_int_equal(weir_decode(d, t, b.p, b.n / 2, sink, s), 0);
-	return t;
-}
-
-static void test_longest_unused_goes(void **state)
-{
-	size_t n = 2000;
-	char *text = chat(n);
-	struct bytes b = deflated(text, n, 15 + 16, 6, 0);
-	struct weir_decoders *d = pool(1 << 20);
-	uint64_t t[100];
-	struct sink s[100];
-	uint64_t first;
-	size_t at_once;
-
-	for (int i = 0; i < 100; i++) {
-		t[i] = begun(d, b, &s[i]);
-		assert_true(stats(d).bytes <= 1 << 20);
-		/* the first is always in use, a few bytes at a time */
-		assert_int_equal(weir_decode(d, t[0], b.p + b.n / 2 + i, 1, sink, &s[0]), 0);
-	}
-	at_once = stats(d).open;
-	assert_true(at_once >= 20 && at_once <= 30); /* 40 KiB each, about */
-	assert_int_equal(stats(d).given_up, 100 - at_once);
-	assert_int_equal(stats(d).opened, 100);
-	first = 100 - (at_once - 1);
-	for (size_t i = 1; i < 100; i++) {
-		int r = weir_decode(d, t[i], b.p + b.n / 2, b.n - b.n / 2, sink, &s[i]);
-
-		assert_int_equal(r, i < first ? -ESTALE : 0);
-		assert_int_equal(weir_decoder_close(d, t[i]), i >= first);
-	}
-	assert_int_equal(weir_decode(d, t[0], b.p + b.n / 2 + 100, b.n - b.n / 2 - 100, sink, s),
-			 0);
-	assert_int_equal(s[0].at, n);
-	assert_true(weir_decoder_close(d, t[0]));
-	assert_int_equal(stats(d).open, 0);
-	assert_int_equal(stats(d).bytes, 0);
-	weir_decoders_free(d);
-	free(b.p);
-	free(text);
-}
-
-/* More memory than there is for all of them: it goes itself, what it decoded till then is right. */
-static void test_larger_than_the_pool(void **state)
-{
-	size_t n = 4 << 20;
-	char *text = chat(n);
-	struct bytes b = zstd(text, n, 23, 0);
-	struct weir_decoders *d = pool(1 << 20);
-	struct sink s = { .want = (const uint8_t *)text, .n = n };
-	uint64_t t = weir_decoder_open(d, WEIR_BODY_ZSTD);
-
-	assert_true(t != 0);
-	assert_int_equal(decode_pieces(d, t, b, 0, 1200, &s), -ESTALE);
-	assert_false(s.differs);
-	assert_true(s.at > 400000);
-	assert_int_equal(stats(d).given_up, 1);
-	assert_int_equal(stats(d).open, 0);
-	assert_int_equal(stats(d).bytes, 0);
-	weir_decoders_free(d);
-	free(b.p);
-	free(text);
-}
-
-static void test_stale_tickets(void **state)
-{
-	struct weir_decoders *a = pool(POOL), *b = pool(POOL);
-	struct bytes gz = deflated("weir", 4, 15 + 16, 6, 0);
-	struct sink s = { 0 };
-	uint64_t t = weir_decoder_open(a, WEIR_BODY_GZIP), u;
-
-	/* nobody's, and those of another pool, which stands for another process */
-	assert_int_equal(weir_decode(a, 0, gz.p, gz.n, sink, &s), -ESTALE);
-	assert_int_equal(weir_decode(b, t, gz.p, gz.n, sink, &s), -ESTALE);
-	for (int i = 0; i < 1000; i++) {
-		u = weir_decoder_open(b, WEIR_BODY_GZIP);
-		assert_int_equal(weir_decode(b, t, gz.p, gz.n, sink, &s), -ESTALE);
-		assert_false(weir_decoder_close(b, t));
-		weir_decoder_close(b, u);
-	}
-	/* all that differ in a bit */
-	for (int bit = 0; bit < 64; bit++) {
-		uint64_t other = t ^ UINT64_C(1) << bit;
-
-		assert_int_equal(weir_decode(a, other, gz.p, gz.n, sink, &s), -ESTALE);
-		assert_false(weir_decoder_close(a, other));
-	}
-	/* closed, and the slot given to another */
-	assert_true(weir_decoder_close(a, t));
-	u = weir_decoder_open(a, WEIR_BODY_GZIP);
-	assert_true(u != t);
-	assert_int_equal(weir_decode(a, t, gz.p, gz.n, sink, &s), -ESTALE);
-	assert_false(weir_decoder_close(a, t));
-	assert_int_equal(s.at, 0);
-	assert_int_equal(weir_decode(a, u, gz.p, gz.n, sink, &s), 0);
-	assert_int_equal(s.at, 4);
-	assert_int_equal(stats(a).open, 1);
-	weir_decoders_free(b);
-	weir_decoders_free(a); /* with one open */
-	weir_decoders_free(NULL);
-	free(gz.p);
-}
-
-/* As many as slots, and then some; by turns with others closed. */
-static void test_many(void **state)
-{
-	struct weir_decoders *d = pool(4 << 20);
-	uint64_t t[3000];
-
-	for (int i = 0; i < 3000; i++) {
-		t[i] = weir_decoder_open(d, i % 7 ? WEIR_BODY_GZIP : WEIR_BODY_ZSTD);
-		assert_true(t[i] != 0);
-		assert_true(stats(d).bytes <= 4 << 20);
-		if (i % 3 == 2)
-			weir_decoder_close(d, t[i - i % 10]);
-	}
-	assert_true(stats(d).given_up > 0);
-	for (int i = 0; i < 3000; i++)
-		weir_decoder_close(d, t[i]);
-	assert_int_equal(stats(d).open, 0);
-	assert_int_equal(stats(d).bytes, 0);
-	assert_true(weir_decoder_open(d, WEIR_BODY_PLAIN) == 0);
-	assert_true(weir_decoder_open(d, WEIR_BODY_CODED) == 0);
-	assert_true(weir_decoder_open(d, WEIR_BODY_GZIP) != 0);
-	weir_decoders_free(d);
-}
-
 static void test_names(void **state)
 {
 	static const struct {
@@ -640,10 +326,6 @@ int main(void)
 		cmocka_unit_test(test_cut_short),
 		cmocka_unit_test(test_flipped_bits),
 		cmocka_unit_test(test_bombs),
-		cmocka_unit_test(test_longest_unused_goes),
-		cmocka_unit_test(test_larger_than_the_pool),
-		cmocka_unit_test(test_stale_tickets),
-		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_names),
 	};
 
