@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "response_priv.h"
 #include "state_file.h"
 
 /* How long a row was in each version of the file; both had the same number. */
@@ -80,7 +79,7 @@ struct open_3 {
 	char session[64], feature[48];
 	struct weir_body body;
 	struct seen_3 seen;
-	struct weir_http1 http;
+	uint8_t http[64];
 	uint8_t scan[104]; /* where in a document */
 	int64_t counts[COUNTS_3];
 	uint8_t document_output, produced, answered, provisional, pad2[4];
@@ -116,7 +115,6 @@ static void of_asked_3(const struct open_3 *old, struct weir_asked *a)
 static void of_open_3(const struct open_3 *old, struct weir_open *o)
 {
 	struct weir_response_seen *seen = &o->response.seen;
-	struct weir_response_state *s = (void *)o->response.state;
 
 	memset(o, 0, sizeof(*o));
 	o->next_pos = old->next_pos;
@@ -139,15 +137,7 @@ static void of_open_3(const struct open_3 *old, struct weir_open *o)
 	memcpy(seen->model, old->seen.model, sizeof(seen->model));
 	memcpy(seen->response_id, old->seen.response_id, sizeof(seen->response_id));
 	memcpy(seen->finish_reason, old->seen.finish_reason, sizeof(seen->finish_reason));
-	s->http = old->http;
-	memcpy(&s->usage.scan, old->scan, sizeof(old->scan));
-	memcpy(s->usage.counts, old->counts, sizeof(old->counts));
-	s->usage.document_output = old->document_output;
-	s->usage.produced = old->produced;
-	s->usage.answered = old->answered;
-	s->usage.provisional = old->provisional;
-	memcpy(&s->sse, old->sse, sizeof(old->sse));
-	s->lost = old->lost;
+	seen->bad = !seen->done; /* where its parser was is not known to today's */
 }
 
 /* Most slots were never used: those are holes in the file. */
