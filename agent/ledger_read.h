@@ -47,6 +47,13 @@ struct weir_entry_query {
 	uint32_t kinds;	   /* bits 1u << enum weir_entry_kind */
 	size_t limit;	   /* at most so many are handed out */
 	bool newest_first; /* in falling seq order instead */
+	/* Bytes that its body has somewhere, such as an id; NULL: any. Looked for before anything
+	 * is decoded, so what is found need not be what is meant. */
+	const void *has;
+	size_t n_has;
+	/* How far the walk is, every few thousand entries, whether or not any of them matched;
+	 * called with fn's ctx. Not 0 ends the walk and is its result. NULL: not wanted. */
+	int (*page)(uint64_t seq, void *ctx);
 };
 
 /* Called per entry; not 0 ends the walk and is its result. */
@@ -101,6 +108,10 @@ struct weir_schedule_state {
 int weir_reader_schedules(struct weir_reader *r, uint32_t wallet,
 			  int (*fn)(const struct weir_schedule_state *s, void *ctx), void *ctx,
 			  struct weir_error *err);
+
+/* How much of an entry was refunded. */
+int weir_reader_refunded(struct weir_reader *r, uint64_t seq, int64_t *nano,
+			 struct weir_error *err);
 
 /* The entry that somebody made under a key (a write's id). -ENOENT. */
 int weir_reader_by_key(struct weir_reader *r, const char *key, uint64_t *seq,
