@@ -30,7 +30,6 @@
 #define POLL_NS 1000000
 #define CALM_NS 4000000
 
-#define DECODER_BYTES (64 << 20) /* of compressed answers that are open */
 #define LEARNT_MODELS 1024
 
 struct weir_consumer {
@@ -68,7 +67,7 @@ int weir_consumer_new(const struct weir_consumer_parts *p, struct weir_consumer 
 	f->labels = p->labels;
 	r = weir_pricing_new(p->services, p->n_services, &f->pricing, err);
 	if (!r)
-		r = weir_decoders_new(DECODER_BYTES, &f->decoders, err);
+		r = weir_decoders_new(p->decoder_bytes, &f->decoders, err);
 	if (!r) {
 		f->learnt = weir_learnt_new(LEARNT_MODELS);
 		if (!f->learnt)

@@ -40,6 +40,7 @@ struct weir_consumer_parts {
 	const struct weir_label_config *labels;
 	const char *const *services; /* their names by number, [0] is nobody's */
 	size_t n_services;
+	size_t decoder_bytes; /* for compressed answers that are open */
 };
 int weir_consumer_new(const struct weir_consumer_parts *p, struct weir_consumer **out,
 		      struct weir_error *err);
