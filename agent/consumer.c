@@ -46,6 +46,7 @@ static void free_parts(struct weir_consumer *c)
 {
 	weir_ring_unmap(&c->ring);
 	weir_learnt_free(c->fold.learnt);
+	weir_hidden_free(c->fold.hidden);
 	weir_decoders_free(c->fold.decoders);
 	weir_pricing_free(c->fold.pricing);
 	free(c);
@@ -70,7 +71,8 @@ int weir_consumer_new(const struct weir_consumer_parts *p, struct weir_consumer 
 		r = weir_decoders_new(p->decoder_bytes, &f->decoders, err);
 	if (!r) {
 		f->learnt = weir_learnt_new(LEARNT_MODELS);
-		if (!f->learnt)
+		f->hidden = weir_hidden_new();
+		if (!f->learnt || !f->hidden)
 			r = weir_fail(err, ENOMEM, "out of memory");
 	}
 	if (!r)
@@ -212,6 +214,11 @@ int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct w
 	return 0;
 }
 
+struct weir_hidden *weir_consumer_hidden(struct weir_consumer *c)
+{
+	return c->fold.hidden;
+}
+
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out)
 {
 	const struct weir_fold *f = &c->fold;
@@ -228,6 +235,7 @@ void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *ou
 	/* Of those that ended, some began before this agent did. */
 	out->open = out->open > ended ? out->open - ended : 0;
 	weir_decoders_stats(f->decoders, &out->decoders);
+	weir_tally_read(&f->tally, &out->tally);
 }
 
 bool weir_consumer_stop(struct weir_consumer *c)

@@ -72,6 +72,8 @@ static void remember(struct weir_fold *f, const struct ended *e, const struct we
 	if (e->has_key && weir_finish_broke_off(row))
 		weir_retries_note(weir_state_retries(f->state), e->key, row->ended_wall_ns, end);
 	weir_learnt_note(f->learnt, row, e->open ? e->open->response.seen.text_bytes : 0);
+	weir_hidden_note(f->hidden, row, e->asked);
+	weir_tally_note(&f->tally, row);
 }
 
 int weir_fold_end(struct weir_fold *f, const struct weir_rec_end *rec, uint64_t end)
