@@ -92,7 +92,8 @@ static void note_framing(struct weir_response *r)
 	r->seen.bad = weir_http1_bad(h);
 }
 
-size_t weir_response_feed(struct weir_response *r, const void *bytes, size_t n)
+size_t weir_response_feed(struct weir_response *r, struct weir_decoders *d, const void *bytes,
+			  size_t n)
 {
 	struct weir_response_state *s = state(r);
 	const uint8_t *p = bytes, *end = p + n, *body = NULL;
@@ -121,6 +122,10 @@ void weir_response_skip(struct weir_response *r, uint64_t n)
 	/* a stream is picked up again at its next event: figures there are cumulative */
 	weir_sse_lost(&s->sse);
 	note_framing(r);
+}
+
+void weir_response_end(struct weir_response *r, struct weir_decoders *d)
+{
 }
 
 void weir_response_close(struct weir_response *r)
