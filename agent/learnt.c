@@ -104,7 +104,7 @@ static struct model *add(struct weir_learnt *l, const char *model)
 	if (m->used)
 		forget(l, m);
 	*m = (struct model){ .used = l->notes };
-	strncpy(m->name, model, sizeof(m->name) - 1);
+	memcpy(m->name, model, strnlen(model, sizeof(m->name) - 1));
 	bucket = bucket_of(l, m->name);
 	m->next = *bucket;
 	*bucket = (uint32_t)(m - l->models) + 1;
