@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -299,6 +300,19 @@ const char *weir_event_topic(const struct weir_entry *e)
 	default:
 		return e->op && e->kind < WEIR_ENTRY_KIND_MAX ? "ledger" : NULL;
 	}
+}
+
+void weir_event_subject(const struct weir_entry *e, const char *node,
+			char out[static WEIR_EVENT_SUBJECT])
+{
+	const char *topic = weir_event_topic(e);
+
+	if (e->tenant_name)
+		snprintf(out, WEIR_EVENT_SUBJECT, "%s.v1.%s.%s", topic ? topic : "none",
+			 e->tenant_name, node);
+	else
+		snprintf(out, WEIR_EVENT_SUBJECT, "%s.v1.~%u.%s", topic ? topic : "none", e->tenant,
+			 node);
 }
 
 /* What moves credit and is no usage: whoever bills from events needs it whole. */

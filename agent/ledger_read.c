@@ -263,13 +263,14 @@ struct walk {
 	struct weir_bytes bodies;
 };
 
-static bool wanted(const struct weir_entry_query *q, const struct weir_entry_row *r)
+static bool wanted(const struct walk *w, const struct weir_entry_row *r)
 {
+	const struct weir_entry_query *q = w->q;
 	const struct weir_entry_head *h = &r->head;
 
 	return (!q->tenant || h->tenant == q->tenant || h->wallet == q->tenant) &&
 	       (!q->kinds || (h->kind < 32 && q->kinds & 1u << h->kind)) &&
-	       (!q->has || memmem(r->body, r->n_body, q->has, q->n_has));
+	       (!q->maybe || q->maybe(r->body, r->n_body, w->ctx));
 }
 
 /* Without the hash before it. */
@@ -325,7 +326,7 @@ static int walk_rows(struct walk *w, sqlite3 *db, uint64_t lo, uint64_t hi, uint
 		else if (open)
 			memset(open->prev, 0, sizeof(open->prev));
 		open = NULL;
-		if (wanted(w->q, &r)) {
+		if (wanted(w, &r)) {
 			struct found *f = &w->found[w->n_found];
 
 			ret = keep(w, &r, err);
@@ -459,6 +460,15 @@ int weir_reader_entries(struct weir_reader *rd, const struct weir_entry_query *q
 	if (q->until_ns)
 		w.hi = end - 1;
 	return walk(&w, err);
+}
+
+int weir_reader_since(struct weir_reader *rd, uint64_t since_ns, uint64_t *seq,
+		      struct weir_error *err)
+{
+	uint64_t newest;
+	int ret = weir_reader_newest(rd, &newest, err);
+
+	return ret ? ret : weir_log_seq_at(&rd->log, since_ns, newest, seq, err);
 }
 
 int weir_reader_find(struct weir_reader *rd, const struct weir_id *id, weir_entry_fn fn, void *ctx,
