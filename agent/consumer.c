@@ -45,6 +45,7 @@ struct weir_consumer {
 static void free_parts(struct weir_consumer *c)
 {
 	weir_ring_unmap(&c->ring);
+	weir_hidden_free(c->fold.hidden);
 	weir_learnt_free(c->fold.learnt);
 	weir_decoders_free(c->fold.decoders);
 	weir_pricing_free(c->fold.pricing);
@@ -70,7 +71,8 @@ int weir_consumer_new(const struct weir_consumer_parts *p, struct weir_consumer 
 		r = weir_decoders_new(p->decoder_bytes, &f->decoders, err);
 	if (!r) {
 		f->learnt = weir_learnt_new(LEARNT_MODELS);
-		if (!f->learnt)
+		f->hidden = weir_hidden_new();
+		if (!f->learnt || !f->hidden)
 			r = weir_fail(err, ENOMEM, "out of memory");
 	}
 	if (!r)
@@ -227,7 +229,13 @@ void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *ou
 	ended = __atomic_load_n(&f->n.ended, __ATOMIC_RELAXED);
 	/* Of those that ended, some began before this agent did. */
 	out->open = out->open > ended ? out->open - ended : 0;
+	weir_tally_read(&f->tally, &out->tally);
 	weir_decoders_stats(f->decoders, &out->decoders);
+}
+
+struct weir_hidden *weir_consumer_hidden(struct weir_consumer *c)
+{
+	return c->fold.hidden;
 }
 
 bool weir_consumer_stop(struct weir_consumer *c)

@@ -13,9 +13,11 @@
 #include "decode.h"
 #include "denials.h"
 #include "enforce.h"
+#include "hidden.h"
 #include "kernel.h"
 #include "labels.h"
 #include "state.h"
+#include "tally.h"
 #include "writer.h"
 
 struct weir_consumer;
@@ -28,6 +30,7 @@ struct weir_consumer_stats {
 	uint64_t open;		/* requests begun and not ended, since start */
 	uint64_t capped;	/* answers that are cut for what they cost (request_cost_cap) */
 	uint64_t capped_shadow; /* would have been */
+	struct weir_tally tally;
 	struct weir_decoders_stats decoders;
 };
 
@@ -51,6 +54,9 @@ int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w);
 
 int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct weir_error *err);
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out);
+
+/* Which services hide usage; lives as long as c, any thread. */
+struct weir_hidden *weir_consumer_hidden(struct weir_consumer *c);
 
 /* Folds what is in the ring, ends the thread, frees c. false: there was no room for
  * the rows for five seconds; the rest is still in the ring. NULL is fine. */

@@ -18,9 +18,11 @@
 #include "enforce.h"
 #include "kernel.h"
 #include "labels.h"
+#include "hidden.h"
 #include "learnt.h"
 #include "pricing.h"
 #include "state.h"
+#include "tally.h"
 
 /* Read by any thread. */
 struct weir_fold_counts {
@@ -38,6 +40,8 @@ struct weir_fold {
 	struct weir_pricing *pricing;
 	struct weir_decoders *decoders;
 	struct weir_learnt *learnt;
+	struct weir_hidden *hidden;
+	struct weir_tally tally;
 	struct weir_cost_cap cap;
 	bool recovering;	 /* ceilings are not moved */
 	uint64_t hurry_until_ns; /* monotonic: a tenant is near a limit till then */
