@@ -45,8 +45,12 @@ weir_inline bool weir_line_zero(const struct weir_head *h, weir_u32 at, weir_u32
 	return at < WEIR_HEAD_MAX && end - at == 1 && h->bytes[at] == '0';
 }
 
-/* A record of CLASS bytes of text; a macro, since both must be constants. Word by word, for what
- * is behind the line must be zeros, not the head's next line nor what the ring held before. */
+/* From the last but n of the ones on: a mask of n bytes, and zeros. A table, for a branch at each
+ * word is too much for 6.1's verifier. */
+static const weir_u8 weir_line_mask[2 * WEIR_LINE_LARGE] = { [0 ... WEIR_LINE_LARGE - 1] = 0xff };
+
+/* A record of CLASS bytes of text; a macro, since both must be constants. What is behind the line
+ * must be zeros, not the head's next line nor what the ring held before. */
 #define WEIR_LINE_CLASS(CLASS)                                                                     \
 	do {                                                                                       \
 		struct weir_rec_line *rec = bpf_ringbuf_reserve(&ring, sizeof(*rec) + (CLASS), 0); \
@@ -66,16 +70,14 @@ weir_inline bool weir_line_zero(const struct weir_head *h, weir_u32 at, weir_u32
 		rec->started_wall_ns = slot->started_wall_ns;                                      \
 		rec->flags = flags;                                                                \
 		rec->name = name;                                                                  \
-		_Pragma("clang loop unroll(disable)") for (weir_u32 i = 0; i < (CLASS); i += 8)    \
-		{                                                                                  \
-			weir_u64 w = 0;                                                            \
-                                                                                                   \
-			if (i < len)                                                               \
-				w = weir_load64(line + i);                                         \
-			if (len - i < 8)                                                           \
-				w &= (1ULL << (len - i) * 8) - 1;                                  \
-			weir_store64((weir_u8 *)(rec + 1) + i, w);                                 \
-		}                                                                                  \
+		skip = WEIR_LINE_LARGE - len;                                                      \
+		weir_opaque(skip);                                                                 \
+		if (skip > WEIR_LINE_LARGE)                                                        \
+			skip = WEIR_LINE_LARGE;                                                    \
+		_Pragma("clang loop unroll(full)") for (weir_u32 i = 0; i < (CLASS); i += 8)       \
+			weir_store64((weir_u8 *)(rec + 1) + i,                                     \
+				     weir_load64(line + i) &                                       \
+					     weir_load64(weir_line_mask + skip + i));              \
 		bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);                                         \
 	} while (0)
 
@@ -85,7 +87,7 @@ weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 flag
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
-	weir_u32 at, end, len, name, index;
+	weir_u32 at, end, len, name, index, skip;
 	const struct weir_slot *slot;
 	const struct weir_reader *r;
 	const weir_u8 *line;
