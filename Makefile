@@ -28,7 +28,7 @@ B := build
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
-LIBS     := libbpf libnl-3.0 libnl-route-3.0 libnl-idiag-3.0 jansson libnats sqlite3 libcrypto libmicrohttpd glib-2.0
+LIBS     := libbpf zlib libzstd libnl-3.0 libnl-route-3.0 libnl-idiag-3.0 jansson libnats sqlite3 libcrypto libmicrohttpd glib-2.0
 PKGFLAGS  = $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 LDLIBS    = $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lpthread
 CFLAGS   ?= -O2 -g

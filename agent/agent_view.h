@@ -19,11 +19,14 @@
 
 #include "bpf/weir_abi.h"
 #include "config.h"
+#include "decode.h"
 #include "drift.h"
+#include "hidden.h"
 #include "kernel.h"
 #include "ledger.h"
 #include "ledger_switch.h"
 #include "policy.h"
+#include "tally.h"
 #include "util.h"
 
 struct weir_writer;	  /* writer.h */
@@ -82,8 +85,11 @@ struct weir_status {
 	uint64_t inflight_parsers;	/* responses being read now; 0 if not known */
 	uint64_t requests;		/* rows handed to the ledger since start */
 	struct weir_drift_stats drift;
+	struct weir_tally tally;			     /* requests that ended since start */
+	struct weir_decoders_stats decoders;		     /* of compressed answers */
+	struct weir_hidden_counts hidden[WEIR_MAX_SERVICES]; /* by service number */
 	size_t n_warnings;
-	char warnings[WEIR_STATUS_WARNINGS][256]; /* one line each; what, on what, what to do */
+	char warnings[WEIR_STATUS_WARNINGS][384]; /* one line each; what, on what, what to do */
 };
 
 /* Of all maps. */

@@ -17,6 +17,7 @@ enum weir_asked_flags {
 	WEIR_ASKED_STREAM = 1 << 0,	   /* "stream": true */
 	WEIR_ASKED_INCLUDE_USAGE = 1 << 1, /* stream_options.include_usage: true */
 	WEIR_ASKED_HOLE = 1 << 2,	   /* bytes are missing: nothing more is believed */
+	WEIR_ASKED_USER = 1 << 3,	   /* `user` was there: metadata.user_id is not asked */
 };
 
 struct weir_asked_text {

@@ -363,6 +363,8 @@ static int read_rest(const struct weir_json *at, struct weir_agent_config *c,
 	if (!r) /* the heartbeat comes every 100 ms: below 1 s a busy host looks dead */
 		r = config_u32(at, "agent_timeout_ms", 1000, 600000, &timeout_ms, err);
 	if (!r)
+		r = config_u32(at, "decoder_bytes", 1 << 20, UINT32_MAX, &c->decoder_bytes, err);
+	if (!r)
 		r = config_u32(at, "sweep_interval_s", 1, 3600, &sweep_s, err);
 	if (!r && weir_json_get(at, "enforce", &child))
 		r = weir_json_bool(&child, &c->enforce, err);
@@ -398,6 +400,8 @@ int weir_agent_config_load(const char *path, struct weir_agent_config *out, stru
 		"idle_timeout_s",
 		"max_split_heads",
 		"sweep_interval_s",
+		"labels",
+		"decoder_bytes",
 		NULL,
 	};
 	struct weir_agent_config c = {
@@ -410,6 +414,7 @@ int weir_agent_config_load(const char *path, struct weir_agent_config *out, stru
 		.ring_bytes = 64 << 20,
 		.max_tenants = 65536,
 		.max_flows = 262144,
+		.decoder_bytes = 24 << 20,
 		.enforce = true,
 	};
 	weir_autojson json_t *v = NULL;
@@ -438,6 +443,8 @@ int weir_agent_config_load(const char *path, struct weir_agent_config *out, stru
 		r = read_rest(&root, &c, err);
 	if (!r)
 		r = config_read_forms(&root, &c, err);
+	if (!r)
+		r = config_read_labels(&root, &c, err);
 	if (!r)
 		*out = c;
 	return r;

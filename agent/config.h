@@ -72,7 +72,8 @@ struct weir_agent_config {
 	bool free_options;			       /* default true */
 	struct weir_trusted trusted[WEIR_TRUSTED_MAX]; /* trusted_sources, compiled */
 	size_t n_trusted;
-	struct weir_label_config labels;
+	struct weir_label_config labels; /* where they are read; config_labels.c */
+	uint32_t decoder_bytes; /* of memory for compressed answers; default 24 MiB, from 1 MiB */
 };
 
 /* 0; -ENOENT and the like if it cannot be read, -EINVAL if it is wrong. *out is

@@ -17,4 +17,8 @@ int config_u32(const struct weir_json *at, const char *field, int64_t min, int64
 int config_read_forms(const struct weir_json *root, struct weir_agent_config *c,
 		      struct weir_error *err);
 
+/* `labels`: where requests say what they are for, and how much of their bodies is read. */
+int config_read_labels(const struct weir_json *root, struct weir_agent_config *c,
+		       struct weir_error *err);
+
 #endif

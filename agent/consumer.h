@@ -10,10 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "decode.h"
 #include "denials.h"
 #include "enforce.h"
+#include "hidden.h"
 #include "kernel.h"
+#include "labels.h"
 #include "state.h"
+#include "tally.h"
 #include "writer.h"
 
 struct weir_consumer;
@@ -26,12 +30,23 @@ struct weir_consumer_stats {
 	uint64_t open;		/* requests begun and not ended, since start */
 	uint64_t capped;	/* answers that are cut for what they cost (request_cost_cap) */
 	uint64_t capped_shadow; /* would have been */
+	struct weir_tally tally;
+	struct weir_decoders_stats decoders;
 };
 
-/* services: their names by number, [0] is nobody's. All must live as long as *out. */
-int weir_consumer_new(struct weir_kernel *k, struct weir_enforce *e, struct weir_state *s,
-		      struct weir_denials *d, const char *const *services, size_t n_services,
-		      struct weir_consumer **out, struct weir_error *err);
+/* All must live as long as the consumer, not this struct. */
+struct weir_consumer_parts {
+	struct weir_kernel *kernel;
+	struct weir_enforce *enforce;
+	struct weir_state *state;
+	struct weir_denials *denials;
+	const struct weir_label_config *labels;
+	const char *const *services; /* their names by number, [0] is nobody's */
+	size_t n_services;
+	size_t decoder_bytes; /* for compressed answers that are open */
+};
+int weir_consumer_new(const struct weir_consumer_parts *p, struct weir_consumer **out,
+		      struct weir_error *err);
 
 /* Before the thread runs: fold what an earlier agent left in the ring. Ceilings are
  * not moved; the caller sets them once the rows are committed. w may be kicked. */
@@ -39,6 +54,9 @@ int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w);
 
 int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct weir_error *err);
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out);
+
+/* Which services hide usage; lives as long as c, any thread. */
+struct weir_hidden *weir_consumer_hidden(struct weir_consumer *c);
 
 /* Folds what is in the ring, ends the thread, frees c. false: there was no room for
  * the rows for five seconds; the rest is still in the ring. NULL is fine. */

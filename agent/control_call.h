@@ -61,6 +61,10 @@ bool weir_call_over(struct weir_call *c, unsigned wait_ms);
 /* Does the agent stop? For what takes long and sends nothing meanwhile: then end with -EPIPE. */
 bool weir_call_stopping(struct weir_call *c);
 
+/* Has the client hung up, or does the agent stop? Likewise. One that has only nothing more to say
+ * (shutdown) is still there. */
+bool weir_call_gone(struct weir_call *c);
+
 /* Is the client root, or whoever the agent runs as? Others may be of the socket's group. */
 bool weir_call_by_root(struct weir_call *c);
 
@@ -132,7 +136,7 @@ weir_call_fn weir_do_credit_void, weir_do_credit_stop, weir_do_credit_refund;
 weir_call_fn weir_do_credit_recur, weir_do_credit_schedules;
 weir_call_fn weir_do_credit_balance, weir_do_credit_breakage;
 weir_call_fn weir_do_ledger_list, weir_do_ledger_verify;
-weir_call_fn weir_do_usage, weir_do_events, weir_do_why;
+weir_call_fn weir_do_usage, weir_do_trace, weir_do_events, weir_do_why;
 weir_call_fn weir_do_price_list, weir_do_price_show, weir_do_price_unpriced;
 weir_call_fn weir_do_price_estimate, weir_do_margin, weir_do_meter_add;
 weir_call_fn weir_do_backup, weir_do_ledger_seal;

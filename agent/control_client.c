@@ -181,6 +181,16 @@ bool weir_call_stopping(struct weir_call *c)
 	return poll(&wake, 1, 0) > 0;
 }
 
+bool weir_call_gone(struct weir_call *c)
+{
+	struct pollfd fds[2] = {
+		{ .fd = c->client->fd, .events = 0 }, /* POLLHUP comes unasked */
+		{ .fd = c->client->control->wake, .events = POLLIN },
+	};
+
+	return poll(fds, 2, 0) > 0;
+}
+
 struct weir_reader *weir_call_reader(struct weir_call *c, struct weir_error *err)
 {
 	if (!c->client->reader)

@@ -56,15 +56,17 @@ static const char *key_of(const struct walk *w, const struct weir_margin_item *i
 	case BY_MODEL:
 		if (i->counter[0])
 			return "true-up";
-		if (!i->model[0] && i->meter[0]) {
+		if (!i->model[0] && i->meter[0])
 			snprintf(text, 160, "meter:%s", i->meter);
-			return text;
-		}
-		return i->model;
+		else
+			snprintf(text, 160, "%.64s", i->model);
+		return text;
 	case BY_FEATURE:
-		return i->feature;
+		snprintf(text, 160, "%.48s", i->feature);
+		return text;
 	case BY_SESSION:
-		return i->session;
+		snprintf(text, 160, "%.64s", i->session);
+		return text;
 	default:
 		weir_time_format(i->started_ns, text);
 		text[10] = 0;
@@ -101,14 +103,20 @@ static const struct weir_card *card_of(const struct walk *w, const struct weir_m
 	return newest;
 }
 
-static int tell_progress(struct walk *w, uint64_t seq)
+/* So often that a client that is gone does not keep the disk busy. */
+static int page(uint64_t seq, void *ctx)
 {
+	struct walk *w = ctx;
 	uint64_t now_ns = weir_mono_ns();
 	int r;
 
-	if (!w->progress || now_ns - w->told_ns < PROGRESS_NS)
+	if (now_ns - w->told_ns < PROGRESS_NS)
 		return 0;
 	w->told_ns = now_ns;
+	if (weir_call_gone(w->c))
+		return -EPIPE;
+	if (!w->progress)
+		return 0;
 	r = weir_call_item(w->c, json_pack("{s:o,s:o}", "seq", weir_json_count(seq), "newest",
 					   weir_json_count(w->newest)));
 	return r ? r : weir_call_flush(w->c);
@@ -135,7 +143,7 @@ static int item(const struct weir_margin_item *i, void *ctx)
 				 r == -E2BIG ? "margin: rate cards of more than %d currencies"
 					     : "margin: sums of money do not fit",
 				 WEIR_MARGIN_CURRENCIES);
-	return tell_progress(w, i->seq);
+	return 0;
 }
 
 /* ------------------------------------------------------------------------- in JSON */
@@ -220,7 +228,7 @@ static int margin_args(struct weir_call *c, struct weir_margin_query *q, struct 
 int weir_do_margin(struct weir_call *c, struct weir_error *err)
 {
 	struct walk w = { .c = c, .by = BY_TENANT, .err = err, .told_ns = weir_mono_ns() };
-	struct weir_margin_query q = { .from_seq = 0 };
+	struct weir_margin_query q = { .page = page };
 	json_t *result = NULL;
 	int r = margin_args(c, &q, &w, err);
 

@@ -124,6 +124,35 @@ static json_t *drift_json(const struct weir_drift_stats *d)
 	return o;
 }
 
+/* Requests that ended, by where their usage is from, and what was made of them. */
+static json_t *answers_json(const struct weir_status *s)
+{
+	const struct weir_tally *t = &s->tally;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {
+		{ "reported", t->sources[WEIR_USAGE_REPORTED] },
+		{ "estimated", t->sources[WEIR_USAGE_ESTIMATED] },
+		{ "partial", t->sources[WEIR_USAGE_PARTIAL] },
+		{ "none", t->sources[WEIR_USAGE_NONE] },
+		{ "lost_bytes", t->lost },
+		{ "left", t->left },
+		{ "retry_free", t->retry_free },
+		{ "cache_free", t->cache_free },
+		{ "abort_free", t->abort_free },
+		{ "abort_full", t->abort_full },
+		{ "compressed", t->encoded },
+		{ "decoders", s->decoders.open },
+		{ "decoders_given_up", s->decoders.given_up },
+	};
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		json_object_set_new(o, fields[i].name, weir_json_count(fields[i].value));
+	return o;
+}
+
 static json_t *memory_json(const struct weir_status *s)
 {
 	json_t *by_map = json_object();
@@ -148,20 +177,21 @@ json_t *weir_status_json(const struct weir_agent_view *v)
 	verdicts = json_object();
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
 		json_object_set_new(verdicts, weir_reason_name(i), weir_json_count(s->verdicts[i]));
-	return json_pack(
-		"{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o,s:o},"
-		"s:{s:o,s:o,s:o},s:{s:o,s:o},s:o,s:o,s:o}",
-		"instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
-		(int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
-		interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts, "ring",
-		"bytes", weir_json_count(s->ring_bytes), "used", weir_json_count(s->ring_used),
-		"lost", weir_json_count(s->ring_lost), "nats", nats_json(v, &nats), "flows", "used",
-		weir_json_count(s->flows_used), "max", weir_json_count(s->flows_max), "half_open",
-		weir_json_count(s->half_open), "tenants", "used", weir_json_count(s->tenants_used),
-		"max", weir_json_count(s->tenants_max), "suspended", weir_json_count(s->suspended),
-		"cost_cap", "cut", weir_json_count(s->capped), "shadow",
-		weir_json_count(s->capped_shadow), "memory", memory_json(s), "drift",
-		drift_json(&s->drift), "warnings", warnings_json(v, s, &nats));
+	return json_pack("{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o,s:o},"
+			 "s:{s:o,s:o,s:o},s:{s:o,s:o},s:o,s:o,s:o,s:o}",
+			 "instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
+			 (int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
+			 interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts,
+			 "ring", "bytes", weir_json_count(s->ring_bytes), "used",
+			 weir_json_count(s->ring_used), "lost", weir_json_count(s->ring_lost),
+			 "nats", nats_json(v, &nats), "flows", "used",
+			 weir_json_count(s->flows_used), "max", weir_json_count(s->flows_max),
+			 "half_open", weir_json_count(s->half_open), "tenants", "used",
+			 weir_json_count(s->tenants_used), "max", weir_json_count(s->tenants_max),
+			 "suspended", weir_json_count(s->suspended), "cost_cap", "cut",
+			 weir_json_count(s->capped), "shadow", weir_json_count(s->capped_shadow),
+			 "answers", answers_json(s), "memory", memory_json(s), "drift",
+			 drift_json(&s->drift), "warnings", warnings_json(v, s, &nats));
 }
 
 int weir_do_status(struct weir_call *c, struct weir_error *err)

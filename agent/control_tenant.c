@@ -89,11 +89,12 @@ static json_t *limits_json(const struct weir_tenant_policy *tp)
 {
 	static const char *const credit[] = { "none", "hard", "soft" };
 	static const char *const down[] = { "hold", "open", "closed" };
+	static const char *const abort[] = { "produced", "full", "free" };
 	const struct weir_limits *l = &tp->limits;
 	json_t *o = window_limits_json(l);
 	json_t *rest = json_pack(
-		"{s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:s,s:s,s:o,s:s,s:s,s:o}", "half_open",
-		(int)l->half_open, "credit", credit[l->credit], "overage_limit",
+		"{s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:s,s:s,s:o,s:s,s:s,s:s,s:b,s:b,s:o}",
+		"half_open", (int)l->half_open, "credit", credit[l->credit], "overage_limit",
 		weir_json_money(l->overage_nano), "topup", top_up_json(l), "request_cost_cap",
 		l->request_cost_cap_nano ? weir_json_money(l->request_cost_cap_nano) : json_null(),
 		"max_input_tokens", tokens_json(l->max_input_tokens), "max_output_tokens",
@@ -104,7 +105,8 @@ static json_t *limits_json(const struct weir_tenant_policy *tp)
 		"on_exhausted", l->degrade ? "degrade" : "reject", "fallback_model",
 		weir_json_text(l->fallback_model[0] ? l->fallback_model : NULL), "other_protocols",
 		l->pass_protocols ? "pass" : "refuse", "on_agent_down", down[l->on_agent_down],
-		"services", services_json(tp));
+		"abort", abort[l->abort], "bill_retries", !l->free_retries, "bill_cache_hits",
+		!l->free_cache_hits, "services", services_json(tp));
 
 	if (rest)
 		json_object_update_missing(o, rest);

@@ -12,10 +12,11 @@ static void count(uint64_t *n)
 	__atomic_store_n(n, *n + 1, __ATOMIC_RELAXED);
 }
 
-void weir_cost_cap_check(struct weir_cost_cap *c, const struct weir_open *before,
-			 const struct weir_open *now, uint32_t slot)
+void weir_cost_cap_check(struct weir_cost_cap *c, const struct weir_asked *asked,
+			 const struct weir_open *before, const struct weir_open *now, uint32_t slot)
 {
 	const struct weir_terms *terms;
+	struct weir_finish_with with;
 	struct weir_open_request r;
 	struct weir_runs runs;
 	int64_t cap, cost;
@@ -35,12 +36,15 @@ void weir_cost_cap_check(struct weir_cost_cap *c, const struct weir_open *before
 				   .degraded = r.flags & WEIR_SLOT_DEGRADED,
 				   .terms = terms,
 				   .for_ns = weir_mono_ns() - r.started_ns };
-	cost = weir_cost_so_far(now, &runs, c->pricing);
+	with = (struct weir_finish_with){ .terms = terms,
+					  .pricing = c->pricing,
+					  .learnt = c->learnt };
+	cost = weir_cost_so_far(now, asked, &runs, &with);
 	if (cost <= cap)
 		return;
 	if (!c->kernel->config->enforce ||
 	    c->kernel->tenants[r.tenant].flags & WEIR_TENANT_SHADOW) {
-		if (weir_cost_so_far(before, &runs, c->pricing) <= cap)
+		if (weir_cost_so_far(before, asked, &runs, &with) <= cap)
 			count(&c->cut_in_shadow); /* it has just passed the cap */
 		return;
 	}

@@ -138,6 +138,11 @@ static void fill_terms(struct weir_terms *terms, const struct weir_limits *l)
 	terms->tokens = l->tokens;
 	terms->cached_weight_ppm = l->cached_weight_ppm;
 	terms->request_cost_cap_nano = l->request_cost_cap_nano;
+	terms->reserve_output_tokens = l->reserve_output_tokens;
+	terms->max_output_tokens = l->max_output_tokens;
+	terms->abort = l->abort;
+	terms->free_retries = l->free_retries;
+	terms->free_cache_hits = l->free_cache_hits;
 }
 
 static uint32_t wallet_number(const struct weir_plan *plan, const struct weir_tenant_policy *t)

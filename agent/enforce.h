@@ -33,7 +33,8 @@ struct weir_terms {
 	uint64_t lost_nano;	       /* of the tenant's lost_nano, what the ceiling has in it */
 	int64_t request_cost_cap_nano; /* a running answer is cut when it costs more; 0: none */
 	uint32_t reserve_output_tokens;
-	int abort; /* enum weir_abort */
+	uint32_t max_output_tokens; /* 0: no limit */
+	int abort;		    /* enum weir_abort */
 	bool free_retries, free_cache_hits;
 };
 

@@ -152,6 +152,8 @@ static uint32_t flags_of(const struct weir_limits *l)
 		flags |= WEIR_TENANT_LIMIT_TOKENS;
 	if (l->pass_protocols)
 		flags |= WEIR_TENANT_PASS_PROTOCOLS;
+	if (l->free_retries)
+		flags |= WEIR_TENANT_ASKED_WHOLE;
 	if (l->on_agent_down == WEIR_DOWN_OPEN)
 		flags |= WEIR_TENANT_DOWN_OPEN;
 	if (l->on_agent_down == WEIR_DOWN_CLOSED)

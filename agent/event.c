@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "agent/entry_out.h"
 #include "agent/json_out.h"
 #include "agent/money.h"
+#include "agent/request_type.h"
 #include "bpf/weir_abi.h"
 
 /* Without burns, card lines and names; a byte of a string takes six at most. */
@@ -27,29 +29,6 @@ static size_t names_bytes(const struct weir_event_origin *from, const char *tena
 }
 
 /* -------------------------------------------------------------- parts of events */
-
-/* By the end of the path, whatever prefix a gateway put before it. */
-static const char *request_type(const char *path, size_t n)
-{
-	static const struct {
-		const char *end, *type;
-	} types[] = {
-		{ "/chat/completions", "chat" }, { "/completions", "completion" },
-		{ "/embeddings", "embedding" },	 { "/responses", "response" },
-		{ "/messages", "message" },	 { "/rerank", "rerank" },
-		{ "/score", "score" },		 { "/api/chat", "chat" },
-		{ "/generate", "generate" },	 { "/generate_stream", "generate" },
-		{ "/models", "models" },
-	};
-
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		size_t len = strlen(types[i].end);
-
-		if (n >= len && !memcmp(path + n - len, types[i].end, len))
-			return types[i].type;
-	}
-	return NULL;
-}
 
 static void put_count(struct weir_out *o, const char *name, int64_t v)
 {
@@ -99,6 +78,35 @@ static void put_usage(struct weir_out *o, const struct weir_row *r)
 	put_count(o, "image_tokens", r->image);
 	if (r->usage_source < sizeof(sources) / sizeof(sources[0]) && sources[r->usage_source])
 		weir_out_cstr(o, "usage_source", sources[r->usage_source]);
+	if (r->flags2 & (WEIR_ROW_INPUT_GUESSED | WEIR_ROW_OUTPUT_GUESSED)) {
+		weir_out_open(o, "estimated_counts", '[');
+		if (r->flags2 & WEIR_ROW_INPUT_GUESSED)
+			weir_out_cstr(o, NULL, "input");
+		if (r->flags2 & WEIR_ROW_OUTPUT_GUESSED)
+			weir_out_cstr(o, NULL, "output");
+		weir_out_close(o, ']');
+	}
+	if (r->flags & WEIR_ROW_LOST_BYTES)
+		weir_out_bool(o, "lost_bytes", true);
+}
+
+/* What of its answer, and of whether it is billed, was not as usual. */
+static void put_course(struct weir_out *o, const struct weir_row *r)
+{
+	if (r->flags2 & WEIR_ROW_LEFT)
+		weir_out_bool(o, "left", true);
+	if (r->flags2 & (WEIR_ROW_ABORT_FREE | WEIR_ROW_ABORT_FULL))
+		weir_out_cstr(o, "abort", r->flags2 & WEIR_ROW_ABORT_FREE ? "free" : "full");
+	if (r->flags2 & WEIR_ROW_RETRY_FREE)
+		weir_out_bool(o, "retry_free", true);
+	if (r->flags2 & WEIR_ROW_CACHE_FREE)
+		weir_out_bool(o, "cache_free", true);
+	if (r->flags2 & WEIR_ROW_ENCODED)
+		weir_out_bool(o, "encoded", true);
+	if (r->retry_count)
+		weir_out_u64(o, "retry_count", r->retry_count);
+	if (r->cache_status < WEIR_CACHE_STATUS_MAX && weir_cache_status_names[r->cache_status])
+		weir_out_cstr(o, "cache_status", weir_cache_status_names[r->cache_status]);
 }
 
 static const char *service_of(const struct weir_event_origin *from, const struct weir_row *r)
@@ -108,7 +116,7 @@ static const char *service_of(const struct weir_event_origin *from, const struct
 
 static void put_request(struct weir_out *o, const char *service, const struct weir_row *r)
 {
-	const char *type = request_type(r->path, strnlen(r->path, sizeof(r->path)));
+	const char *type = weir_request_type(r->path, strnlen(r->path, sizeof(r->path)));
 
 	if (service)
 		weir_out_cstr(o, "service", service);
@@ -116,6 +124,7 @@ static void put_request(struct weir_out *o, const char *service, const struct we
 		weir_out_cstr(o, "request_type", type);
 	put_text(o, "model_requested", r->model_requested, sizeof(r->model_requested));
 	put_text(o, "model", r->model, sizeof(r->model));
+	put_text(o, "model_version", r->model_version, sizeof(r->model_version));
 	if (r->flags & WEIR_ROW_DEGRADED)
 		weir_out_bool(o, "degraded", true);
 	if (r->flags & WEIR_ROW_TOKENS_CUT && r->max_tokens_requested != WEIR_UNKNOWN)
@@ -127,6 +136,7 @@ static void put_request(struct weir_out *o, const char *service, const struct we
 		weir_out_u64(o, "status", r->status);
 	weir_out_bool(o, "billable", r->flags & WEIR_ROW_BILLABLE);
 	put_usage(o, r);
+	put_course(o, r);
 	weir_out_time(o, "started_at", r->started_wall_ns);
 	if (r->ttft_us)
 		weir_out_millis(o, "ttft_ms", r->ttft_us);
@@ -148,12 +158,34 @@ static const char *name_or_unknown(const char *name)
 }
 
 /* What it was for, as somebody said. What a client may write into a header is not proof. */
-static void put_labels(struct weir_out *o, const char *session, const char *feature, bool trusted)
+struct labels {
+	const char *user, *team, *feature, *cost_center, *session; /* of the row's sizes */
+	bool trusted;
+};
+
+static void put_labels(struct weir_out *o, const struct labels *l)
 {
-	put_text(o, "session", session, sizeof(((struct weir_row *)0)->session));
-	put_text(o, "feature", feature, sizeof(((struct weir_row *)0)->feature));
-	if (session[0] || feature[0])
-		weir_out_bool(o, "labels_trusted", trusted);
+	const struct weir_row *size = NULL;
+
+	put_text(o, "user", l->user, sizeof(size->user));
+	put_text(o, "team", l->team, sizeof(size->team));
+	put_text(o, "feature", l->feature, sizeof(size->feature));
+	put_text(o, "cost_center", l->cost_center, sizeof(size->cost_center));
+	put_text(o, "session", l->session, sizeof(size->session));
+	if (l->user[0] || l->team[0] || l->feature[0] || l->cost_center[0] || l->session[0])
+		weir_out_bool(o, "labels_trusted", l->trusted);
+}
+
+/* By which somebody else knows the request. */
+static void put_foreign_ids(struct weir_out *o, const struct weir_row *r)
+{
+	static const uint8_t none[sizeof(r->trace_id)];
+	char trace[2 * sizeof(r->trace_id) + 1];
+
+	weir_hex(r->trace_id, sizeof(r->trace_id), trace);
+	if (memcmp(r->trace_id, none, sizeof(none)))
+		weir_out_cstr(o, "trace_id", trace);
+	put_text(o, "client_request_id", r->client_request_id, sizeof(r->client_request_id));
 }
 
 /* Whose it is: the end of the path is who used it, the wallet is who pays. */
@@ -203,7 +235,9 @@ static void put_row(struct weir_out *o, const struct weir_entry *e,
 
 	put_text(o, "response_id", r->response_id, sizeof(r->response_id));
 	put_tenant(o, e);
-	put_labels(o, r->session, r->feature, r->flags & WEIR_ROW_TRUSTED);
+	put_labels(o, &(struct labels){ r->user, r->team, r->feature, r->cost_center, r->session,
+					r->flags & WEIR_ROW_TRUSTED });
+	put_foreign_ids(o, r);
 	put_request(o, service_of(from, r), r);
 	put_bill(o, e, p,
 		 &(struct bill){ r->flags & WEIR_ROW_UNPRICED, r->discount_milli, r->price_nano,
@@ -221,7 +255,8 @@ static void put_meter(struct weir_out *o, const struct weir_entry *e, const stru
 
 	put_text(o, "usage_id", op->key, sizeof(op->key));
 	put_tenant(o, e);
-	put_labels(o, op->session, op->feature, op->flags & WEIR_OP_TRUSTED);
+	put_labels(o, &(struct labels){ "", "", op->feature, "", op->session,
+					op->flags & WEIR_OP_TRUSTED });
 	put_text(o, "dimension", op->dimension, sizeof(op->dimension));
 	weir_out_money(o, "quantity", op->quantity_nano);
 	put_text(o, "model", op->model, sizeof(op->model));
@@ -265,6 +300,19 @@ const char *weir_event_topic(const struct weir_entry *e)
 	default:
 		return e->op && e->kind < WEIR_ENTRY_KIND_MAX ? "ledger" : NULL;
 	}
+}
+
+void weir_event_subject(const struct weir_entry *e, const char *node,
+			char out[static WEIR_EVENT_SUBJECT])
+{
+	const char *topic = weir_event_topic(e);
+
+	if (e->tenant_name)
+		snprintf(out, WEIR_EVENT_SUBJECT, "%s.v1.%s.%s", topic ? topic : "none",
+			 e->tenant_name, node);
+	else
+		snprintf(out, WEIR_EVENT_SUBJECT, "%s.v1.~%u.%s", topic ? topic : "none", e->tenant,
+			 node);
 }
 
 /* What moves credit and is no usage: whoever bills from events needs it whole. */

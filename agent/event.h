@@ -31,6 +31,11 @@ struct weir_event_origin {
  * it is not published. */
 const char *weir_event_topic(const struct weir_entry *e);
 
+/* "meter.v1.acme.gpu-01": what it is published on; a tenant without a name is its number, "~7". */
+#define WEIR_EVENT_SUBJECT 256
+void weir_event_subject(const struct weir_entry *e, const char *node,
+			char out[static WEIR_EVENT_SUBJECT]);
+
 /*
  * What an entry is told as; out is overwritten. card is that of weir_entry_card_id
  * (weir_reader_card), NULL if there is none: then no lines.

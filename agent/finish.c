@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+/*
+ * From records and parsers to a row. What is guessed is in finish_guess.c, who is not billed in
+ * finish_free.c.
+ */
 #include "finish.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "finish_priv.h"
 #include "plain_path.h"
-
-#define BYTES_PER_TOKEN 4 /* the kernel's estimate of a request body (bpf/admit.h) */
 
 static void put_be(uint8_t *p, uint64_t v, int bytes)
 {
@@ -23,46 +26,102 @@ void weir_request_id(uint64_t started_wall_ns, uint32_t boot, uint32_t slot, uin
 	put_be(out->b + 15, ordinal, 1);
 }
 
-static int64_t known(int64_t n)
+/* ------------------------------------------------------------- what was asked for */
+
+/* The request line's words, which the kernel ships uncut. */
+static void copy_word(char *to, size_t room, const char *from, size_t n)
 {
-	return n > 0 ? n : 0;
+	size_t len = 0;
+
+	while (len < n && len < room - 1 && from[len] > ' ' && from[len] != '?' && from[len] < 127)
+		len++;
+	memset(to, 0, room);
+	memcpy(to, from, len);
 }
 
-/* Nobody said how many: output from what the stream carried, input from the body's
- * length. Marked so by usage_source. Of an answer that is not whole the counts may be those
- * of its start: no fewer were produced than the stream has events. */
-static void estimate(const struct weir_response_seen *seen, bool whole, uint64_t body_bytes,
-		     struct weir_usage *u)
+static void put_labels(const struct weir_labels *l, struct weir_row *row)
 {
-	int64_t produced = (int64_t)seen->chunks - known(u->reasoning);
-
-	if (seen->chunks && (u->output == WEIR_UNKNOWN || (!whole && u->output < produced)))
-		u->output = known(produced);
-	if (u->input == WEIR_UNKNOWN && body_bytes != UINT64_MAX)
-		u->input = body_bytes / BYTES_PER_TOKEN;
+	memcpy(row->user, l->user, sizeof(row->user));
+	memcpy(row->team, l->team, sizeof(row->team));
+	memcpy(row->cost_center, l->cost_center, sizeof(row->cost_center));
+	memcpy(row->session, l->session, sizeof(row->session));
+	memcpy(row->feature, l->feature, sizeof(row->feature));
+	memcpy(row->client_request_id, l->request_id, sizeof(row->client_request_id));
+	memcpy(row->trace_id, l->trace_id, sizeof(row->trace_id));
+	row->retry_count = l->retry_count;
+	if (l->trusted)
+		row->flags |= WEIR_ROW_TRUSTED;
 }
 
-/* Which model answered: the one the answer names. One that names none came from what was
- * asked for, unless that was replaced: then nobody said, and it is priced like any model
- * that no card knows. */
-static const char *model_of(const struct weir_body *body, const struct weir_response_seen *seen,
-			    bool degraded)
+/* What rules have read of a body is what the client wrote; what the scan reads is what the
+ * server got. They differ where rules changed it: then only the former will do. */
+static void put_body(const struct weir_asked *asked, struct weir_row *row)
 {
-	return seen->model[0] ? seen->model : degraded ? "" : body->model;
-}
+	const struct weir_body *body = &asked->body;
+	const struct weir_asked_text *text = &asked->text;
+	const char *model = body->model;
 
-static void put_body(const struct weir_body *body, const struct weir_response_seen *seen,
-		     struct weir_row *row)
-{
 	if (body->flags & WEIR_BODY_MODEL_REPLACED)
 		row->flags |= WEIR_ROW_DEGRADED;
 	if (body->flags & WEIR_BODY_TOKENS_CUT)
 		row->flags |= WEIR_ROW_TOKENS_CUT;
+	if (!model[0] && !(row->flags & WEIR_ROW_DEGRADED))
+		model = text->model;
+	memcpy(row->model_requested, model, sizeof(row->model_requested));
 	row->max_tokens_requested = body->max_tokens;
-	memcpy(row->model_requested, body->model, sizeof(row->model_requested));
-	snprintf(row->model, sizeof(row->model), "%s",
-		 model_of(body, seen, row->flags & WEIR_ROW_DEGRADED));
+	if (body->max_tokens == WEIR_UNKNOWN && !(row->flags & WEIR_ROW_TOKENS_CUT))
+		row->max_tokens_requested = text->max_tokens;
 }
+
+/* asked may be NULL. After the slot's flags. */
+static void put_asked(const struct weir_asked *asked, struct weir_row *row)
+{
+	row->request_bytes = UINT64_MAX;
+	row->max_tokens_requested = WEIR_UNKNOWN;
+	if (!asked)
+		return;
+	if (!(row->flags & WEIR_ROW_UNJUDGED)) /* of that one no request was seen */
+		row->request_bytes = asked->body_bytes;
+	memcpy(row->client, asked->client, sizeof(row->client));
+	copy_word(row->method, sizeof(row->method), asked->method, sizeof(asked->method));
+	copy_word(row->path, sizeof(row->path), asked->path, sizeof(asked->path));
+	put_labels(&asked->labels, row);
+	put_body(asked, row);
+}
+
+/* ------------------------------------------------------------------ what was answered */
+
+/* Which model answered: the one the answer names. One that names none came from what was
+ * asked for, unless that was replaced: then nobody said, and it is priced like any model
+ * that no card knows. */
+static const char *model_of(const struct weir_row *row, const struct weir_response_seen *seen)
+{
+	return seen->model[0]			? seen->model
+	       : row->flags & WEIR_ROW_DEGRADED ? ""
+						: row->model_requested;
+}
+
+/* After what was asked for. */
+static void put_answer(const struct weir_response_seen *seen, struct weir_row *row)
+{
+	row->status = seen->status;
+	row->usage = seen->usage;
+	row->audio = seen->audio;
+	row->image = seen->image;
+	row->cache_status = seen->cache_status;
+	if (seen->stream)
+		row->flags |= WEIR_ROW_STREAM;
+	if (seen->coding != WEIR_BODY_PLAIN)
+		row->flags2 |= WEIR_ROW_ENCODED;
+	snprintf(row->model, sizeof(row->model), "%s", model_of(row, seen));
+	memcpy(row->model_version, seen->model_version, sizeof(row->model_version));
+	memcpy(row->response_id, seen->response_id, sizeof(row->response_id));
+	memcpy(row->finish_reason, seen->finish_reason, sizeof(row->finish_reason));
+	if (seen->request_id[0])
+		memcpy(row->client_request_id, seen->request_id, sizeof(row->client_request_id));
+}
+
+/* ---------------------------------------------------------------------- what it costs */
 
 /* The entry that a request is priced by; card NULL: none. */
 static struct weir_pick pick(struct weir_pricing *pricing, const struct weir_terms *terms,
@@ -82,13 +141,7 @@ static struct weir_pick pick(struct weir_pricing *pricing, const struct weir_ter
 	return found;
 }
 
-/* An error costs nothing, unless a card says so by its status. */
-static bool is_billable(const struct weir_row *row, const struct weir_pick *p)
-{
-	return row->status < 400 || (p->card && weir_card_names_status(p->card, p->entry));
-}
-
-/* Neither does an answer without anything that is metered (a list of models), unless a card
+/* An answer without anything that is metered (a list of models) costs nothing, unless a card
  * prices its path. That one has no price is nothing to tell of. */
 static bool is_priced(const struct weir_row *row, const struct weir_pick *p)
 {
@@ -96,45 +149,38 @@ static bool is_priced(const struct weir_row *row, const struct weir_pick *p)
 	       (p->card && weir_card_names_path(p->card, p->entry));
 }
 
-/* What it costs at most: the ledger, which knows counters and sessions, prices it for good. */
-static void price(struct weir_row *row, const struct weir_pick *p)
+/* By the ledger, which knows counters and sessions, it is priced for good. 0, or -ERANGE. */
+static int charge(const struct weir_row *row, const struct weir_pick *p, bool session_begins,
+		  struct weir_charge *out)
 {
 	struct weir_quantities q;
-	struct weir_charge charge;
 
-	weir_quantities_of(row, true, &q);
-	if (!p->card || weir_card_charge(p->card, p->entry, p->discount_milli, &q, NULL, &charge)) {
+	weir_quantities_of(row, session_begins, &q);
+	return weir_card_charge(p->card, p->entry, p->discount_milli, &q, NULL, out);
+}
+
+/* What it costs at most. */
+static void price(struct weir_row *row, const struct weir_pick *p)
+{
+	struct weir_charge sum;
+
+	if (!p->card || charge(row, p, true, &sum)) {
 		row->flags |= WEIR_ROW_UNPRICED;
 		return;
 	}
 	row->card_id = p->card->id;
 	row->card_entry = p->entry;
 	row->discount_milli = p->discount_milli;
-	row->price_nano = charge.price_nano;
-	row->cost_nano = charge.cost_nano;
+	row->price_nano = sum.price_nano;
+	row->cost_nano = sum.cost_nano;
 }
 
-/* The request line's words, which the kernel ships uncut. */
-static void copy_word(char *to, size_t room, const char *from, size_t n)
+/* ------------------------------------------------------------------------- the whole */
+
+static void put_end(const struct weir_rec_end *end, const struct weir_finish_with *with,
+		    struct weir_row *row)
 {
-	size_t len = 0;
-
-	while (len < n && len < room - 1 && from[len] > ' ' && from[len] != '?' && from[len] < 127)
-		len++;
-	memset(to, 0, room);
-	memcpy(to, from, len);
-}
-
-void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
-		 const struct weir_terms *terms, struct weir_pricing *pricing, uint32_t boot,
-		 struct weir_row *row)
-{
-	struct weir_response response;
-	const struct weir_response_seen *seen = &response.seen;
-	struct weir_pick found;
-
-	memset(row, 0, sizeof(*row));
-	weir_request_id(end->started_wall_ns, boot, end->h.slot, end->h.ordinal, &row->id);
+	weir_request_id(end->started_wall_ns, with->boot, end->h.slot, end->h.ordinal, &row->id);
 	row->started_wall_ns = end->started_wall_ns;
 	row->ended_wall_ns = end->started_wall_ns + (end->h.time_ns - end->started_ns);
 	row->tenant = end->tenant;
@@ -143,11 +189,6 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 	row->end_cause = end->h.flags;
 	row->reserved_nano = end->reserved_nano;
 	row->response_bytes = end->response_bytes;
-	row->request_bytes = UINT64_MAX;
-	row->max_tokens_requested = WEIR_UNKNOWN;
-	row->usage = (struct weir_usage){ WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN,
-					  WEIR_UNKNOWN };
-	row->audio = row->image = WEIR_UNKNOWN;
 	if (end->flags & WEIR_SLOT_SHADOW)
 		row->flags |= WEIR_ROW_SHADOW;
 	if (end->flags & WEIR_SLOT_DEGRADED)
@@ -156,52 +197,68 @@ void weir_finish(const struct weir_open *open, const struct weir_rec_end *end,
 		row->flags |= WEIR_ROW_UNJUDGED;
 	if (end->lost_bytes)
 		row->flags |= WEIR_ROW_LOST_BYTES;
-	if (terms->credit != WEIR_CREDIT_NONE)
+	if (with->terms->credit != WEIR_CREDIT_NONE)
 		row->flags |= WEIR_ROW_POSTED;
+}
+
+/* The answer as it is now that nothing more comes. */
+static void close_response(const struct weir_open *open, const struct weir_rec_end *end,
+			   struct weir_response *out)
+{
+	*out = open->response;
+	/* A close may be an answer's own end. One that was cut, or left, has no end. */
+	if (end->h.flags == WEIR_END_CLOSE && !(end->flags & WEIR_SLOT_LEFT))
+		weir_response_close(out);
+	/* Bytes at the end that were never shipped leave no hole to be seen. */
+	if (end->response_bytes > open->offset)
+		weir_response_skip(out, end->response_bytes - open->offset);
+}
+
+void weir_finish(const struct weir_open *open, const struct weir_asked *asked,
+		 const struct weir_rec_end *end, const struct weir_finish_with *with,
+		 struct weir_row *row)
+{
+	struct weir_response response;
+	struct finish_case c = { .seen = &response.seen, .asked = asked, .with = with };
+	struct weir_pick found;
+
+	memset(row, 0, sizeof(*row));
+	put_end(end, with, row);
+	put_asked(asked, row);
 	if (!open) {
+		row->usage = (struct weir_usage){ WEIR_UNKNOWN, WEIR_UNKNOWN, WEIR_UNKNOWN,
+						  WEIR_UNKNOWN, WEIR_UNKNOWN };
+		row->audio = row->image = WEIR_UNKNOWN;
 		row->usage_source = WEIR_USAGE_PARTIAL;
 		row->flags |= WEIR_ROW_LOST_BYTES;
 		return;
 	}
-	response = open->response;
-	/* A close may be an answer's own end. One that was cut has no end. */
-	if (end->h.flags == WEIR_END_CLOSE)
-		weir_response_close(&response);
-	/* Bytes at the end that were never shipped leave no hole to be seen. */
-	if (end->response_bytes > open->offset)
-		weir_response_skip(&response, end->response_bytes - open->offset);
-	row->status = seen->status;
+	close_response(open, end, &response);
+	put_answer(c.seen, row);
 	row->ttft_us = open->ttft_us;
-	if (!(row->flags & WEIR_ROW_UNJUDGED)) /* of that one no request was seen */
-		row->request_bytes = open->body_bytes;
-	row->usage = seen->usage;
-	row->audio = seen->audio;
-	row->image = seen->image;
 	row->usage_source = weir_response_source(&response);
-	if (seen->stream)
-		row->flags |= WEIR_ROW_STREAM;
-	memcpy(row->client, open->client, sizeof(row->client));
-	memcpy(row->session, open->session, sizeof(row->session));
-	memcpy(row->feature, open->feature, sizeof(row->feature));
-	if (open->trusted)
-		row->flags |= WEIR_ROW_TRUSTED;
-	copy_word(row->method, sizeof(row->method), open->method, sizeof(open->method));
-	copy_word(row->path, sizeof(row->path), open->path, sizeof(open->path));
-	put_body(&open->body, seen, row);
-	memcpy(row->response_id, seen->response_id, sizeof(row->response_id));
-	memcpy(row->finish_reason, seen->finish_reason, sizeof(row->finish_reason));
-	if (seen->status < 200)
+	if (finish_left(&c, end))
+		row->flags2 |= WEIR_ROW_LEFT;
+	if (c.seen->status < 200)
 		return;
-	found = pick(pricing, terms, row);
-	if (!is_billable(row, &found))
+	finish_guess(&c, row);
+	if (with->terms->abort == WEIR_ABORT_FULL && finish_aborted(&c, row))
+		finish_guess_full(&c, row);
+	found = pick(with->pricing, with->terms, row);
+	if (!finish_billable(&c, row, &found))
 		return;
 	row->flags |= WEIR_ROW_BILLABLE;
-	if (row->usage_source == WEIR_USAGE_ESTIMATED ||
-	    (row->usage_source == WEIR_USAGE_PARTIAL && seen->chunks))
-		estimate(seen, row->usage_source == WEIR_USAGE_ESTIMATED, row->request_bytes,
-			 &row->usage);
 	if (is_priced(row, &found))
 		price(row, &found);
+}
+
+/* One that was cut, by the agent or for its request's body, is the tenant's own doing; and one
+ * of which we did not see all may have been whole. */
+bool weir_finish_broke_off(const struct weir_row *row)
+{
+	return row->usage_source == WEIR_USAGE_PARTIAL && row->end_cause == WEIR_END_CLOSE &&
+	       !(row->flags2 & WEIR_ROW_LEFT) && !(row->flags & WEIR_ROW_LOST_BYTES) &&
+	       row->price_nano > 0;
 }
 
 bool weir_finish_leaves_row(const struct weir_row *row)
@@ -209,54 +266,51 @@ bool weir_finish_leaves_row(const struct weir_row *row)
 	return row->end_cause != WEIR_END_REFUSED || row->flags & WEIR_ROW_BILLABLE;
 }
 
+/* -------------------------------------------------------------------- while it runs */
+
 bool weir_counts_moved(const struct weir_open *a, const struct weir_open *b)
 {
 	const struct weir_response_seen *x = &a->response.seen, *y = &b->response.seen;
 
-	return x->chunks != y->chunks || x->audio != y->audio || x->image != y->image ||
-	       memcmp(&x->usage, &y->usage, sizeof(x->usage));
+	return x->chunks != y->chunks || x->text_bytes != y->text_bytes || x->audio != y->audio ||
+	       x->image != y->image || memcmp(&x->usage, &y->usage, sizeof(x->usage));
 }
 
-int64_t weir_cost_so_far(const struct weir_open *open, const struct weir_runs *runs,
-			 struct weir_pricing *pricing)
+int64_t weir_cost_so_far(const struct weir_open *open, const struct weir_asked *asked,
+			 const struct weir_runs *runs, const struct weir_finish_with *with)
 {
-	const struct weir_response_seen *seen = &open->response.seen;
+	struct finish_case c = { .seen = &open->response.seen, .asked = asked, .with = with };
 	struct weir_row row = {
 		.tenant = runs->tenant,
 		.service = runs->service,
-		.status = seen->status,
 		.started_wall_ns = open->started_wall_ns,
 		.ended_wall_ns = open->started_wall_ns + runs->for_ns,
-		.usage = seen->usage,
-		.audio = seen->audio,
-		.image = seen->image,
+		.usage_source = WEIR_USAGE_PARTIAL,
+		.flags = runs->degraded ? WEIR_ROW_DEGRADED : 0,
 	};
-	struct weir_quantities q;
-	struct weir_charge charge;
+	struct weir_charge sum;
 	struct weir_pick found;
 
-	if (seen->status < 200 || seen->status >= 400)
+	put_asked(asked, &row);
+	put_answer(c.seen, &row);
+	if (row.status < 200 || row.status >= 400)
 		return 0;
-	copy_word(row.path, sizeof(row.path), open->path, sizeof(open->path));
-	snprintf(row.model, sizeof(row.model), "%s", model_of(&open->body, seen, runs->degraded));
-	found = pick(pricing, runs->terms, &row);
-	if (!found.card)
+	finish_guess(&c, &row);
+	found = pick(with->pricing, runs->terms, &row);
+	if (!found.card || !finish_billable(&c, &row, &found))
 		return 0;
-	estimate(seen, false, open->body_bytes, &row.usage);
 	/* Who else pays for the session is not known here, and to go on makes it no dearer. */
-	weir_quantities_of(&row, false, &q);
-	if (weir_card_charge(found.card, found.entry, found.discount_milli, &q, NULL, &charge))
-		return 0;
-	return charge.price_nano;
+	return charge(&row, &found, false, &sum) ? 0 : sum.price_nano;
 }
 
 uint64_t weir_counted_tokens(const struct weir_row *row, uint32_t cached_weight_ppm)
 {
 	const struct weir_usage *u = &row->usage;
-	unsigned __int128 sum = (unsigned __int128)known(u->cache_read) * cached_weight_ppm;
+	unsigned __int128 sum = (unsigned __int128)finish_known(u->cache_read) * cached_weight_ppm;
 
 	sum = (sum + 999999) / 1000000;
-	sum += (unsigned __int128)known(u->input) + known(u->cache_write) + known(u->output) +
-	       known(u->reasoning) + known(row->audio) + known(row->image);
+	sum += (unsigned __int128)finish_known(u->input) + finish_known(u->cache_write) +
+	       finish_known(u->output) + finish_known(u->reasoning) + finish_known(row->audio) +
+	       finish_known(row->image);
 	return sum < UINT64_MAX ? (uint64_t)sum : UINT64_MAX;
 }

@@ -263,6 +263,24 @@ static void forget_seen(struct weir_kernel *k, const struct weir_agent_config *c
 			__atomic_store_n(&k->seen[i + 1].bits, 0, __ATOMIC_RELAXED);
 }
 
+/* What of requests is shipped for their labels. A line's name is told by its number, which is
+ * only a hint: the agent reads the name itself. */
+static void store_labels(struct weir_config *c, const struct weir_label_config *labels)
+{
+	struct weir_line_name names[WEIR_LINE_NAMES] = {};
+	uint64_t bits = 0;
+	uint32_t n = weir_label_lines(labels, names, &bits);
+
+	if (c->n_line_names != n || c->line_bits != bits ||
+	    memcmp(c->line_names, names, sizeof(names))) {
+		__atomic_store_n(&c->n_line_names, 0, __ATOMIC_SEQ_CST);
+		memcpy(c->line_names, names, sizeof(names));
+		c->line_bits = bits;
+		__atomic_store_n(&c->n_line_names, n, __ATOMIC_SEQ_CST);
+	}
+	c->asked_bytes = labels->asked_bytes;
+}
+
 /* How requests are told apart. Programs of an earlier agent may be running on these: a
  * list that changes is empty for a moment, which is strict, and one that does not is
  * not touched. */
@@ -288,6 +306,7 @@ void weir_kernel_store_forms(struct weir_kernel *k, const struct weir_agent_conf
 		memcpy(c->trusted, cfg->trusted, sizeof(c->trusted));
 		__atomic_store_n(&c->n_trusted, cfg->n_trusted, __ATOMIC_SEQ_CST);
 	}
+	store_labels(c, &cfg->labels);
 }
 
 static int write_replies(struct weir_kernel *k, struct weir_error *err)

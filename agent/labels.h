@@ -49,6 +49,9 @@ struct weir_label_config {
 
 void weir_label_config_default(struct weir_label_config *c);
 
+/* What the kernel sees of a header's name: its first 16 bytes, the colon among them. */
+void weir_label_line_name(const char *name, struct weir_line_name *out);
+
 /* What the kernel looks for, from the header names (and "baggage" if any source is of it).
  * Returns how many, and *bits. */
 uint32_t weir_label_lines(const struct weir_label_config *c,

@@ -6,7 +6,7 @@
  *
  * Versions: 1 ends with finish_reason and what was burnt; 2 has model_requested and
  * max_tokens_requested between the two; 3 has the mask and what it announces after those, and
- * moves instead of burns.
+ * moves instead of burns; 4 knows more bits of the mask.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,12 +14,13 @@
 
 #include "agent/ledger_bytes.h"
 
-#define USAGE_VERSION 3
+#define USAGE_VERSION 4
 
 /* Longest body without moves: every varint at its widest and every string full. */
-#define FIXED_MAX 1024
+#define FIXED_MAX 1536
 
-/* What follows in a body of version 3, in this order. Bits are never used for something else. */
+/* What follows in a body since version 3, in this order. Bits are never used for something else;
+ * the first seven, which rows have most often, make a mask of one byte. */
 enum has {
 	HAS_DISCOUNT = 1 << 0,
 	HAS_AUDIO = 1 << 1,
@@ -28,7 +29,18 @@ enum has {
 	HAS_FEATURE = 1 << 4,
 	HAS_POSITIONS = 1 << 5,
 	HAS_SESSION_BEGUN = 1 << 6, /* the bit is all there is */
-	HAS_KNOWN = (1 << 7) - 1,
+	HAS_KNOWN_3 = (1 << 7) - 1,
+	/* since version 4 */
+	HAS_USER = 1 << 7,
+	HAS_TEAM = 1 << 8,
+	HAS_COST_CENTER = 1 << 9,
+	HAS_TRACE_ID = 1 << 10,
+	HAS_CLIENT_REQUEST_ID = 1 << 11,
+	HAS_MODEL_VERSION = 1 << 12,
+	HAS_FLAGS2 = 1 << 13,
+	HAS_RETRY_COUNT = 1 << 14,
+	HAS_CACHE_STATUS = 1 << 15,
+	HAS_KNOWN = (1 << 16) - 1,
 };
 
 /* Differences of times wrap on both ways, so any pair of times survives. */
@@ -153,13 +165,56 @@ void weir_get_positions(struct weir_cursor *c, struct weir_posting *post)
 
 /* ------------------------------------------------------------------ writing */
 
+static bool is_zero(const uint8_t *p, size_t n)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < n; i++)
+		any |= p[i];
+	return !any;
+}
+
+static unsigned int has_labels(const struct weir_row *row)
+{
+	return (row->user[0] ? HAS_USER : 0) | (row->team[0] ? HAS_TEAM : 0) |
+	       (row->cost_center[0] ? HAS_COST_CENTER : 0) |
+	       (is_zero(row->trace_id, sizeof(row->trace_id)) ? 0 : HAS_TRACE_ID) |
+	       (row->client_request_id[0] ? HAS_CLIENT_REQUEST_ID : 0) |
+	       (row->model_version[0] ? HAS_MODEL_VERSION : 0) | (row->flags2 ? HAS_FLAGS2 : 0) |
+	       (row->retry_count ? HAS_RETRY_COUNT : 0) |
+	       (row->cache_status ? HAS_CACHE_STATUS : 0);
+}
+
 static unsigned int has_of(const struct weir_row *row, const struct weir_posting *post)
 {
 	return (row->discount_milli ? HAS_DISCOUNT : 0) |
 	       (row->audio != WEIR_UNKNOWN ? HAS_AUDIO : 0) |
 	       (row->image != WEIR_UNKNOWN ? HAS_IMAGE : 0) | (row->session[0] ? HAS_SESSION : 0) |
 	       (row->feature[0] ? HAS_FEATURE : 0) | (post->n_positions ? HAS_POSITIONS : 0) |
-	       (post->session_begins ? HAS_SESSION_BEGUN : 0);
+	       (post->session_begins ? HAS_SESSION_BEGUN : 0) | has_labels(row);
+}
+
+static uint8_t *put_labels(uint8_t *p, const struct weir_row *row, unsigned int has)
+{
+	if (has & HAS_USER)
+		p = weir_put_str(p, row->user, sizeof(row->user));
+	if (has & HAS_TEAM)
+		p = weir_put_str(p, row->team, sizeof(row->team));
+	if (has & HAS_COST_CENTER)
+		p = weir_put_str(p, row->cost_center, sizeof(row->cost_center));
+	if (has & HAS_TRACE_ID)
+		p = mempcpy(p, row->trace_id, sizeof(row->trace_id));
+	if (has & HAS_CLIENT_REQUEST_ID)
+		p = weir_put_str(p, row->client_request_id, sizeof(row->client_request_id));
+	if (has & HAS_MODEL_VERSION)
+		p = weir_put_str(p, row->model_version, sizeof(row->model_version));
+	if (has & HAS_FLAGS2)
+		p = weir_put(p, row->flags2);
+	if (has & HAS_RETRY_COUNT)
+		p = weir_put(p, row->retry_count);
+	if (has & HAS_CACHE_STATUS)
+		p = weir_put(p, row->cache_status);
+	return p;
 }
 
 static uint8_t *put_extras(uint8_t *p, const struct weir_row *row, const struct weir_posting *post)
@@ -179,7 +234,7 @@ static uint8_t *put_extras(uint8_t *p, const struct weir_row *row, const struct 
 		p = weir_put_str(p, row->feature, sizeof(row->feature));
 	if (has & HAS_POSITIONS)
 		p = weir_put_positions(p, post);
-	return p;
+	return put_labels(p, row, has);
 }
 
 int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
@@ -230,9 +285,32 @@ int weir_encode_usage(struct weir_bytes *out, const struct weir_row *row,
 
 /* ------------------------------------------------------------------ reading */
 
-static void get_extras(struct weir_cursor *c, struct weir_row *row, struct weir_posting *post)
+static void get_labels(struct weir_cursor *c, uint64_t has, struct weir_row *row)
 {
-	uint64_t has = weir_get_max(c, HAS_KNOWN);
+	if (has & HAS_USER)
+		weir_get_str(c, row->user, sizeof(row->user));
+	if (has & HAS_TEAM)
+		weir_get_str(c, row->team, sizeof(row->team));
+	if (has & HAS_COST_CENTER)
+		weir_get_str(c, row->cost_center, sizeof(row->cost_center));
+	if (has & HAS_TRACE_ID)
+		weir_get_bytes(c, row->trace_id, sizeof(row->trace_id));
+	if (has & HAS_CLIENT_REQUEST_ID)
+		weir_get_str(c, row->client_request_id, sizeof(row->client_request_id));
+	if (has & HAS_MODEL_VERSION)
+		weir_get_str(c, row->model_version, sizeof(row->model_version));
+	if (has & HAS_FLAGS2)
+		row->flags2 = (uint32_t)weir_get_max(c, UINT32_MAX);
+	if (has & HAS_RETRY_COUNT)
+		row->retry_count = (uint8_t)weir_get_max(c, UINT8_MAX);
+	if (has & HAS_CACHE_STATUS)
+		row->cache_status = (uint8_t)weir_get_max(c, UINT8_MAX);
+}
+
+static void get_extras(struct weir_cursor *c, uint8_t version, struct weir_row *row,
+		       struct weir_posting *post)
+{
+	uint64_t has = weir_get_max(c, version < 4 ? HAS_KNOWN_3 : HAS_KNOWN);
 
 	if (has & HAS_DISCOUNT)
 		row->discount_milli = (uint32_t)weir_get_max(c, UINT32_MAX);
@@ -247,6 +325,7 @@ static void get_extras(struct weir_cursor *c, struct weir_row *row, struct weir_
 	if (has & HAS_POSITIONS)
 		weir_get_positions(c, post);
 	post->session_begins = has & HAS_SESSION_BEGUN;
+	get_labels(c, has, row);
 }
 
 static void get_client(struct weir_cursor *c, uint8_t client[static 16])
@@ -314,7 +393,7 @@ int weir_decode_usage(const struct weir_entry_head *h, const void *body, size_t 
 		return -EBADMSG;
 	get_row(&c, version, h, row);
 	if (version >= 3)
-		get_extras(&c, row, post);
+		get_extras(&c, version, row, post);
 	ret = version >= 3 ? weir_get_moves(&c, post) : weir_get_burns(&c, post);
 	*old = version < 3;
 	if (ret)

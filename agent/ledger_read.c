@@ -263,14 +263,18 @@ struct walk {
 	struct weir_bytes bodies;
 };
 
-static bool wanted(const struct weir_entry_query *q, const struct weir_entry_head *h)
+static bool wanted(const struct walk *w, const struct weir_entry_row *r)
 {
+	const struct weir_entry_query *q = w->q;
+	const struct weir_entry_head *h = &r->head;
+
 	return (!q->tenant || h->tenant == q->tenant || h->wallet == q->tenant) &&
-	       (!q->kinds || (h->kind < 32 && q->kinds & 1u << h->kind));
+	       (!q->kinds || (h->kind < 32 && q->kinds & 1u << h->kind)) &&
+	       (!q->maybe || q->maybe(r->body, r->n_body, w->ctx));
 }
 
-static int keep(struct walk *w, const struct weir_entry_row *r,
-		const uint8_t prev[static WEIR_HASH_BYTES], struct weir_error *err)
+/* Without the hash before it. */
+static int keep(struct walk *w, const struct weir_entry_row *r, struct weir_error *err)
 {
 	struct found *f = &w->found[w->n_found];
 
@@ -278,28 +282,32 @@ static int keep(struct walk *w, const struct weir_entry_row *r,
 		return weir_fail(err, ENOMEM, "ledger: out of memory");
 	f->row = *r;
 	f->body_at = w->bodies.len;
-	memcpy(f->prev, prev, sizeof(f->prev));
 	memcpy(w->bodies.p + w->bodies.len, r->body, r->n_body);
 	w->bodies.len += r->n_body;
 	w->n_found++;
 	return 0;
 }
 
-/* Entries from lo to hi, which one database has; *last: the last one looked at, 0 if none. */
+/*
+ * Entries from lo to hi, which one database has; *last: the last one looked at, 0 if none. The hash
+ * that an entry chains to is that of the row before: upwards it is at hand, downwards it comes with
+ * the next row. Only at an end it is asked for.
+ */
 static int walk_rows(struct walk *w, sqlite3 *db, uint64_t lo, uint64_t hi, uint64_t *last,
 		     struct weir_error *err)
 {
 	weir_autostmt sqlite3_stmt *st = NULL;
+	bool down = w->q->newest_first;
+	struct found *open = NULL; /* kept, and lacks the hash before it */
 	uint8_t prev[WEIR_HASH_BYTES];
 	struct weir_entry_row r;
 	int rc = SQLITE_DONE, ret;
 
 	ret = weir_store_prepare(db,
-				 w->q->newest_first
-					 ? "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq"
-					   " BETWEEN ? AND ? ORDER BY seq DESC"
-					 : "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq"
-					   " BETWEEN ? AND ? ORDER BY seq",
+				 down ? "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq"
+					" BETWEEN ? AND ? ORDER BY seq DESC"
+				      : "SELECT " WEIR_ENTRY_COLUMNS " FROM entry WHERE seq"
+					" BETWEEN ? AND ? ORDER BY seq",
 				 &st, err);
 	if (ret)
 		return ret;
@@ -312,13 +320,22 @@ static int walk_rows(struct walk *w, sqlite3 *db, uint64_t lo, uint64_t hi, uint
 		*last = (uint64_t)sqlite3_column_int64(st, 0);
 		if (weir_entry_row_read(st, &r))
 			return weir_reader_damaged(w->rd, *last, err);
-		if (wanted(w->q, &r.head)) {
-			/* Upwards the row before is at hand, but for the first. A gap in the
-			 * numbers leaves zeros; verify names it. */
-			if (w->q->newest_first || first)
-				ret = weir_log_hash(&w->rd->log, *last - 1, prev, err);
-			if (!ret)
-				ret = keep(w, &r, prev, err);
+		/* A gap in the numbers leaves zeros; verify names it. */
+		if (open && open->row.head.seq == *last + 1)
+			memcpy(open->prev, r.hash, sizeof(open->prev));
+		else if (open)
+			memset(open->prev, 0, sizeof(open->prev));
+		open = NULL;
+		if (wanted(w, &r)) {
+			struct found *f = &w->found[w->n_found];
+
+			ret = keep(w, &r, err);
+			if (!ret && down)
+				open = f;
+			else if (!ret && first)
+				ret = weir_log_hash(&w->rd->log, *last - 1, f->prev, err);
+			else if (!ret)
+				memcpy(f->prev, prev, sizeof(f->prev));
 			if (ret)
 				return ret;
 		}
@@ -328,8 +345,8 @@ static int walk_rows(struct walk *w, sqlite3 *db, uint64_t lo, uint64_t hi, uint
 		return weir_store_fail(db, err, "reading the log");
 	/* All that there are were looked at, or as far as *last. */
 	if (rc == SQLITE_DONE && *last)
-		*last = w->q->newest_first ? lo : hi;
-	return 0;
+		*last = down ? lo : hi;
+	return open ? weir_log_hash(&w->rd->log, open->row.head.seq - 1, open->prev, err) : 0;
 }
 
 /* A page at most, of what the database has that the next entry is in. */
@@ -391,6 +408,12 @@ static int walk(struct walk *w, struct weir_error *err)
 	if (!w->found)
 		return weir_fail(err, ENOMEM, "ledger: out of memory");
 	while (!ret && !w->result && w->left && w->lo <= w->hi) {
+		uint64_t at = w->q->newest_first ? w->hi : w->lo;
+
+		if (w->q->page)
+			w->result = w->q->page(at, w->ctx);
+		if (w->result)
+			break;
 		w->n_found = w->bodies.len = 0;
 		ret = weir_reader_begin(w->rd, &begun, err);
 		if (ret)
@@ -437,6 +460,15 @@ int weir_reader_entries(struct weir_reader *rd, const struct weir_entry_query *q
 	if (q->until_ns)
 		w.hi = end - 1;
 	return walk(&w, err);
+}
+
+int weir_reader_since(struct weir_reader *rd, uint64_t since_ns, uint64_t *seq,
+		      struct weir_error *err)
+{
+	uint64_t newest;
+	int ret = weir_reader_newest(rd, &newest, err);
+
+	return ret ? ret : weir_log_seq_at(&rd->log, since_ns, newest, seq, err);
 }
 
 int weir_reader_find(struct weir_reader *rd, const struct weir_id *id, weir_entry_fn fn, void *ctx,

@@ -27,6 +27,10 @@ const char *weir_reader_ledger_id(const struct weir_reader *r);
 /* seq of the newest entry, 0 if there is none. */
 int weir_reader_newest(struct weir_reader *r, uint64_t *seq, struct weir_error *err);
 
+/* seq of the first entry whose time is at or past since_ns; newest + 1 if none is. */
+int weir_reader_since(struct weir_reader *r, uint64_t since_ns, uint64_t *seq,
+		      struct weir_error *err);
+
 /* Numbers and names of tenants that the ledger knows. -ENOENT / NULL if it does
  * not. The string lives as long as the reader. */
 int weir_reader_tenant(struct weir_reader *r, const char *name, uint32_t *index,
@@ -47,6 +51,12 @@ struct weir_entry_query {
 	uint32_t kinds;	   /* bits 1u << enum weir_entry_kind */
 	size_t limit;	   /* at most so many are handed out */
 	bool newest_first; /* in falling seq order instead */
+	/* Asked with fn's ctx before an entry is decoded: can this body be meant? NULL: any. Of
+	 * few among many it makes the walk fast. */
+	bool (*maybe)(const void *body, size_t n, void *ctx);
+	/* How far the walk is, every few thousand entries, whether or not any of them matched;
+	 * called with fn's ctx. Not 0 ends the walk and is its result. NULL: not wanted. */
+	int (*page)(uint64_t seq, void *ctx);
 };
 
 /* Called per entry; not 0 ends the walk and is its result. */
@@ -101,6 +111,10 @@ struct weir_schedule_state {
 int weir_reader_schedules(struct weir_reader *r, uint32_t wallet,
 			  int (*fn)(const struct weir_schedule_state *s, void *ctx), void *ctx,
 			  struct weir_error *err);
+
+/* How much of an entry was refunded. */
+int weir_reader_refunded(struct weir_reader *r, uint64_t seq, int64_t *nano,
+			 struct weir_error *err);
 
 /* The entry that somebody made under a key (a write's id). -ENOENT. */
 int weir_reader_by_key(struct weir_reader *r, const char *key, uint64_t *seq,

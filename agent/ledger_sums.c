@@ -119,6 +119,17 @@ int weir_reader_by_key(struct weir_reader *rd, const char *key, uint64_t *seq,
 	return 0;
 }
 
+int weir_reader_refunded(struct weir_reader *rd, uint64_t seq, int64_t *nano,
+			 struct weir_error *err)
+{
+	uint64_t n;
+	int ret = weir_store_number(rd->db, "SELECT nano FROM refund WHERE seq = ?", seq, &n, err);
+
+	if (!ret)
+		*nano = (int64_t)n;
+	return ret;
+}
+
 int weir_reader_counter(struct weir_reader *rd, const char *key, uint32_t month, int64_t *at,
 			struct weir_error *err)
 {

@@ -15,7 +15,7 @@
 /* ---------------------------------------------------------------------- the walk */
 
 struct refund {
-	uint64_t seq, of;
+	uint64_t of;
 	int64_t nano;
 };
 
@@ -69,10 +69,10 @@ static int look(const struct weir_entry *e, void *ctx)
 {
 	struct walk *w = ctx;
 	struct weir_margin_item i = {
-		.seq = e->seq,
 		.kind = e->kind,
 		.tenant = e->tenant,
 		.tenant_name = e->tenant_name,
+		.entry = e,
 		.meter = "",
 		.counter = "",
 	};
@@ -80,7 +80,7 @@ static int look(const struct weir_entry *e, void *ctx)
 	if (!w->refund && w->q->last_seq)
 		*w->q->last_seq = e->seq;
 	if (e->kind == WEIR_ENTRY_REFUND) {
-		struct refund r = { e->seq, e->op->of, e->op->amount_nano };
+		struct refund r = { e->op->of, e->op->amount_nano };
 
 		if (!w->refund)
 			g_array_append_val(w->refunds, r);
@@ -96,11 +96,17 @@ static int look(const struct weir_entry *e, void *ctx)
 		return 0;
 	if (w->refund) {
 		i.kind = WEIR_ENTRY_REFUND;
-		i.seq = w->refund->seq;
 		i.refund_nano = w->refund->nano;
 		i.price_nano = i.cost_nano = 0;
 	}
 	return w->fn(&i, w->ctx);
+}
+
+static int page(uint64_t seq, void *ctx)
+{
+	struct walk *w = ctx;
+
+	return w->q->page ? w->q->page(seq, w->ctx) : 0;
 }
 
 int weir_margin_walk(struct weir_reader *rd, const struct weir_margin_query *q, weir_margin_fn fn,
@@ -113,6 +119,7 @@ int weir_margin_walk(struct weir_reader *rd, const struct weir_margin_query *q, 
 		.since_ns = q->since_ns,
 		.tenant = q->tenant,
 		.limit = q->limit,
+		.page = page,
 		.kinds = 1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER |
 			 1u << WEIR_ENTRY_TRUE_UP | 1u << WEIR_ENTRY_REFUND,
 	};
@@ -121,7 +128,7 @@ int weir_margin_walk(struct weir_reader *rd, const struct weir_margin_query *q, 
 	w.refunds = g_array_new(FALSE, FALSE, sizeof(struct refund));
 	r = weir_reader_entries(rd, &all, look, &w, err);
 	for (guint i = 0; !r && i < w.refunds->len; i++) {
-		struct weir_entry_query one = { .limit = 1 };
+		struct weir_entry_query one = { .limit = 1, .page = page };
 
 		w.refund = &g_array_index(w.refunds, struct refund, i);
 		one.from_seq = w.refund->of;

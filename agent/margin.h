@@ -17,7 +17,6 @@
 
 /* One thing sold, or given back. Strings live as long as the call that is given it. */
 struct weir_margin_item {
-	uint64_t seq;		   /* of the entry that is looked at now: how far a walk is */
 	enum weir_entry_kind kind; /* usage, meter, true_up; refund: of one of these */
 	uint32_t tenant;
 	const char *tenant_name; /* NULL: the number has no name */
@@ -28,6 +27,7 @@ struct weir_margin_item {
 	uint64_t started_ns;
 	const char *model, *feature, *session; /* "" where nobody said */
 	const char *meter;		       /* "" of a request */
+	const struct weir_entry *entry;	       /* what was sold, also of what is given back of it */
 };
 
 /* Sums; of nano, and of nano-credits x nano of the currency that a credit costs. */
@@ -51,6 +51,7 @@ struct weir_margin_query {
 	uint32_t tenant;
 	size_t limit;	    /* entries looked at; 0: all */
 	uint64_t *last_seq; /* the last of them; untouched if there was none; NULL: not wanted */
+	int (*page)(uint64_t seq, void *ctx); /* of struct weir_entry_query; NULL: not wanted */
 };
 typedef int (*weir_margin_fn)(const struct weir_margin_item *i, void *ctx);
 int weir_margin_walk(struct weir_reader *r, const struct weir_margin_query *q, weir_margin_fn fn,

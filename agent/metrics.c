@@ -329,6 +329,7 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 	write_ledger(v, f);
 	write_nats(v, f);
 	write_usage_in(v, f);
+	weir_metrics_usage(v, f, s);
 	weir_metrics_money(v, f);
 	for (size_t i = 0; i < sizeof(per_tenant) / sizeof(*per_tenant); i++) {
 		weir_metrics_head(f, per_tenant[i].name, per_tenant[i].type, per_tenant[i].help);

@@ -254,6 +254,28 @@ static int read_conduct(const struct weir_json *at, struct weir_limits *l, struc
 	return r;
 }
 
+/* What answers that are not what they should be, or were there before, are billed. */
+static int read_billing(const struct weir_json *at, struct weir_limits *l, struct weir_error *err)
+{
+	static const char *const words[] = {
+		[WEIR_ABORT_PRODUCED] = "produced",
+		[WEIR_ABORT_FULL] = "full",
+		[WEIR_ABORT_FREE] = "free",
+		NULL,
+	};
+	bool retries = !l->free_retries, hits = !l->free_cache_hits;
+	struct weir_json child;
+	int r = read_choice(at, "abort", words, &l->abort, err);
+
+	if (!r && weir_json_get(at, "bill_retries", &child))
+		r = weir_json_bool(&child, &retries, err);
+	if (!r && weir_json_get(at, "bill_cache_hits", &child))
+		r = weir_json_bool(&child, &hits, err);
+	l->free_retries = !retries;
+	l->free_cache_hits = !hits;
+	return r;
+}
+
 /* ------------------------------------------------ what requests and bodies may be */
 
 /* A number of tokens that one request may ask for; null is none. */
@@ -359,6 +381,7 @@ void policy_limits_init(struct weir_limits *l)
 		.reserve_output_tokens = 512,
 		.on_agent_down = WEIR_DOWN_HOLD,
 		.half_open = HALF_OPEN,
+		.abort = WEIR_ABORT_PRODUCED,
 	};
 }
 
@@ -402,6 +425,9 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 		"fallback_model",
 		"other_protocols",
 		"on_agent_down",
+		"abort",
+		"bill_retries",
+		"bill_cache_hits",
 		"shadow",
 		NULL,
 	};
@@ -424,6 +450,8 @@ int policy_limits_read(const struct weir_json *at, struct weir_limits *out, stru
 		r = read_reserve(at, "reserve_output_tokens", &l.reserve_output_tokens, err);
 	if (!r)
 		r = read_conduct(at, &l, err);
+	if (!r)
+		r = read_billing(at, &l, err);
 	if (!r)
 		r = read_forms(at, &l, err);
 	if (!r)

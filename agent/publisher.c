@@ -83,11 +83,10 @@ static void pass(struct weir_publisher *p, const struct weir_entry *e, bool skip
 		 p->problem[stream_of(e)][0] ? p->problem[stream_of(e)] : "its stream refuses it");
 }
 
-static int push_entry(struct weir_publisher *p, const struct weir_entry *e, const char *topic,
-		      enum weir_stream stream)
+static int push_entry(struct weir_publisher *p, const struct weir_entry *e, enum weir_stream stream)
 {
 	struct weir_event_origin o = origin(p);
-	char id[WEIR_PUB_ID_TEXT], subject[256];
+	char id[WEIR_PUB_ID_TEXT], subject[WEIR_EVENT_SUBJECT];
 	int r = weir_event_json(e, &o, weir_reader_card(p->reader, weir_entry_card_id(e)),
 				&p->text);
 
@@ -99,10 +98,7 @@ static int push_entry(struct weir_publisher *p, const struct weir_entry *e, cons
 	if (stream != WEIR_STREAM_METER)
 		snprintf(id + 2 * sizeof(e->id.b), sizeof(id) - 2 * sizeof(e->id.b), "-%.8s",
 			 o.ledger_id);
-	if (e->tenant_name)
-		snprintf(subject, sizeof(subject), "%s.v1.%s.%s", topic, e->tenant_name, p->node);
-	else
-		snprintf(subject, sizeof(subject), "%s.v1.~%u.%s", topic, e->tenant, p->node);
+	weir_event_subject(e, p->node, subject);
 	r = weir_pub_push(p, stream, e->seq, id, subject);
 	if (!r)
 		p->next_seq = e->seq + 1;
@@ -121,7 +117,7 @@ static int publish_entry(const struct weir_entry *e, void *ctx)
 		pass(p, e, topic);
 		return 0;
 	}
-	return p->ready[stream] ? push_entry(p, e, topic, stream) : 1;
+	return p->ready[stream] ? push_entry(p, e, stream) : 1;
 }
 
 static void publish_ledger(struct weir_publisher *p)

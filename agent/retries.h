@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests whose answer broke off, so that the same request coming again is known for what it
- * is (metering.md, "retries"). A small table in the state file: a kill -9 changes nothing. Each
- * change carries the ring position it follows from; one that was made before is not made again. One
- * thread.
+ * is (metering.md, 18). A small table in the state file: a kill -9 changes nothing. Each change
+ * carries the ring position it follows from, in the one word that makes it: one that was made
+ * before is not made again. One thread.
  */
 #ifndef WEIR_RETRIES_H
 #define WEIR_RETRIES_H
@@ -17,21 +17,22 @@
 #define WEIR_RETRIES	    4096			 /* known at a time; power of two */
 
 struct weir_retry {
-	uint64_t key[2];   /* of tenant, path, body; zeros: free */
-	uint64_t until_ns; /* wall */
-	uint64_t pos;	   /* ring position of the last change */
-	uint32_t used;	   /* of WEIR_RETRIES_MAX; this one counted by `pos` included */
-	uint32_t pad;
+	uint64_t key[2];   /* of tenant, path, body */
+	uint64_t until_ns; /* wall: WEIR_RETRIES_FOR_NS after it broke off */
+	uint64_t state;	   /* 0: free; ring position of the last change << 2 | how many it counts */
 };
+_Static_assert(WEIR_RETRIES_MAX < 4, "two bits");
 
 struct weir_retries {
 	struct weir_retry of[WEIR_RETRIES];
 };
 
-/* tenant, path (as in the row, plain_path) and the body's hash, as a key. */
+/* tenant, path (as the request line has it: its dots and %XX mean nothing) and the body's hash, as
+ * a key. */
 void weir_retry_key(uint32_t tenant, const char *path, const uint64_t body[2], uint64_t out[2]);
 
-/* The answer to this request broke off at now_ns. */
+/* The answer to this request broke off at now_ns, wall. pos: not 0. Full: that is forgotten which
+ * would be first. */
 void weir_retries_note(struct weir_retries *r, const uint64_t key[2], uint64_t now_ns,
 		       uint64_t pos);
 

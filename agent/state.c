@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The state file. One writer (the ring consumer) for parsers and for the queue's
+ * The state file. One writer (the ring consumer) for slots, retries and the queue's
  * tail, one (the ledger's writer) for its head.
  */
 #include "state.h"
@@ -19,7 +19,7 @@
 struct weir_state {
 	struct weir_state_header *h;
 	struct weir_row *rows;
-	struct weir_state_parser *parsers;
+	struct weir_state_of_maps *m;
 	uint8_t *base;
 	size_t bytes;
 };
@@ -28,16 +28,55 @@ static bool same_layout(const struct weir_state_header *h)
 {
 	return h->magic == WEIR_STATE_MAGIC && h->version == WEIR_STATE_VERSION &&
 	       h->row_version == WEIR_ROW_VERSION && h->row_bytes == sizeof(struct weir_row) &&
-	       h->parser_bytes == sizeof(struct weir_state_parser) && h->queue == WEIR_STATE_QUEUE;
+	       h->slot_bytes == sizeof(struct weir_state_slot) && h->queue == WEIR_STATE_QUEUE;
 }
 
-/* Throw the parsers' pages away; they read as zeros afterwards. */
-static void forget_parsers(struct weir_state *s, int fd)
+/* Throw the pages away; they read as zeros afterwards. */
+static void forget_maps(struct weir_state *s, int fd)
 {
-	off_t at = (uint8_t *)s->parsers - s->base;
+	off_t at = (uint8_t *)s->m - s->base;
 
 	if (ftruncate(fd, at) || ftruncate(fd, s->bytes))
-		memset(s->parsers, 0, s->bytes - at);
+		memset(s->m, 0, s->bytes - at);
+}
+
+/* ------------------------------------------------------------------------ journal */
+
+/*
+ * The process may be killed between any two instructions. Before the number is stored nothing
+ * happened; from then on the copy is made, by us or by the next agent, until the number is gone.
+ */
+static void put_open(struct weir_state *s)
+{
+	struct weir_state_journal *j = &s->m->journal;
+
+	s->m->slots[j->open_of - 1].open = j->open;
+	__atomic_store_n(&j->open_of, 0, __ATOMIC_RELEASE);
+}
+
+static void put_asked(struct weir_state *s)
+{
+	struct weir_state_journal *j = &s->m->journal;
+
+	s->m->slots[j->asked_of - 1].asked = j->asked;
+	__atomic_store_n(&j->asked_of, 0, __ATOMIC_RELEASE);
+}
+
+static void mark(uint64_t *of, uint32_t slot)
+{
+	__atomic_store_n(of, (uint64_t)slot + 1, __ATOMIC_RELEASE);
+	/* No store of the copy before it: of the compiler, the next agent sees them in order. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static void finish_copies(struct weir_state *s, uint32_t max_slots)
+{
+	const struct weir_state_journal *j = &s->m->journal;
+
+	if (j->open_of && j->open_of <= max_slots)
+		put_open(s);
+	if (j->asked_of && j->asked_of <= max_slots)
+		put_asked(s);
 }
 
 /* ------------------------------------------------------------------------ opening */
@@ -46,9 +85,8 @@ int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, stru
 		    struct weir_error *err)
 {
 	size_t queue_at = weir_state_queue_at();
-	size_t parsers_at = weir_state_parsers_at(sizeof(struct weir_row));
-	size_t bytes = parsers_at +
-		       weir_state_round_up((size_t)max_slots * sizeof(struct weir_state_parser));
+	size_t maps_at = weir_state_maps_at(sizeof(struct weir_row));
+	size_t bytes = weir_state_bytes(max_slots);
 	weir_autofree struct weir_state *s = calloc(1, sizeof(*s));
 	weir_autoclose int fd = -1;
 	struct stat st;
@@ -71,7 +109,7 @@ int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, stru
 	s->bytes = bytes;
 	s->h = (struct weir_state_header *)s->base;
 	s->rows = (struct weir_row *)(s->base + queue_at);
-	s->parsers = (struct weir_state_parser *)(s->base + parsers_at);
+	s->m = (struct weir_state_of_maps *)(s->base + maps_at);
 	if (st.st_size > 0 && s->h->magic && !same_layout(s->h)) {
 		uint64_t waiting = s->h->tail - s->h->head;
 
@@ -85,11 +123,12 @@ int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, stru
 	}
 	/* More slots for the same maps: they were migrated, and numbers mean what they did. */
 	if (s->h->maps_id != maps_id)
-		forget_parsers(s, fd);
+		forget_maps(s, fd);
+	finish_copies(s, max_slots);
 	s->h->version = WEIR_STATE_VERSION;
 	s->h->row_version = WEIR_ROW_VERSION;
 	s->h->row_bytes = sizeof(struct weir_row);
-	s->h->parser_bytes = sizeof(struct weir_state_parser);
+	s->h->slot_bytes = sizeof(struct weir_state_slot);
 	s->h->max_slots = max_slots;
 	s->h->queue = WEIR_STATE_QUEUE;
 	s->h->maps_id = maps_id;
@@ -109,23 +148,39 @@ void weir_state_close(struct weir_state *s)
 
 const struct weir_open *weir_state_open_of(const struct weir_state *s, uint32_t slot)
 {
-	const struct weir_state_parser *p = &s->parsers[slot];
-
-	return &p->copy[__atomic_load_n(&p->active, __ATOMIC_ACQUIRE) & 1];
+	return &s->m->slots[slot].open;
 }
 
 struct weir_open *weir_state_spare(struct weir_state *s, uint32_t slot)
 {
-	struct weir_state_parser *p = &s->parsers[slot];
-
-	return &p->copy[(p->active & 1) ^ 1];
+	return &s->m->journal.open;
 }
 
 void weir_state_flip(struct weir_state *s, uint32_t slot)
 {
-	struct weir_state_parser *p = &s->parsers[slot];
+	mark(&s->m->journal.open_of, slot);
+	put_open(s);
+}
 
-	__atomic_store_n(&p->active, (p->active & 1) ^ 1, __ATOMIC_RELEASE);
+const struct weir_asked *weir_state_asked_of(const struct weir_state *s, uint32_t slot)
+{
+	return &s->m->slots[slot].asked;
+}
+
+struct weir_asked *weir_state_asked_spare(struct weir_state *s, uint32_t slot)
+{
+	return &s->m->journal.asked;
+}
+
+void weir_state_asked_flip(struct weir_state *s, uint32_t slot)
+{
+	mark(&s->m->journal.asked_of, slot);
+	put_asked(s);
+}
+
+struct weir_retries *weir_state_retries(struct weir_state *s)
+{
+	return &s->m->retries;
 }
 
 bool weir_state_put_row(struct weir_state *s, const struct weir_row *row)

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that outlives the agent: a tmpfs file with the parser of every open
- * response and the queue of finished rows that are not committed yet. With the
- * pinned ring it makes a kill -9 at any instant lose nothing: what is in the file
- * is folded in, what is not is still in the ring.
+ * Memory that outlives the agent: a tmpfs file with what is known of every open request, its
+ * answer's parser, the retries, and the queue of finished rows that are not committed yet. With the
+ * pinned ring it makes a kill -9 at any instant lose nothing: what is in the file is folded in,
+ * what is not is still in the ring.
  *
- * A parser is kept twice. The consumer changes the copy that is not active and
- * then flips, with one release store; next_pos says up to where in the ring the
- * copy has read, so that records seen again after a crash are skipped. The file
- * is sparse: a slot that was never used costs nothing.
+ * A change is made in a spare copy, and then put in the slot's place through a journal: whole, or
+ * not at all. next_pos says up to where in the ring a copy has read, so that records seen again
+ * after a crash are skipped. The file is sparse: a slot that was never used costs nothing.
  */
 #ifndef WEIR_STATE_H
 #define WEIR_STATE_H
@@ -62,10 +61,11 @@ int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, stru
 		    struct weir_error *err);
 void weir_state_close(struct weir_state *s); /* the file stays */
 
-/* The active copy of a slot; never NULL for slot < max_slots. */
+/* What a slot holds; never NULL for slot < max_slots. */
 const struct weir_open *weir_state_open_of(const struct weir_state *s, uint32_t slot);
 
-/* The other copy, to be filled in; weir_state_flip makes it the active one. */
+/* The spare copy, to be filled in wholly; weir_state_flip makes it what the slot holds. There is
+ * one: what was not flipped is gone with the next. */
 struct weir_open *weir_state_spare(struct weir_state *s, uint32_t slot);
 void weir_state_flip(struct weir_state *s, uint32_t slot);
 

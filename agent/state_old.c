@@ -9,11 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "response_priv.h"
 #include "state_file.h"
 
 /* How long a row was in each version of the file; both had the same number. */
-static const uint32_t row_bytes_of[] = { [1] = WEIR_ROW_BYTES_1, [2] = WEIR_ROW_BYTES_2 };
+static const uint32_t row_bytes_of[] = {
+	[1] = WEIR_ROW_BYTES_1, [2] = WEIR_ROW_BYTES_2, [3] = WEIR_ROW_BYTES_3
+};
 _Static_assert(sizeof(row_bytes_of) / sizeof(*row_bytes_of) == WEIR_STATE_VERSION &&
 		       WEIR_STATE_VERSION == WEIR_ROW_VERSION,
 	       "an older version of the row");
@@ -56,75 +57,101 @@ static bool copy_rows(int from, const struct weir_state_header *h, int to)
 	return true;
 }
 
-/* -- open requests, of version 2 */
+/* -- open requests, of version 3 */
 
-#define COUNTS_2 12 /* of enum weir_count, which only grew */
+#define COUNTS_3 14 /* of enum weir_count, which only grew */
 
-struct seen_2 {
-	uint8_t start[56]; /* as far as `usage`, with it */
-	uint8_t names[144];
+struct seen_3 {
+	uint16_t status;
+	uint8_t stream, done, has_usage, bad, body_started, pad;
+	uint32_t chunks, pad2;
+	struct weir_usage usage;
+	int64_t audio, image;
+	char model[64], response_id[64], finish_reason[16];
 };
 
-struct open_2 {
-	uint8_t start[136]; /* as far as `client`, with it */
+struct open_3 {
+	uint64_t next_pos, started_wall_ns, started_ns, body_bytes, offset;
+	uint32_t ordinal, ttft_us;
+	char method[8], path[64];
+	uint8_t client[16];
+	uint8_t trusted, pad[7];
+	char session[64], feature[48];
 	struct weir_body body;
-	struct seen_2 seen;
-	struct weir_http1 http;
-	struct weir_scan scan;
-	int64_t counts[COUNTS_2];
-	uint8_t flags[8]; /* from `document_output` on */
-	struct weir_sse sse;
-	uint8_t lost;
-	uint8_t rest[35];
+	struct seen_3 seen;
+	uint8_t http[64];
+	uint8_t scan[104]; /* where in a document */
+	int64_t counts[COUNTS_3];
+	uint8_t document_output, produced, answered, provisional, pad2[4];
+	uint8_t sse[4]; /* where in a line */
+	uint8_t lost, pad3[3];
 };
-_Static_assert(sizeof(struct open_2) == 728, "weir_open, version 2");
+_Static_assert(sizeof(struct open_3) == 848, "weir_open, version 3");
 
-struct parser_2 {
+struct parser_3 {
 	uint64_t active;
-	struct open_2 copy[2];
+	struct open_3 copy[2];
 };
 
-/* What has the same place in both. */
-#define SAME(type, field, bytes)                                                                   \
-	_Static_assert(offsetof(type, field) + sizeof(((type *)0)->field) == (bytes), #field)
-SAME(struct weir_open, client, sizeof(((struct open_2 *)0)->start));
-SAME(struct weir_response_seen, usage, sizeof(((struct seen_2 *)0)->start));
-_Static_assert(sizeof(struct weir_response_seen) - offsetof(struct weir_response_seen, model) ==
-		       sizeof(((struct seen_2 *)0)->names),
-	       "names");
-_Static_assert(sizeof(struct weir_usage_scan) - offsetof(struct weir_usage_scan, document_output) ==
-		       sizeof(((struct open_2 *)0)->flags),
-	       "flags");
-
-static void of_open_2(const struct open_2 *old, struct weir_open *o)
+static void of_asked_3(const struct open_3 *old, struct weir_asked *a)
 {
-	struct weir_response_state *s = (void *)o->response.state;
+	memset(a, 0, sizeof(*a));
+	a->next_pos = old->next_pos;
+	a->started_wall_ns = old->started_wall_ns;
+	a->body_bytes = old->body_bytes;
+	a->ordinal = old->ordinal;
+	memcpy(a->method, old->method, sizeof(a->method));
+	memcpy(a->path, old->path, sizeof(a->path));
+	memcpy(a->client, old->client, sizeof(a->client));
+	a->labels.trusted = old->trusted;
+	memcpy(a->labels.session, old->session, sizeof(a->labels.session));
+	memcpy(a->labels.feature, old->feature, sizeof(a->labels.feature));
+	a->labels.rank[WEIR_LABEL_SESSION] = a->labels.rank[WEIR_LABEL_FEATURE] = 1;
+	a->body = old->body;
+	weir_asked_init(&a->text);
+	a->text.flags |= WEIR_ASKED_HOLE; /* nobody read it */
+}
+
+static void of_open_3(const struct open_3 *old, struct weir_open *o)
+{
+	struct weir_response_seen *seen = &o->response.seen;
 
 	memset(o, 0, sizeof(*o));
+	o->next_pos = old->next_pos;
+	o->started_wall_ns = old->started_wall_ns;
+	o->started_ns = old->started_ns;
+	o->offset = old->offset;
+	o->ordinal = old->ordinal;
+	o->ttft_us = old->ttft_us;
 	weir_response_init(&o->response, false);
-	memcpy(o, old->start, sizeof(old->start));
-	o->body = old->body;
-	memcpy(&o->response.seen, old->seen.start, sizeof(old->seen.start));
-	memcpy(o->response.seen.model, old->seen.names, sizeof(old->seen.names));
-	s->http = old->http;
-	s->usage.scan = old->scan;
-	memcpy(s->usage.counts, old->counts, sizeof(old->counts));
-	memcpy(&s->usage.document_output, old->flags, sizeof(old->flags));
-	s->sse = old->sse;
-	s->lost = old->lost;
+	seen->status = old->seen.status;
+	seen->stream = old->seen.stream;
+	seen->done = old->seen.done;
+	seen->has_usage = old->seen.has_usage;
+	seen->bad = old->seen.bad;
+	seen->body_started = old->seen.body_started;
+	seen->chunks = old->seen.chunks;
+	seen->usage = old->seen.usage;
+	seen->audio = old->seen.audio;
+	seen->image = old->seen.image;
+	memcpy(seen->model, old->seen.model, sizeof(seen->model));
+	memcpy(seen->response_id, old->seen.response_id, sizeof(seen->response_id));
+	memcpy(seen->finish_reason, old->seen.finish_reason, sizeof(seen->finish_reason));
+	seen->bad = !seen->done; /* where its parser was is not known to today's */
 }
 
 /* Most slots were never used: those are holes in the file. */
-static bool copy_parsers(int from, const struct weir_state_header *h, int to)
+static bool copy_slots(int from, const struct weir_state_header *h, int to)
 {
-	size_t old_at = weir_state_parsers_at(h->row_bytes);
-	size_t new_at = weir_state_parsers_at(sizeof(struct weir_row));
+	size_t old_at = weir_state_maps_at(h->row_bytes);
+	size_t new_at = weir_state_maps_at(sizeof(struct weir_row)) +
+			offsetof(struct weir_state_of_maps, slots);
 
-	if (h->version != 2 || h->parser_bytes != sizeof(struct parser_2))
+	if (h->version != 3 || h->slot_bytes != sizeof(struct parser_3))
 		return true; /* of maps that are gone */
 	for (uint32_t slot = 0; slot < h->max_slots; slot++) {
-		struct weir_state_parser new = { 0 };
-		struct parser_2 old;
+		struct weir_state_slot new;
+		struct parser_3 old;
 		off_t data = lseek(from, (off_t)(old_at + slot * sizeof(old)), SEEK_DATA);
 
 		if (data < 0)
@@ -135,7 +162,8 @@ static bool copy_parsers(int from, const struct weir_state_header *h, int to)
 			break;
 		if (!get(from, &old, sizeof(old), old_at + slot * sizeof(old)))
 			return false;
-		of_open_2(&old.copy[old.active & 1], &new.copy[0]);
+		of_open_3(&old.copy[old.active & 1], &new.open);
+		of_asked_3(&old.copy[old.active & 1], &new.asked);
 		if (!put(to, &new, sizeof(new), new_at + slot * sizeof(new)))
 			return false;
 	}
@@ -150,13 +178,13 @@ static bool copy(int from, const struct weir_state_header *h, int to)
 					 .version = WEIR_STATE_VERSION,
 					 .row_version = WEIR_ROW_VERSION,
 					 .row_bytes = sizeof(struct weir_row),
-					 .parser_bytes = sizeof(struct weir_state_parser),
+					 .slot_bytes = sizeof(struct weir_state_slot),
 					 .max_slots = h->max_slots,
 					 .queue = WEIR_STATE_QUEUE,
 					 .maps_id = h->maps_id,
 					 .tail = h->tail - h->head };
 
-	return copy_rows(from, h, to) && copy_parsers(from, h, to) && put(to, &new, sizeof(new), 0);
+	return copy_rows(from, h, to) && copy_slots(from, h, to) && put(to, &new, sizeof(new), 0);
 }
 
 /* It then takes the old one's place: at any instant one of the two is whole. */

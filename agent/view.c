@@ -72,13 +72,18 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->inflight_parsers = c.open;
 	s->requests = c.rows;
 	weir_drift_stats(__atomic_load_n(&a->drift, __ATOMIC_ACQUIRE), &s->drift);
+	s->tally = c.tally;
+	s->decoders = c.decoders;
 	s->capped = c.capped;
 	s->capped_shadow = c.capped_shadow;
 	s->n_maps = weir_kernel_maps(a->kernel, s->maps, WEIR_STATUS_MAPS);
 	put_switches(a, s);
 	put_tenants(a, s);
-	for (size_t i = 0; i < WEIR_MAX_SERVICES; i++)
+	for (size_t i = 0; i < WEIR_MAX_SERVICES; i++) {
 		seen[i] = __atomic_load_n(&a->kernel->seen[i].bits, __ATOMIC_RELAXED);
+		weir_hidden_look(weir_consumer_hidden(a->consumer), (uint16_t)i, weir_wall_ns(),
+				 &s->hidden[i]);
+	}
 	weir_warnings_add(s, a->cfg.services, a->cfg.n_services, seen);
 	weir_money_watch_warn(a->money, s);
 }

@@ -116,12 +116,74 @@ static void of_service(struct weir_status *s, const struct weir_config_service *
 		     passed);
 }
 
+/* -------------------------------------------------------- answers that hide their usage */
+
+#define ASK "let clients ask for it with stream_options.include_usage"
+
+/* Who hides it, if all that do are of one kind. */
+static enum weir_server server_of(const struct weir_hidden_counts *n)
+{
+	for (size_t i = 0; i < WEIR_SERVER_MAX; i++)
+		if (n->of[i] == n->streamed_hidden + n->plain_hidden)
+			return (enum weir_server)i;
+	return WEIR_SERVER_MAX;
+}
+
+static const char *cure_of_streams(const struct weir_hidden_counts *n)
+{
+	static const char *const cures[WEIR_SERVER_MAX + 1] = {
+		[WEIR_SERVER_VLLM] = "start vLLM (0.11.1 or later) with "
+				     "--enable-force-include-usage",
+		[WEIR_SERVER_SGLANG] = "start SGLang (0.5.10 or later) with "
+				       "--stream-response-default-include-usage",
+		[WEIR_SERVER_TGI] = "TGI has no flag for it: " ASK,
+		[WEIR_SERVER_LLAMA_CPP] = "llama.cpp has no flag for it: " ASK,
+		[WEIR_SERVER_OLLAMA] = "Ollama has no flag for it: " ASK,
+		[WEIR_SERVER_TRITON] = "Triton's generate never tells it: serve the model by "
+				       "Triton's OpenAI frontend",
+		[WEIR_SERVER_MAX] = "start vLLM with --enable-force-include-usage, SGLang with "
+				    "--stream-response-default-include-usage; with other "
+				    "servers " ASK,
+	};
+	enum weir_server server = server_of(n);
+
+	if (n->asked == n->streamed_hidden && server != WEIR_SERVER_TRITON)
+		return "all of them were asked for it (stream_options.include_usage): upgrade the "
+		       "server to one that knows the option";
+	return cures[server];
+}
+
+static const char *cure_of_plain(const struct weir_hidden_counts *n)
+{
+	return server_of(n) == WEIR_SERVER_TRITON
+		       ? "Triton's generate never tells it: serve the model by Triton's OpenAI "
+			 "frontend"
+		       : "serve the model by the server's OpenAI endpoints, which tell it";
+}
+
+static void of_hidden(struct weir_status *s, const struct weir_config_service *c,
+		      const struct weir_hidden_counts *n)
+{
+	static const char text[] = "service %s (port %u): %" PRIu64 " of %" PRIu64
+				   " %s answers of the last %d minutes did not tell their usage "
+				   "and were estimated: %s";
+
+	if (n->streamed_hidden)
+		warn(s, text, c->name, c->port, n->streamed_hidden, n->streamed, "streamed",
+		     WEIR_HIDDEN_MINUTES, cure_of_streams(n));
+	if (n->plain_hidden)
+		warn(s, text, c->name, c->port, n->plain_hidden, n->plain, "plain",
+		     WEIR_HIDDEN_MINUTES, cure_of_plain(n));
+}
+
 void weir_warnings_add(struct weir_status *s, const struct weir_config_service *services,
 		       size_t n_services, const uint32_t *seen)
 {
 	of_enforcing(s);
 	of_counters(s);
 	of_drift(s);
-	for (size_t i = 0; i < n_services; i++)
+	for (size_t i = 0; i < n_services; i++) {
 		of_service(s, &services[i], seen[i + 1]);
+		of_hidden(s, &services[i], &s->hidden[i + 1]);
+	}
 }

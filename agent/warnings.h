@@ -9,7 +9,7 @@
 #include "agent_view.h"
 #include "config.h"
 
-/* Add warnings to s, whose verdicts and ring figures are filled in. seen: the kernel's
+/* Add warnings to s, whose verdicts, ring figures and `hidden` are filled in. seen: the kernel's
  * bits by service number, of n_services services. What matters to all comes first; what
  * does not fit is left out. */
 void weir_warnings_add(struct weir_status *s, const struct weir_config_service *services,

@@ -122,7 +122,7 @@ weir_inline void weir_request_end(struct weir_flow *f, weir_u8 cause, weir_u64 n
 	rec->wallet = s->wallet;
 	rec->response_bytes = f->resp_offset;
 	rec->lost_bytes = f->lost;
-	rec->flags = s->flags;
+	rec->flags = s->flags | (f->flags & WEIR_FLOW_LEFT ? WEIR_SLOT_LEFT : 0);
 	rec->others[0] = s->others[0];
 	rec->others[1] = s->others[1];
 	rec->others[2] = s->others[2];

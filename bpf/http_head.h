@@ -34,10 +34,15 @@ enum weir_header {
 	WEIR_HDR_UPGRADE,
 	WEIR_HDR_TENANT, /* x-weir-tenant */
 	WEIR_HDR_CONTENT_ENCODING,
-	WEIR_HDR_SESSION, /* x-weir-session */
-	WEIR_HDR_FEATURE, /* x-weir-feature */
-	WEIR_HDR_MAX
+	WEIR_HDR_MAX,
+	WEIR_HDR_KEPT = 16, /* not one of them, but its line may be wanted */
 };
+
+/* Two more than there are: ABI 4's readers, which are taken over, knew two more headers. */
+#define WEIR_HDR_PLACES 11
+
+/* More than are ever shipped: what only begins like a wanted name is kept, too. */
+#define WEIR_HEAD_KEPT 32
 
 enum weir_head_phase {
 	WEIR_HEAD_EMPTY, /* before the first line: CR and LF are skipped */
@@ -68,10 +73,18 @@ struct weir_head {
 	weir_u32 head_len;  /* with what is before the first line, and the empty line */
 	weir_u32 repeated;  /* bit per enum weir_header that came twice */
 	struct {
-		weir_u16 off;  /* of the value, blanks before it included */
-		weir_u16 end;  /* without CR LF */
-	} value[WEIR_HDR_MAX]; /* end 0: header not there; the first one counts */
-	weir_u32 digits;       /* reading a number; in memory for the same reason */
+		weir_u16 off;	  /* of the value, blanks before it included */
+		weir_u16 end;	  /* without CR LF */
+	} value[WEIR_HDR_PLACES]; /* end 0: header not there; the first one counts */
+	/* Lines that line_bits (weir_line_bit) has, of headers that we do not know. */
+	weir_u64 line_bits;
+	weir_u32 n_kept;
+	weir_u32 pad_kept;
+	struct {
+		weir_u16 off; /* of its name */
+		weir_u16 end; /* without CR LF */
+	} kept[WEIR_HEAD_KEPT];
+	weir_u32 digits; /* reading a number; in memory for the same reason */
 	weir_u32 pad;
 	weir_u64 number;
 	weir_u8 bytes[WEIR_HEAD_SPACE] __attribute__((aligned(8)));
@@ -165,20 +178,6 @@ weir_inline weir_u32 weir_head_name(const weir_u8 *p, weir_u32 *skip)
 		    p[6] == '-')
 			return WEIR_HDR_TENANT;
 		break;
-	case WEIR_WORD('x', '-', 'w', 'e', 'i', 'r', '-', 's'):
-		*skip = 15;
-		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 1, 0, 0);
-		if (next << 8 == WEIR_WORD(0, 'e', 's', 's', 'i', 'o', 'n', ':') && p[1] == '-' &&
-		    p[6] == '-')
-			return WEIR_HDR_SESSION;
-		break;
-	case WEIR_WORD('x', '-', 'w', 'e', 'i', 'r', '-', 'f'):
-		*skip = 15;
-		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 1, 0, 0);
-		if (next << 8 == WEIR_WORD(0, 'e', 'a', 't', 'u', 'r', 'e', ':') && p[1] == '-' &&
-		    p[6] == '-')
-			return WEIR_HDR_FEATURE;
-		break;
 	case WEIR_WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-'):
 		*skip = 15;
 		next = weir_load64(p + 8) | WEIR_FOLD(1, 1, 1, 1, 1, 1, 0, 0);
@@ -202,7 +201,8 @@ weir_inline weir_u32 weir_head_name(const weir_u8 *p, weir_u32 *skip)
 	return WEIR_HDR_NONE;
 }
 
-/* Ready for the bytes of a head; of a request (blank lines may come first) or a response. */
+/* Ready for the bytes of a head; of a request (blank lines may come first) or a response. Lines
+ * are kept if line_bits is set behind it. */
 weir_inline void weir_head_start(struct weir_head *h, bool request)
 {
 	h->pos = 0;
@@ -218,6 +218,8 @@ weir_inline void weir_head_start(struct weir_head *h, bool request)
 	h->head_len = 0;
 	h->repeated = 0;
 	__builtin_memset(h->value, 0, sizeof(h->value));
+	h->line_bits = 0;
+	h->n_kept = 0;
 }
 
 /* A line has ended: its last byte is before `end`, the next line begins at `next`. */
@@ -228,6 +230,15 @@ weir_inline void weir_head_line(struct weir_head *h, weir_u32 end, weir_u32 next
 	h->pos = next;
 	if (h->phase == WEIR_HEAD_FIRST) {
 		h->first_end = end;
+	} else if (header == WEIR_HDR_KEPT) {
+		weir_u32 n = h->n_kept;
+
+		weir_opaque(n);
+		if (n < WEIR_HEAD_KEPT) {
+			h->kept[n].off = h->line;
+			h->kept[n].end = end;
+			h->n_kept = n + 1;
+		}
 	} else if (header != WEIR_HDR_NONE) {
 		weir_opaque(header); /* else both ends are tested in one, which 6.1 cannot follow */
 		if (header < WEIR_HDR_MAX) {
@@ -258,7 +269,7 @@ weir_inline weir_u32 weir_line_feed(const weir_u8 *p)
 weir_inline void weir_head_name_step(struct weir_head *h, const weir_u8 *p, weir_u32 pos,
 				     weir_u32 left)
 {
-	weir_u32 skip;
+	weir_u32 skip, header;
 
 	if (p[0] == '\n' || p[0] == '\r') {
 		weir_u32 total = pos + (p[0] == '\n' ? 1 : 2);
@@ -288,10 +299,13 @@ weir_inline void weir_head_name_step(struct weir_head *h, const weir_u8 *p, weir
 		h->result = WEIR_HEAD_TOO_LARGE;
 		return;
 	}
-	h->header = weir_head_name(p, &skip);
+	header = weir_head_name(p, &skip);
 	h->line = pos + skip;
 	h->pos = pos + skip;
-	h->phase = h->header == WEIR_HDR_NONE ? WEIR_HEAD_COLON : WEIR_HEAD_VALUE;
+	h->phase = header == WEIR_HDR_NONE ? WEIR_HEAD_COLON : WEIR_HEAD_VALUE;
+	if (header == WEIR_HDR_NONE && (h->line_bits & weir_line_bit(weir_load64(p) | WEIR_LOWER)))
+		header = WEIR_HDR_KEPT;
+	h->header = header;
 }
 
 /* One step: the start of a line, or eight bytes of one. */

@@ -106,9 +106,16 @@ struct weir_flow {
 	struct weir_chunk chunk; /* `left` also serves RESP_LENGTH */
 
 	weir_u32 charged_until; /* WEIR_FLOW_CHARGED may be given back, see gcra.h */
-	weir_u32 pad;
+
+	/* The request body's bytes that user space asked for (asked_tap.h); the request gate's. */
+	weir_u32 asked_seq;  /* next byte to ship */
+	weir_u32 asked_at;   /* where that is in the body */
+	weir_u32 asked_left; /* so many more; 0: none, or they stopped at a hole */
+
+	weir_u64 skip_to; /* the tap's: of an answer of vectors, where its tail begins; 0: all is
+			   * shipped */
 };
-_Static_assert(sizeof(struct weir_flow) == 120, "weir_flow");
+_Static_assert(sizeof(struct weir_flow) == 136, "weir_flow");
 _Static_assert(__builtin_offsetof(struct weir_flow, ordinal) ==
 		       __builtin_offsetof(struct weir_flow_view, ordinal),
 	       "weir_flow_view");
@@ -320,6 +327,8 @@ struct weir_request {
 	weir_u32 encoded;    /* the body is compressed, or the like */
 	weir_u32 tunnel;     /* CONNECT */
 	weir_u32 rules_hold; /* the tenant's rules are enforced on the body */
+	weir_u32 vectors;    /* its path is one that answers with them */
+	weir_u64 line_bits;  /* of weir_config: lines to be kept of the head */
 };
 
 /* The figures that a refusal is reported with. */
@@ -383,8 +392,8 @@ struct weir_span {
 	weir_u32 off;
 	weir_u32 len;
 	weir_u32 base;
-	weir_u32 pad;
-	weir_u64 hash; /* or the offset in an answer */
+	weir_u32 type; /* of the records that it is shipped in */
+	weir_u64 hash; /* or the offset in an answer, or a body */
 	weir_u64 now_ns;
 };
 
@@ -404,8 +413,6 @@ struct weir_scratch {
 	struct weir_flow_key key;
 	struct weir_key api_key;
 	struct weir_tenant_name tenant_name;
-	struct weir_label session;
-	struct weir_label feature;
 	struct weir_linger linger;
 	struct weir_sha256 sha;
 	weir_u32 answer_off; /* behind the head of the answer at hand */

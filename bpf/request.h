@@ -7,9 +7,10 @@
 #define WEIR_REQUEST_H
 
 #include "admit.h"
+#include "asked_tap.h"
 #include "denial.h"
 #include "flow.h"
-#include "labels.h"
+#include "lines.h"
 #include "reader.h"
 #include "refuse.h"
 #include "tenant.h"
@@ -85,6 +86,23 @@ weir_inline bool weir_anthropic_path(const weir_u8 *path)
 	return weir_load64(path) == WEIR_WORD('/', 'v', '1', '/', 'm', 'e', 's', 's') &&
 	       (weir_load32(path + 8) & 0xffffffff) ==
 		       ('a' | 'g' << 8 | 'e' << 16 | (weir_u32)'s' << 24);
+}
+
+/* Does the path end in "/embeddings" or "/embed"? */
+weir_inline bool weir_vectors_path(const struct weir_head *h, weir_u32 at, weir_u32 len)
+{
+	weir_u32 end = at + len;
+	weir_u64 last;
+
+	weir_opaque(end);
+	if (len < 6 || end < 8 || end > WEIR_HEAD_MAX)
+		return false;
+	last = weir_load64(h->bytes + end - 8);
+	if (last >> 16 == WEIR_WORD('/', 'e', 'm', 'b', 'e', 'd', 0, 0))
+		return true;
+	return last == WEIR_WORD('b', 'e', 'd', 'd', 'i', 'n', 'g', 's') && end >= 16 &&
+	       len >= 11 &&
+	       weir_load64(h->bytes + end - 16) >> 40 == WEIR_WORD('/', 'e', 'm', 0, 0, 0, 0, 0);
 }
 
 /* Length of the path: the target up to '?'. */
@@ -174,8 +192,8 @@ weir_global int weir_read_request(struct weir_request *rq)
 			rq->form = WEIR_DENY_PROTOCOL;
 		return 1;
 	}
-	rq->form = h->repeated & ~WEIR_HDR_LABELS ? WEIR_DENY_MALFORMED
-						  : weir_read_framing(h, rq, l.minor);
+	rq->form = h->repeated & ((1U << WEIR_HDR_MAX) - 1) ? WEIR_DENY_MALFORMED
+							    : weir_read_framing(h, rq, l.minor);
 	rq->head_method = (first & 0xffffffffff) == WEIR_WORD('H', 'E', 'A', 'D', ' ', 0, 0, 0);
 	path = l.target;
 	weir_opaque(path);
@@ -189,6 +207,7 @@ weir_global int weir_read_request(struct weir_request *rq)
 						  WEIR_WORD('G', 'E', 'T', ' ', 0, 0, 0, 0));
 	if (first == WEIR_WORD('O', 'P', 'T', 'I', 'O', 'N', 'S', ' '))
 		rq->free |= c->free_options;
+	rq->vectors = weir_vectors_path(h, path, rq->path_len);
 	if (weir_anthropic_path(h->bytes + path))
 		rq->dialect = WEIR_API_ANTHROPIC;
 	rq->encoded = weir_head_encoded(h);
@@ -298,6 +317,8 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	f->resp_phase = WEIR_RESP_HEAD;
 	f->resp_offset = 0;
 	f->lost = 0;
+	f->skip_to = 0;
+	f->asked_left = 0;
 	slot->tenant = s->demand.level[0];
 	slot->others[0] = s->demand.level[1];
 	slot->others[1] = s->demand.level[2];
@@ -313,8 +334,16 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	slot->flags = flags | s->demand.taken * WEIR_SLOT_TAKEN;
 	__sync_val_compare_and_swap(&slot->state, WEIR_SLOT_IDLE,
 				    rq->free ? WEIR_SLOT_FREE : WEIR_SLOT_OPEN);
+	if (!!(f->flags & WEIR_FLOW_VECTORS) != (rq->vectors && !rq->free)) {
+		if (rq->vectors && !rq->free)
+			__sync_fetch_and_or(&f->flags, WEIR_FLOW_VECTORS);
+		else
+			__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_VECTORS);
+	}
 	if (rq->free)
 		return 0;
+	if (rq->body_bytes && rq->body_bytes != WEIR_NO_LENGTH)
+		weir_asked_begins(c, rq, weir_tenant(slot->tenant), f);
 	/* The last of the room is kept for END records, which settle by themselves. */
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max) {
 		weir_count(WEIR_TAP_LOST);
@@ -355,8 +384,8 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	}
 	weir_copy16(rec->client, s->key.client);
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
-	if (!(flags & WEIR_SLOT_UNJUDGED) && r && weir_head_has_labels(&r->head))
-		weir_labels_tell(f);
+	if (!(flags & WEIR_SLOT_UNJUDGED) && r && r->head.n_kept)
+		weir_lines_tell(f);
 	return 0;
 }
 

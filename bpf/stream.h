@@ -257,6 +257,7 @@ weir_inline int weir_head_begins(struct __sk_buff *skb, struct weir_scratch *s, 
 	if (!r)
 		return weir_pass(WEIR_PASS_INTERNAL);
 	weir_head_start(&r->head, true);
+	r->head.line_bits = s->request.line_bits;
 	result = weir_reader_add(skb, own, off, len);
 	if (r->head.phase == WEIR_HEAD_EMPTY && result == WEIR_HEAD_MORE &&
 	    end - f->blank_seq <= WEIR_HEAD_BLANK) {
@@ -296,6 +297,7 @@ weir_inline int weir_head_begins(struct __sk_buff *skb, struct weir_scratch *s, 
 			return weir_drop(WEIR_DROP_HEAD_ROOM);
 		}
 		weir_head_start(&r->head, true);
+		r->head.line_bits = s->request.line_bits;
 		f->reader = index;
 		f->request_phase = WEIR_REQ_PARTS;
 		return weir_head_more(skb, s, f, off, len);
@@ -386,6 +388,7 @@ weir_global int weir_look(struct __sk_buff *skb, struct weir_flow *f)
 	service = f->service;
 	__builtin_memset(&s->request, 0, sizeof(s->request));
 	s->request.service = service;
+	s->request.line_bits = c->line_bits;
 	weir_opaque(service);
 	if (service < WEIR_MAX_SERVICES)
 		s->request.dialect = c->services[service].dialect;
@@ -452,16 +455,20 @@ weir_global int weir_look(struct __sk_buff *skb, struct weir_flow *f)
 weir_inline int weir_segment_in(struct __sk_buff *skb, struct weir_scratch *s, struct weir_flow *f)
 {
 	int act = weir_look(skb, f);
+	bool counts = true;
 
 	if (act == WEIR_ACT_REQUEST)
 		act = weir_request_in(skb, f);
 	if (act == WEIR_ACT_BODY) {
 		act = weir_body_begins(f);
-		if (act == WEIR_ACT_BODY_MORE)
-			act = weir_body_in(skb, f);
-	} else if (act == WEIR_ACT_BODY_MORE) {
+		counts = false;
+	}
+	/* As the client sent it, before anything is written over. */
+	if ((act == WEIR_ACT_PASS || act == WEIR_ACT_BODY_MORE) && f->asked_left)
+		weir_asked_in(skb, f);
+	if (act == WEIR_ACT_BODY_MORE) {
 		act = weir_body_in(skb, f);
-		if (act == WEIR_ACT_PASS)
+		if (act == WEIR_ACT_PASS && counts)
 			weir_count(WEIR_PASS_BODY);
 	}
 	if (act == WEIR_ACT_REFUSE_BODY) {

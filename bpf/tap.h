@@ -15,92 +15,65 @@
 #include "socket.h"
 #include "request.h"
 #include "send.h"
+#include "ship.h"
 #include "wire.h"
 
-/* Size classes: a reservation in the ring must be a constant. */
-#define WEIR_PIECE_SMALL  216
-#define WEIR_PIECE_MEDIUM 984
-#define WEIR_PIECE_LARGE  4096
-#define WEIR_PIECES	  130 /* BIG TCP: 512 KiB, and some. Loopback has 128 KiB at any time */
+/* -- vectors: of their answers only the start and the end are shipped */
 
-weir_inline void weir_data_header(struct weir_rec_data *rec, const struct weir_slot *slot,
-				  const struct weir_flow *f, weir_u64 offset, weir_u32 len,
-				  weir_u64 now)
+/* A plain body of `length` bytes begins, at byte `at` of its answer: what of it is wanted? */
+weir_inline void weir_skip_begins(struct weir_flow *f, weir_u64 at, weir_u64 length)
 {
-	rec->h.type = WEIR_REC_DATA;
-	rec->h.flags = 0;
-	rec->h.service = slot->service;
-	rec->h.slot = f->slot;
-	rec->h.ordinal = slot->ordinal;
-	rec->h.len = len;
-	rec->h.time_ns = now;
-	rec->started_wall_ns = slot->started_wall_ns;
-	rec->offset = offset;
+	if (at <= WEIR_SKIP_HEAD && at + length > WEIR_SKIP_MIN)
+		f->skip_to = at + length - WEIR_SKIP_TAIL;
 }
 
-/* One piece of at most CLASS bytes; a macro, since both the reservation and the
- * bound of the copy must be constants. */
-#define WEIR_SHIP_CLASS(CLASS)                                                                     \
-	do {                                                                                       \
-		struct weir_rec_data *rec = bpf_ringbuf_reserve(&ring, sizeof(*rec) + (CLASS), 0); \
-		if (!rec)                                                                          \
-			return -1;                                                                 \
-		weir_data_header(rec, slot, f, s->span.hash, len, s->span.now_ns);                 \
-		if (!weir_within(&len, CLASS) ||                                                   \
-		    bpf_skb_load_bytes(skb, s->span.off, rec + 1, len))                            \
-			rec->h.len = 0;                                                            \
-		bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);                                         \
-	} while (0)
-
-/* Copy the next piece of s->span into a record. -1: no room. */
-weir_global int weir_ship_piece(struct __sk_buff *skb, struct weir_flow *f)
+/* How many of the answer's next n bytes are not wanted? They are all in a row. */
+weir_inline weir_u32 weir_skipped(const struct weir_flow *f, weir_u32 n)
 {
-	struct weir_scratch *s = weir_scratch();
-	const struct weir_slot *slot;
-	weir_u32 len, taken;
+	weir_u64 from = f->resp_offset, to = from + n;
 
-	if (!s || !f)
-		return -1;
-	slot = weir_slot(f);
-	len = s->span.len;
-	if (!slot || !len)
-		return -1;
-	if (len > WEIR_PIECE_LARGE)
-		len = WEIR_PIECE_LARGE;
-	taken = len;
-	if (len <= WEIR_PIECE_SMALL)
-		WEIR_SHIP_CLASS(WEIR_PIECE_SMALL);
-	else if (len <= WEIR_PIECE_MEDIUM)
-		WEIR_SHIP_CLASS(WEIR_PIECE_MEDIUM);
-	else
-		WEIR_SHIP_CLASS(WEIR_PIECE_LARGE);
-	s->span.hash += taken;
-	s->span.off += taken;
-	s->span.len -= taken;
+	if (from < WEIR_SKIP_HEAD)
+		from = WEIR_SKIP_HEAD;
+	if (to > f->skip_to)
+		to = f->skip_to;
+	return from < to ? to - from : 0;
+}
+
+/* Ship a segment of an answer of vectors, len bytes at off; `shipped` of it was before. */
+weir_global int weir_ship_around(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off,
+				 weir_u32 len, weir_u32 shipped)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 skipped, before = 0, lost = 0;
+	weir_u64 at;
+
+	if (!f || !c || !s)
+		return 0;
+	at = f->resp_offset;
+	skipped = weir_skipped(f, len);
+	if (at < WEIR_SKIP_HEAD)
+		before = WEIR_SKIP_HEAD - at;
+	if (!skipped)
+		before = len;
+	if (before > len)
+		before = len;
+	if (before > shipped)
+		lost = weir_ship(skb, c, s, f, WEIR_REC_DATA, off + shipped, before - shipped,
+				 at + shipped);
+	before += skipped;
+	if (before < len)
+		lost += weir_ship(skb, c, s, f, WEIR_REC_DATA, off + before, len - before,
+				  at + before);
+	f->lost += lost;
+	if (skipped)
+		weir_count(WEIR_TAP_SKIPPED);
+	else if (!lost)
+		weir_count(WEIR_TAP_SHIPPED);
 	return 0;
 }
 
-/* Copy a segment's payload to user space. What does not fit is counted as lost. */
-weir_inline void weir_ship(struct __sk_buff *skb, const struct weir_config *c,
-			   struct weir_scratch *s, struct weir_flow *f, weir_u32 off, weir_u32 len)
-{
-	s->span.off = off;
-	s->span.len = len;
-	s->span.hash = f->resp_offset;
-	s->span.now_ns = bpf_ktime_get_ns();
-	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) <= c->ring_data_max) {
-#pragma clang loop unroll(disable)
-		for (int i = 0; i < WEIR_PIECES; i++)
-			if (!s->span.len || weir_ship_piece(skb, f))
-				break;
-	}
-	if (!s->span.len) {
-		weir_count(WEIR_TAP_SHIPPED);
-		return;
-	}
-	weir_count(WEIR_TAP_LOST);
-	f->lost += s->span.len;
-}
+/* -- heads and bodies */
 
 /* What came of a response head. */
 enum weir_answer {
@@ -131,12 +104,13 @@ weir_inline void weir_answer_early(struct weir_flow *f)
 }
 
 /* Read an answer's head from off on, in one packet or in parts; interim answers (1xx) are
- * stepped over. */
+ * stepped over. Byte f->resp_offset of the answer is at off. */
 weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, weir_u32 off,
 				 weir_u32 end)
 {
 	struct weir_scratch *s = weir_scratch();
 	struct weir_slot *slot;
+	weir_u32 start = off;
 
 	if (!s || !f)
 		return WEIR_ANSWER_ON;
@@ -148,6 +122,7 @@ weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, wei
 		weir_u32 index = weir_reader_own(), had = 0, status;
 		struct weir_reader *r;
 		weir_u64 length;
+		bool vectors;
 		int result;
 
 		if (off >= end)
@@ -180,6 +155,7 @@ weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, wei
 		s->answer_off = off;
 		length = weir_head_content_length(&r->head);
 		result = weir_head_coding(&r->head);
+		vectors = (f->flags & WEIR_FLOW_VECTORS) && !weir_head_encoded(&r->head);
 		weir_resp_reader_drop(f);
 		if (!status)
 			goto unframed;
@@ -204,6 +180,8 @@ weir_global int weir_answer_head(struct __sk_buff *skb, struct weir_flow *f, wei
 		} else if (length != WEIR_NO_LENGTH) {
 			f->resp_phase = WEIR_RESP_LENGTH;
 			f->chunk.left = length;
+			if (vectors)
+				weir_skip_begins(f, f->resp_offset + (off - start), length);
 		}
 		return WEIR_ANSWER_BODY;
 	}
@@ -261,7 +239,7 @@ weir_inline void weir_hole(struct weir_flow *f, weir_u32 missing)
 {
 	weir_count(WEIR_TAP_HOLE);
 	weir_resp_reader_drop(f);
-	f->lost += missing;
+	f->lost += missing - weir_skipped(f, missing);
 	f->resp_offset += missing;
 	if (f->resp_phase == WEIR_RESP_LENGTH && f->chunk.left > missing)
 		f->chunk.left -= missing;
@@ -389,7 +367,9 @@ weir_global int weir_unasked(struct __sk_buff *skb, struct weir_flow *f, weir_u3
 	s->demand.wallet = t->wallet;
 	weir_levels_add(f->tenant, f->others, weir_gauge(inflight), 1);
 	weir_request_open(f, WEIR_SLOT_UNJUDGED);
-	weir_ship(skb, c, s, f, off, len);
+	f->lost = weir_ship(skb, c, s, f, WEIR_REC_DATA, off, len, 0);
+	if (!f->lost)
+		weir_count(WEIR_TAP_SHIPPED);
 	f->resp_offset = len;
 	weir_request_end(f, WEIR_END_CLOSE, s->request.now_ns);
 	return weir_close_from_server(skb, f, WEIR_DROP_UNJUDGED);
@@ -418,7 +398,9 @@ weir_inline int weir_answer_out(struct __sk_buff *skb, const struct weir_config 
 				struct weir_scratch *s, struct weir_flow *f,
 				const struct weir_slot *slot, weir_u32 off, weir_u32 len)
 {
-	weir_u32 end = off + len, ends = 0;
+	bool head = f->resp_phase == WEIR_RESP_HEAD || f->resp_phase == WEIR_RESP_PARTS;
+	weir_u32 end = off + len, ends = 0, n = len, lost;
+	int came = WEIR_ANSWER_BODY;
 
 	if (slot->state == WEIR_SLOT_IDLE)
 		return weir_unasked(skb, f, off, len);
@@ -426,11 +408,24 @@ weir_inline int weir_answer_out(struct __sk_buff *skb, const struct weir_config 
 		weir_request_end(f, WEIR_END_CUT, bpf_ktime_get_ns());
 		return weir_close_from_server(skb, f, WEIR_DROP_CUT);
 	}
-	if (slot->state == WEIR_SLOT_OPEN)
-		weir_ship(skb, c, s, f, off, len);
+	/* A large segment may hold vectors behind the head: first it must be known. */
+	if (f->skip_to)
+		n = 0;
+	else if (head && len > WEIR_SKIP_HEAD && (f->flags & WEIR_FLOW_VECTORS))
+		n = WEIR_SKIP_HEAD;
+	if (slot->state == WEIR_SLOT_OPEN && n) {
+		lost = weir_ship(skb, c, s, f, WEIR_REC_DATA, off, n, f->resp_offset);
+		f->lost += lost;
+		if (!lost && n == len)
+			weir_count(WEIR_TAP_SHIPPED);
+	}
+	if (head)
+		came = weir_answer_head(skb, f, off, end);
+	if (n < len && slot->state == WEIR_SLOT_OPEN)
+		weir_ship_around(skb, f, off, len, n);
 	f->resp_offset += len;
-	if (f->resp_phase == WEIR_RESP_HEAD || f->resp_phase == WEIR_RESP_PARTS) {
-		switch (weir_answer_head(skb, f, off, end)) {
+	if (head) {
+		switch (came) {
 		case WEIR_ANSWER_ON:
 			return TC_ACT_UNSPEC;
 		case WEIR_ANSWER_UPGRADE:

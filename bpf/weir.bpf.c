@@ -19,6 +19,7 @@
 #include "packet.h"
 #include "maps.h"
 #include "gate.h"
+#include "leave.h"
 #include "linger.h"
 #include "mac_header.h"
 #include "stream.h"
@@ -206,6 +207,8 @@ int weir_client(struct __sk_buff *skb)
 		weir_count(WEIR_PASS_NO_PAYLOAD);
 	else
 		verdict = weir_segment_in(skb, s, f);
+	if ((p->flags & (WEIR_FIN | WEIR_RST)) && verdict == TC_ACT_UNSPEC)
+		weir_client_leaves(f, p);
 	if (verdict == TC_ACT_UNSPEC && (f->flags & WEIR_FLOW_FORWARDED))
 		weir_wire_in(s, f, p);
 	else if (p->flags & WEIR_RST)

@@ -133,7 +133,8 @@ typedef int64_t weir_s64;
 	X(PASS_HALF_OPEN, "pass_half_open") /* the same of nobody's: taken in when they are */     \
 	X(DROP_CUT, "drop_cut")		    /* answer cut short: both ends reset */                \
 	X(DROP_FROZEN, "drop_frozen")	    /* maps are being migrated: will be resent */          \
-	X(DRIFT_FLOW, "drift_flow")	    /* connection without a socket, given back */
+	X(DRIFT_FLOW, "drift_flow")	    /* connection without a socket, given back */          \
+	X(TAP_SKIPPED, "tap_skipped")	    /* vectors, not shipped (WEIR_SKIP_HEAD) */
 
 enum weir_reason {
 #define X(id, name) WEIR_##id,
@@ -486,6 +487,8 @@ enum weir_flow_flags {
 	WEIR_FLOW_RELEASED = 1 << 13, /* given back for good: must not be counted again */
 	WEIR_FLOW_USED = 1 << 14, /* a request that counts was let in: it was worth its charge */
 	WEIR_FLOW_SOCKET_GONE = 1 << 15, /* it closed while maps were frozen: the agent reaps it */
+	WEIR_FLOW_LEFT = 1 << 16,	 /* the client's FIN or RST came while a request was open */
+	WEIR_FLOW_VECTORS = 1 << 17,	 /* the request at hand asks for them: see WEIR_SKIP_HEAD */
 };
 
 /* `flows`: hash of weir_flow_key to what the kernel knows of the connection, which begins
@@ -643,11 +646,11 @@ struct weir_rec_labels {
 _Static_assert(sizeof(struct weir_rec_labels) == 152, "weir_rec_labels");
 
 /* Comes after the REQUEST of the same (slot, ordinal, started_wall_ns), in the head's order, at
- * most WEIR_HEAD_LINES_MAX of a head: h.len bytes of the line follow, its name included, without its
- * line end, as the client wrote it. */
-#define WEIR_LINE_SMALL 104
-#define WEIR_LINE_LARGE 488 /* longer lines are cut to this */
-#define WEIR_HEAD_LINES_MAX	16
+ * most WEIR_HEAD_LINES_MAX of a head: h.len bytes of the line follow, its name included, without
+ * its line end, as the client wrote it. */
+#define WEIR_LINE_SMALL	    104
+#define WEIR_LINE_LARGE	    488 /* longer lines are cut to this */
+#define WEIR_HEAD_LINES_MAX 16
 
 struct weir_rec_line {
 	struct weir_record h;

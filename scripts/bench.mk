@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# bench: the figures of the README. Kernel programs by PROG_TEST_RUN, the ledger at ten million
-# rows, then connections beside nftables and iptables, then end to end beside nginx and HAProxy.
+# bench: the figures of the README. Kernel programs by PROG_TEST_RUN, the parsers of answers, the
+# ledger at ten million rows, then connections beside nftables and iptables, then end to end beside nginx and HAProxy.
 # Needs root, a quiet machine and 4 GB in /var/tmp.
 #
 #   make bench BENCH_ROUNDS=3        shorter: as many rounds of each part
@@ -31,6 +31,8 @@ bench: deps
 	$(Q)$(MAKE) --no-print-directory bench-build
 	$(Q)echo "# kernel programs"
 	$(Q)$(B)/tests/bench/kernel_bench $(BENCH_ROUNDS)
+	$(Q)echo "# parsers, of a core"
+	$(Q)$(B)/tests/bench/parse_bench $(BENCH_ROUNDS)
 	$(Q)echo "# ledger"
 	$(Q)$(B)/tests/bench/ledger_bench $(BENCH_ROWS)
 	$(Q)echo "# beside firewalls"

@@ -51,7 +51,7 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c $(B)/libweir-fuzz.a | $(B)/tests/fuzz/
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined $< $(B)/libweir-fuzz.a $(LDLIBS) -o $@
 
 unit: unit-build
-	$(Q)set -e; for t in $(UNIT_BIN); do echo "# $$t"; $$t; done
+	$(Q)tests/each $(UNIT_BIN)
 
 packet: packet-build
 	$(Q)set -e; for t in $(PACKET_BIN); do echo "# $$t"; $$t; done
@@ -94,7 +94,7 @@ $(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
 	$(Q)mkdir -p $(NEXT) $(@D) && cp -p --parents $(NEXT_SRC) $(NEXT)
 	$(Q)for f in bpf/weir_abi.h bpf/maps.h; do \
 		sed -E -f tests/next/abi.sed $$f >$(NEXT)/$$f && ! cmp -s $$f $(NEXT)/$$f || exit 1; done
-	$(Q)$(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
+	$(Q)CFLAGS=-O0 $(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
 	$(Q)cp $(NEXT)/build/weir-agent $@
 
 e2e: all soak-build $(B)/tests/weir-agent-next

@@ -389,7 +389,7 @@ static void maps_before_abi_3_are_refused(void **state)
 	weir_kernel_close(k);
 	k = NULL;
 	assert_int_equal(weir_kernel_open(&c, &k, &err), -EPROTO);
-	assert_non_null(strstr(err.text, "of ABI 2, this agent speaks 4; run weir-agent --detach"));
+	assert_non_null(strstr(err.text, "of ABI 2, this agent speaks 5; run weir-agent --detach"));
 }
 
 static void memory_is_told_map_by_map(void **state)

@@ -1,10 +1,13 @@
 # The next ABI, made up: what a later version may do to weir_abi.h and maps.h. Fields are put in the
 # middle, moved and made wider, a reason is added, structs grow. Run with sed -E.
-s/(#define WEIR_ABI_VERSION) 4$/\1 5/
-s/(X\(DRIFT_FLOW, .*\*\/)$/\1 \\\n\tX(NEXT_REASON, "next_reason")/
+s/(#define WEIR_ABI_VERSION) 5$/\1 6/
+s/(X\(TAP_SKIPPED, .*\*\/)$/\1 \\\n\tX(NEXT_REASON, "next_reason")/
 
 # What they say of their sizes is not true any more.
-/_Static_assert\(sizeof\(struct weir_(config|tenant|slot|flow|flow_view)\)/d
+/_Static_assert\(sizeof\(struct weir_(config|tenant|slot|flow|flow_view)\)/{
+	/;$/!N
+	d
+}
 
 # weir_config: a field in the middle, one moved to the end
 /^\tweir_u64 maps_id;/i\	weir_u64 next_setting;

@@ -193,114 +193,100 @@ static void identity_is_no_encoding(void **state)
 	assert_true(asks(weir_head_encoded, "Content-Encoding:"));
 }
 
-/* -- labels */
+/* -- lines that are kept */
 
-/* NULL: there is none. */
-static const char *label_of(uint32_t header, const char *headers)
+static const char *const wanted[] = { "x-weir-user:", "x-stainless-retry-count:", "baggage:" };
+
+static uint64_t bits_of(const char *const *names, size_t n)
 {
-	static struct weir_label l;
-	static char text[WEIR_HEAD_MAX];
-	size_t n = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n%s\r\n\r\n", headers);
-	uint32_t room = header == WEIR_HDR_SESSION ? WEIR_SESSION_BYTES : WEIR_FEATURE_BYTES;
+	uint64_t bits = 0;
 
-	assert_int_equal(scan(text, n), WEIR_HEAD_DONE);
-	memset(&l, 0x55, sizeof(l));
-	if (!weir_head_label(&h, header, room, &l))
-		return NULL;
-	n = strlen(l.text);
-	assert_true(n < room);
-	for (; n < sizeof(l.text); n++)
-		assert_int_equal(l.text[n], 0);
-	return l.text;
+	for (size_t i = 0; i < n; i++)
+		bits |= weir_line_bit(weir_load64(names[i]) | WEIR_LOWER);
+	return bits;
 }
 
-static const char *session_of(const char *headers)
+/* A head with these lines, cut at `cut`, with the bits of `wanted` or others. */
+static void keep(const char *lines, size_t cut, uint64_t bits)
 {
-	return label_of(WEIR_HDR_SESSION, headers);
+	char text[4096];
+	size_t n = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n%s\r\n\r\n", lines);
+
+	spoil();
+	weir_head_start(&h, true);
+	h.line_bits = bits;
+	if (cut >= n)
+		cut = 0; /* whole */
+	if (cut)
+		assert_int_equal(add(text, cut), WEIR_HEAD_MORE);
+	assert_int_equal(add(text + cut, n - cut), WEIR_HEAD_DONE);
 }
 
-static void labels_are_found_in_any_case_and_with_any_blanks(void **state)
+static uint64_t wanted_bits(void)
 {
-	assert_string_equal(session_of("x-weir-session: s-1"), "s-1");
-	assert_string_equal(session_of("X-WEIR-SESSION:s-1"), "s-1");
-	assert_string_equal(session_of("A: b\r\nX-Weir-Session: \t s-1  \r\nC: d"), "s-1");
-	assert_string_equal(session_of("x-weir-session: !~{\"a\":1}"), "!~{\"a\":1}");
-	assert_string_equal(label_of(WEIR_HDR_FEATURE, "x-weir-feature: chat"), "chat");
-	assert_string_equal(
-		label_of(WEIR_HDR_FEATURE, "x-weir-session: s\r\nX-Weir-Feature: summary"),
-		"summary");
-	assert_null(label_of(WEIR_HDR_FEATURE, "x-weir-session: s"));
-	assert_null(session_of("x-weir-feature: f"));
+	return bits_of(wanted, sizeof(wanted) / sizeof(wanted[0]));
 }
 
-static void a_label_of_every_length_that_fits(void **state)
+static void is_kept(uint32_t i, const char *line)
 {
-	const uint32_t headers[] = { WEIR_HDR_SESSION, WEIR_HDR_FEATURE };
-	const char *const names[] = { "x-weir-session", "x-weir-feature" };
-	const size_t longest[] = { 63, 47 };
-
-	for (int i = 0; i < 2; i++)
-		for (size_t n = 0; n < 80; n++) {
-			char value[100] = "", text[200];
-			const char *is;
-
-			for (size_t k = 0; k < n; k++)
-				value[k] = (char)('!' + (k * 7 + n) % 94);
-			snprintf(text, sizeof(text), "%s: %s", names[i], value);
-			is = label_of(headers[i], text);
-			if (!n || n > longest[i])
-				assert_null(is);
-			else
-				assert_string_equal(is, value);
-		}
+	assert_true(i < h.n_kept);
+	assert_int_equal(h.kept[i].end - h.kept[i].off, strlen(line));
+	assert_memory_equal(h.bytes + h.kept[i].off, line, strlen(line));
 }
 
-/* Any byte that is not visible ASCII, at any place: none at all, not what is before it. */
-static void a_label_with_another_byte_is_none(void **state)
+static void lines_are_kept_as_they_are_wherever_a_head_is_cut(void **state)
 {
-	for (int c = 1; c < 256; c++)
-		for (size_t at = 1; at < 20; at++) {
-			char text[] = "x-weir-session: 0123456789abcdef0123456789";
-			bool visible = c >= '!' && c <= '~';
+	static const char lines[] =
+		"Host: llm\r\nX-WEIR-User:  alice \r\nAuthorization: Bearer sk\r\n"
+		"baggage: a=b\nx-stainless-lang: python\r\nX-Stainless-Retry-Count: 0";
 
-			if (c < ' ' && c != '\t')
-				continue; /* no head at all */
-			text[16 + at] = (char)c;
-			if (!!session_of(text) != visible)
-				fail_msg("byte %02x at %zu", c, at);
-		}
-	/* Blanks in it; more before it than are skipped. */
-	assert_null(session_of("x-weir-session: a b"));
-	assert_null(session_of("x-weir-session:      a"));
-	assert_null(session_of("x-weir-session: a\t"));
-	assert_null(session_of("x-weir-session:   "));
-}
-
-static void a_label_that_comes_twice_is_none(void **state)
-{
-	assert_null(session_of("x-weir-session: a\r\nx-weir-session: a"));
-	assert_null(session_of("x-weir-session: a\r\nX-Weir-Session:"));
-	assert_string_equal(label_of(WEIR_HDR_FEATURE, "x-weir-session: a\r\nx-weir-feature: f\r\n"
-						       "x-weir-session: b"),
-			    "f");
-}
-
-static void what_only_looks_like_a_label_is_none(void **state)
-{
-	static const char *const headers[] = {
-		"x-weir-sessio: x",	     "x-weir-sessions: x",   "x-weir-session-id: x",
-		"x_weir_session: x",	     "my-x-weir-session: x", "x-weir-session\x1a x:",
-		"Cookie: x-weir-session: x", "x-weir-tenant: x",     "x\rweir-session: x",
-	};
-
-	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
-		char text[200];
-
-		snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n%s\r\n\r\n", headers[i]);
-		scan_text(text);
-		if (h.value[WEIR_HDR_SESSION].end)
-			fail_msg("\"%s\" gives a session", headers[i]);
+	for (size_t cut = 1; cut <= sizeof(lines) + 16; cut++) {
+		keep(lines, cut, wanted_bits());
+		assert_int_equal(h.n_kept, 4);
+		is_kept(0, "X-WEIR-User:  alice ");
+		is_kept(1, "baggage: a=b");
+		is_kept(2, "x-stainless-lang: python"); /* begins alike: looked at later */
+		is_kept(3, "X-Stainless-Retry-Count: 0");
+		assert_string_equal(key(), "sk");
 	}
+}
+
+/* Whatever the bits say: they may be of any name. */
+static void headers_that_a_verdict_depends_on_are_never_kept(void **state)
+{
+	keep("Authorization: Bearer sk\r\nx-api-key: a\r\napi-key: b\r\nContent-Length: 0\r\n"
+	     "Transfer-Encoding: chunked\r\nUpgrade: h2c\r\nx-weir-tenant: t\r\n"
+	     "Content-Encoding: gzip\r\nHost: llm",
+	     0, ~0ULL);
+	assert_int_equal(h.n_kept, 1);
+	is_kept(0, "Host: llm");
+	assert_int_equal(h.repeated, 0);
+}
+
+static void nothing_is_kept_of_what_nobody_asked_for(void **state)
+{
+	keep("x-weir-user: alice\r\nbaggage: a=b", 0, 0);
+	assert_int_equal(h.n_kept, 0);
+	keep("x-weir-usex: alice\r\nBagger: a=b\r\nb: c", 0, wanted_bits());
+	is_kept(0, "x-weir-usex: alice"); /* eight bytes alike */
+	assert_int_equal(h.n_kept, 1);
+}
+
+static void the_first_lines_are_kept_of_too_many(void **state)
+{
+	char lines[2048], line[32];
+	size_t n = 0;
+
+	for (int i = 0; i < WEIR_HEAD_KEPT + 5; i++)
+		n += sprintf(lines + n, "baggage: n=%d\r\n", i);
+	lines[n - 2] = '\0';
+	keep(lines, 0, wanted_bits());
+	assert_int_equal(h.n_kept, WEIR_HEAD_KEPT);
+	for (int i = 0; i < WEIR_HEAD_KEPT; i++) {
+		sprintf(line, "baggage: n=%d", i);
+		is_kept(i, line);
+	}
+	assert_int_equal(h.repeated, 0);
 }
 
 int main(void)
@@ -316,11 +302,10 @@ int main(void)
 		cmocka_unit_test(chunked_and_nothing_else_is_chunked),
 		cmocka_unit_test(an_upgrade_to_h2c_is_only_an_offer),
 		cmocka_unit_test(identity_is_no_encoding),
-		cmocka_unit_test(labels_are_found_in_any_case_and_with_any_blanks),
-		cmocka_unit_test(a_label_of_every_length_that_fits),
-		cmocka_unit_test(a_label_with_another_byte_is_none),
-		cmocka_unit_test(a_label_that_comes_twice_is_none),
-		cmocka_unit_test(what_only_looks_like_a_label_is_none),
+		cmocka_unit_test(lines_are_kept_as_they_are_wherever_a_head_is_cut),
+		cmocka_unit_test(headers_that_a_verdict_depends_on_are_never_kept),
+		cmocka_unit_test(nothing_is_kept_of_what_nobody_asked_for),
+		cmocka_unit_test(the_first_lines_are_kept_of_too_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,6 +110,16 @@ static struct weir_row any_row(void)
 	r.max_tokens_requested = any_count();
 	any_str(r.session, sizeof(r.session), sizeof(r.session));
 	any_str(r.feature, sizeof(r.feature), sizeof(r.feature));
+	any_str(r.user, sizeof(r.user), sizeof(r.user));
+	any_str(r.team, sizeof(r.team), sizeof(r.team));
+	any_str(r.cost_center, sizeof(r.cost_center), sizeof(r.cost_center));
+	any_str(r.client_request_id, sizeof(r.client_request_id), sizeof(r.client_request_id));
+	any_str(r.model_version, sizeof(r.model_version), sizeof(r.model_version));
+	for (size_t i = 0; rnd() % 2 && i < sizeof(r.trace_id); i++)
+		r.trace_id[i] = (uint8_t)rnd();
+	r.retry_count = (uint8_t)any();
+	r.cache_status = (uint8_t)any();
+	r.flags2 = (uint32_t)any();
 	return r;
 }
 

@@ -16,6 +16,7 @@ static void a_tenant_has_its_tiers_limits(void **state)
 		" \"credit\": \"soft\", \"overage_limit\": \"0.5\", \"reserve_input_tokens\": 0,"
 		" \"reserve_output_tokens\": 7, \"on_limit\": \"drop\", \"on_agent_down\": "
 		"\"closed\","
+		" \"abort\": \"full\", \"bill_retries\": false, \"bill_cache_hits\": false,"
 		" \"shadow\": true, \"max_output_tokens\": null, \"max_input_tokens\": null,"
 		" \"on_exhausted\": \"reject\", \"fallback_model\": null}},"
 		" \"tenants\": {\"acme\": {\"tier\": \"free\", \"parent\": null, \"wallet\": "
@@ -41,6 +42,9 @@ static void a_tenant_has_its_tiers_limits(void **state)
 	assert_int_equal(l->on_agent_down, WEIR_DOWN_CLOSED);
 	assert_true(l->drop);
 	assert_true(l->shadow);
+	assert_int_equal(l->abort, WEIR_ABORT_FULL);
+	assert_true(l->free_retries);
+	assert_true(l->free_cache_hits);
 	weir_policy_unref(p);
 }
 
@@ -68,6 +72,9 @@ static void an_absent_or_null_limit_is_none(void **state)
 		assert_int_equal(l->on_agent_down, WEIR_DOWN_HOLD);
 		assert_false(l->drop);
 		assert_false(l->shadow);
+		assert_int_equal(l->abort, WEIR_ABORT_PRODUCED);
+		assert_false(l->free_retries);
+		assert_false(l->free_cache_hits);
 	}
 	assert_null(p->default_tenant);
 	assert_false(p->unknown_key_default);

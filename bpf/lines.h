@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Lines of an admitted request's head that the agent wants (weir_config's line_names), told as
+ * they are: who the request is for is for user space to read. Nobody is judged by them here.
+ *
+ * Only the line leaves, not a byte of what is beside it in the head: that may be a key.
+ */
+#ifndef WEIR_LINES_H
+#define WEIR_LINES_H
+
+#include "reader.h"
+#include "tenant.h"
+
+/* The wanted name that a line begins with, len bytes at `at` of the head; WEIR_LINE_NAMES: none. */
+weir_inline weir_u32 weir_line_name(const struct weir_config *c, const struct weir_head *h,
+				    weir_u32 at, weir_u32 len)
+{
+	weir_u64 first = weir_load64(h->bytes + at) | WEIR_LOWER;
+	weir_u64 second = weir_load64(h->bytes + at + 8) | WEIR_LOWER;
+
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_LINE_NAMES; i++) {
+		const struct weir_line_name *n = &c->line_names[i];
+		weir_u32 colon;
+
+		if (i >= c->n_line_names)
+			break;
+		if (((first & n->mask[0]) ^ n->word[0]) | ((second & n->mask[1]) ^ n->word[1]))
+			continue;
+		colon = at + n->len - 1;
+		weir_opaque(colon);
+		if (n->len > len || colon >= WEIR_HEAD_MAX || h->bytes[colon] != ':')
+			continue;
+		return i;
+	}
+	return WEIR_LINE_NAMES;
+}
+
+/* Is the value, from `at` to `end` of the head, just "0"? */
+weir_inline bool weir_line_zero(const struct weir_head *h, weir_u32 at, weir_u32 end)
+{
+	at = weir_head_value(h, at);
+	end = weir_head_value_end(h, at, end);
+	weir_opaque(at);
+	return at < WEIR_HEAD_MAX && end - at == 1 && h->bytes[at] == '0';
+}
+
+/* A record of CLASS bytes of text; a macro, since both must be constants. Word by word, for what
+ * is behind the line must be zeros, not the head's next line nor what the ring held before. */
+#define WEIR_LINE_CLASS(CLASS)                                                                     \
+	do {                                                                                       \
+		struct weir_rec_line *rec = bpf_ringbuf_reserve(&ring, sizeof(*rec) + (CLASS), 0); \
+		if (!rec)                                                                          \
+			goto lost;                                                                 \
+		if (len > (CLASS)) {                                                               \
+			len = (CLASS);                                                             \
+			flags |= WEIR_LINE_CUT;                                                    \
+		}                                                                                  \
+		rec->h.type = WEIR_REC_LINE;                                                       \
+		rec->h.flags = 0;                                                                  \
+		rec->h.service = slot->service;                                                    \
+		rec->h.slot = f->slot;                                                             \
+		rec->h.ordinal = slot->ordinal;                                                    \
+		rec->h.len = len;                                                                  \
+		rec->h.time_ns = s->request.now_ns;                                                \
+		rec->started_wall_ns = slot->started_wall_ns;                                      \
+		rec->flags = flags;                                                                \
+		rec->name = name;                                                                  \
+		_Pragma("clang loop unroll(disable)") for (weir_u32 i = 0; i < (CLASS); i += 8)    \
+		{                                                                                  \
+			weir_u64 w = 0;                                                            \
+                                                                                                   \
+			if (i < len)                                                               \
+				w = weir_load64(line + i);                                         \
+			if (len - i < 8)                                                           \
+				w &= (1ULL << (len - i) * 8) - 1;                                  \
+			weir_store64((weir_u8 *)(rec + 1) + i, w);                                 \
+		}                                                                                  \
+		bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);                                         \
+	} while (0)
+
+/* The kept line of that number, if it is wanted. 1: it was told, or lost. flags: enum
+ * weir_label_flags. */
+weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 flags)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 at, end, len, name, index;
+	const struct weir_slot *slot;
+	const struct weir_reader *r;
+	const weir_u8 *line;
+
+	if (!f || !c || !s)
+		return 0;
+	r = weir_reader(s->request.reader);
+	slot = weir_slot(f);
+	if (!r || !slot || kept >= WEIR_HEAD_KEPT)
+		return 0;
+	at = r->head.kept[kept].off;
+	end = r->head.kept[kept].end;
+	weir_opaque(at);
+	if (at >= WEIR_HEAD_MAX || end <= at)
+		return 0;
+	len = end - at;
+	line = r->head.bytes + at;
+	name = weir_line_name(c, &r->head, at, len);
+	index = name;
+	weir_opaque(index);
+	if (index >= WEIR_LINE_NAMES)
+		return 0;
+	if ((c->line_names[index].flags & WEIR_LINE_NOT_ZERO) &&
+	    weir_line_zero(&r->head, at + c->line_names[index].len, end))
+		return 0;
+	/* The last of the room is kept for END records. */
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max)
+		goto lost;
+	if (len <= WEIR_LINE_SMALL)
+		WEIR_LINE_CLASS(WEIR_LINE_SMALL);
+	else
+		WEIR_LINE_CLASS(WEIR_LINE_LARGE);
+	return 1;
+lost:
+	weir_count(WEIR_TAP_LOST);
+	return 1;
+}
+
+/* All of the head in the request's reader. */
+weir_global int weir_lines_tell(struct weir_flow *f)
+{
+	const struct weir_config *c = weir_config();
+	struct weir_scratch *s = weir_scratch();
+	weir_u32 n, flags, told = 0;
+	const struct weir_reader *r;
+
+	if (!f || !c || !s)
+		return 0;
+	r = weir_reader(s->request.reader);
+	if (!r)
+		return 0;
+	n = r->head.n_kept;
+	flags = weir_trusted_peer(c, s->packet.src) ? WEIR_LABELS_TRUSTED : 0;
+#pragma clang loop unroll(disable)
+	for (weir_u32 i = 0; i < WEIR_HEAD_KEPT; i++) {
+		if (i >= n || told >= WEIR_HEAD_LINES_MAX)
+			break;
+		told += weir_line_tell(f, i, flags);
+	}
+	return 0;
+}
+
+#endif
