@@ -11,25 +11,46 @@
 #include "reader.h"
 #include "tenant.h"
 
-/* The wanted name that a line begins with, len bytes at `at` of the head; WEIR_LINE_NAMES: none. */
-weir_inline weir_u32 weir_line_name(const struct weir_config *c, const struct weir_head *h,
-				    weir_u32 at, weir_u32 len)
+/* The wanted name that a kept line begins with; WEIR_LINE_NAMES: none. */
+weir_global weir_u32 weir_line_name(const struct weir_head *h, weir_u32 kept)
 {
-	weir_u64 first = weir_load64(h->bytes + at) | WEIR_LOWER;
-	weir_u64 second = weir_load64(h->bytes + at + 8) | WEIR_LOWER;
+	const struct weir_config *c = weir_config();
+	weir_u64 first, second;
+	weir_u32 at, end, next;
+	bool is_short = false;
 
+	if (!h || !c || kept >= WEIR_HEAD_KEPT)
+		return WEIR_LINE_NAMES;
+	at = h->kept[kept].off;
+	end = h->kept[kept].end;
+	weir_opaque(at);
+	if (at >= WEIR_HEAD_MAX)
+		return WEIR_LINE_NAMES;
+	first = weir_load64(h->bytes + at) | WEIR_LOWER;
+	second = weir_load64(h->bytes + at + 8) | WEIR_LOWER;
+	next = c->line_first[weir_line_hash(first)];
 #pragma clang loop unroll(disable)
-	for (weir_u32 i = 0; i < WEIR_LINE_NAMES; i++) {
-		const struct weir_line_name *n = &c->line_names[i];
-		weir_u32 colon;
+	for (int k = 0; k <= WEIR_LINE_NAMES; k++) {
+		const struct weir_line_name *n;
+		weir_u32 i = next - 1, colon;
 
-		if (i >= c->n_line_names)
+		if (!next) {
+			if (is_short)
+				break;
+			is_short = true;
+			next = c->line_short;
+			continue;
+		}
+		weir_opaque(i);
+		if (i >= WEIR_LINE_NAMES || i >= c->n_line_names)
 			break;
+		n = &c->line_names[i];
+		next = n->next;
 		if (((first & n->mask[0]) ^ n->word[0]) | ((second & n->mask[1]) ^ n->word[1]))
 			continue;
 		colon = at + n->len - 1;
 		weir_opaque(colon);
-		if (n->len > len || colon >= WEIR_HEAD_MAX || h->bytes[colon] != ':')
+		if (colon >= end || colon >= WEIR_HEAD_MAX || h->bytes[colon] != ':')
 			continue;
 		return i;
 	}
@@ -81,18 +102,18 @@ static const weir_u8 weir_line_mask[2 * WEIR_LINE_LARGE] = { [0 ... WEIR_LINE_LA
 		bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);                                         \
 	} while (0)
 
-/* The kept line of that number, if it is wanted. 1: it was told, or lost. flags: enum
+/* The kept line of that number, which has that name. 1: it was told, or lost. flags: enum
  * weir_label_flags. */
-weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 flags)
+weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 name, weir_u32 flags)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
-	weir_u32 at, end, len, name, index, skip;
 	const struct weir_slot *slot;
 	const struct weir_reader *r;
+	weir_u32 at, end, len, skip;
 	const weir_u8 *line;
 
-	if (!f || !c || !s)
+	if (!f || !c || !s || name >= WEIR_LINE_NAMES)
 		return 0;
 	r = weir_reader(s->request.reader);
 	slot = weir_slot(f);
@@ -105,13 +126,8 @@ weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 flag
 		return 0;
 	len = end - at;
 	line = r->head.bytes + at;
-	name = weir_line_name(c, &r->head, at, len);
-	index = name;
-	weir_opaque(index);
-	if (index >= WEIR_LINE_NAMES)
-		return 0;
-	if ((c->line_names[index].flags & WEIR_LINE_NOT_ZERO) &&
-	    weir_line_zero(&r->head, at + c->line_names[index].len, end))
+	if ((c->line_names[name].flags & WEIR_LINE_NOT_ZERO) &&
+	    weir_line_zero(&r->head, at + c->line_names[name].len, end))
 		return 0;
 	/* The last of the room is kept for END records. */
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max)
@@ -143,9 +159,13 @@ weir_global int weir_lines_tell(struct weir_flow *f)
 	flags = weir_trusted_peer(c, s->packet.src) ? WEIR_LABELS_TRUSTED : 0;
 #pragma clang loop unroll(disable)
 	for (weir_u32 i = 0; i < WEIR_HEAD_KEPT; i++) {
+		weir_u32 name;
+
 		if (i >= n || told >= WEIR_HEAD_LINES_MAX)
 			break;
-		told += weir_line_tell(f, i, flags);
+		name = weir_line_name(&r->head, i);
+		if (name < WEIR_LINE_NAMES)
+			told += weir_line_tell(f, i, name, flags);
 	}
 	return 0;
 }

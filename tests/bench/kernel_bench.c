@@ -52,6 +52,7 @@ static const struct row {
 	{ "answer's head", answer_in_1, 0, 1 },
 	{ "answer's head in 2 segments", answer_in_2, 0, 2 },
 	{ "SDK's head, nothing told", sdk_none, 0, 1 },
+	{ "SDK's head, wanted lines, none there", sdk_zero, 0, 1 },
 	{ "SDK's head, one line told", sdk_one, 0, 1 },
 	{ "SDK's head, four lines told", sdk_four, 0, 1 },
 	{ "SDK's head and 1 KiB of body, not told", body_untold, 0, 1 },

@@ -31,13 +31,15 @@ static int sdk_head(char *out, size_t size, const char *path, const char *lines,
 /* The agent's own names, or none. */
 static void tell_lines(bool on)
 {
+	struct weir_line_name names[WEIR_LINE_NAMES] = {};
 	static struct weir_label_config labels;
+	uint32_t n = 0;
 	uint64_t bits = 0;
 
 	weir_label_config_default(&labels);
-	lab.config->n_line_names =
-		on ? weir_label_lines(&labels, lab.config->line_names, &bits) : 0;
-	lab.config->line_bits = bits;
+	if (on)
+		n = weir_label_lines(&labels, names, &bits);
+	weir_lines_store(lab.config, names, n, bits);
 }
 
 static size_t told(uint8_t type)
@@ -103,6 +105,11 @@ static double sdk_none(void)
 static double sdk_one(void)
 {
 	return sdk_lines(true, USER_LINE, 1);
+}
+
+static double sdk_zero(void)
+{
+	return sdk_lines(true, "", 0);
 }
 
 static double sdk_four(void)
