@@ -110,10 +110,11 @@ weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 name
 	struct weir_scratch *s = weir_scratch();
 	const struct weir_slot *slot;
 	const struct weir_reader *r;
-	weir_u32 at, end, len, skip;
+	const struct weir_line_name *wanted;
+	weir_u32 at, end, len, skip, index;
 	const weir_u8 *line;
 
-	if (!f || !c || !s || name >= WEIR_LINE_NAMES)
+	if (!f || !c || !s)
 		return 0;
 	r = weir_reader(s->request.reader);
 	slot = weir_slot(f);
@@ -126,8 +127,12 @@ weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 name
 		return 0;
 	len = end - at;
 	line = r->head.bytes + at;
-	if ((c->line_names[name].flags & WEIR_LINE_NOT_ZERO) &&
-	    weir_line_zero(&r->head, at + c->line_names[name].len, end))
+	index = name; /* 6.1 forgets the bound of what was on the stack meanwhile */
+	weir_opaque(index);
+	if (index >= WEIR_LINE_NAMES)
+		return 0;
+	wanted = &c->line_names[index];
+	if ((wanted->flags & WEIR_LINE_NOT_ZERO) && weir_line_zero(&r->head, at + wanted->len, end))
 		return 0;
 	/* The last of the room is kept for END records. */
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max)
