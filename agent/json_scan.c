@@ -147,6 +147,8 @@ static void number(struct cursor *s)
 					j->flags |= NUMBER_BAD;
 				continue;
 			}
+			if ((j->flags & NUMBER_DIGITS) && !j->number)
+				j->flags |= NUMBER_BAD; /* 012 */
 			j->flags |= NUMBER_DIGITS;
 			if (__builtin_mul_overflow(j->number, 10, &j->number) ||
 			    __builtin_add_overflow(j->number, c - '0', &j->number))

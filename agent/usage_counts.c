@@ -48,6 +48,12 @@ void weir_counts_document(struct weir_counts *c)
 			c->of[i] = WEIR_UNKNOWN;
 }
 
+void weir_counts_lost(struct weir_counts *c)
+{
+	weir_counts_document(c);
+	c->settled = 0;
+}
+
 bool weir_counts_any(const struct weir_counts *c)
 {
 	int i;
@@ -127,6 +133,7 @@ void weir_counts_settle(struct weir_counts *c, struct weir_response_seen *seen)
 	bool beside;
 
 	c->loose = 0;
+	c->settled = 1;
 	read = known(read, of[WEIR_COUNT_NATIVE_CACHED]);
 	out->input = prompt_of(of, &beside);
 	out->cache_read = beside ? read : take_out(&out->input, read);
@@ -147,7 +154,10 @@ void weir_counts_settle(struct weir_counts *c, struct weir_response_seen *seen)
 
 void weir_counts_bank(struct weir_counts *c, const struct weir_response_seen *seen)
 {
+	uint8_t settled = c->settled;
+
 	weir_counts_init(c);
 	c->base = seen->usage;
 	c->banked = 1;
+	c->settled = settled;
 }

@@ -40,8 +40,9 @@ struct weir_counts {
 	struct weir_usage base;	   /* what was banked */
 	uint8_t from[WEIR_COUNTS]; /* place that said so in this document; 0: it did not */
 	uint8_t banked;
-	uint16_t loose; /* bit i: of[i] was set since they were last settled */
-	uint8_t pad[4];
+	uint8_t settled; /* there was something to settle since the last hole */
+	uint16_t loose;	 /* bit i: of[i] was set since they were last settled */
+	uint8_t pad[2];
 };
 _Static_assert(sizeof(struct weir_counts) == 192, "weir_counts");
 
@@ -57,6 +58,9 @@ void weir_counts_forget_place(struct weir_counts *c, uint8_t place);
 
 /* Another document starts. What was not settled is not known. */
 void weir_counts_document(struct weir_counts *c);
+
+/* Bytes are missing. */
+void weir_counts_lost(struct weir_counts *c);
 
 /* Into seen: usage, audio, image, has_usage. */
 void weir_counts_settle(struct weir_counts *c, struct weir_response_seen *seen);

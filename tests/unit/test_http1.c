@@ -226,6 +226,7 @@ static void what_is_not_http_is_bad(void **unused)
 	BAD("HTTP/1.1 20\r\n\r\n");
 	BAD("\x16\x03\x01\x02\n");
 	BAD("HTTP/1.\0 200 OK\r\n");
+	BAD("HTTP/1.1 200\0OK\r\n");
 }
 
 static void a_head_that_never_ends_is_bad(void **unused)
