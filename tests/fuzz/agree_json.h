@@ -10,7 +10,20 @@
 #include "ref_json.h"
 
 /* A schema that has each kind of place, and one that goes down as far as there is room. */
-enum json_node { JN_NOWHERE, JN_ROOT, JN_A, JN_B, JN_N, JN_S, JN_T, JN_LIST, JN_E, JN_X, JN_NODES };
+enum json_node {
+	JN_NOWHERE,
+	JN_ROOT,
+	JN_DOCUMENTS,
+	JN_A,
+	JN_B,
+	JN_N,
+	JN_S,
+	JN_T,
+	JN_LIST,
+	JN_E,
+	JN_X,
+	JN_NODES
+};
 
 static const struct {
 	const char *path;
@@ -19,19 +32,20 @@ static const struct {
 	{ "", JN_ROOT },      { "a", JN_A },	    { "a.b", JN_B },	{ "n", JN_N },
 	{ "s", JN_S },	      { "t", JN_T },	    { "x", JN_X },	{ "a.n", JN_N },
 	{ "a.s", JN_S },      { "list", JN_LIST },  { "list[]", JN_E }, { "list[].n", JN_N },
-	{ "list[].s", JN_S }, { "list[].x", JN_X }, { "a.b.n", JN_N },	{ "a.b.a", JN_A },
+	{ "list[].s", JN_S }, { "list[].x", JN_X }, { "a.b.n", JN_N },
 };
 
 static const uint8_t json_want[JN_NODES] = {
 	[JN_ROOT] = WEIR_SCAN_OBJECT | WEIR_SCAN_END,
-	[JN_A] = WEIR_SCAN_OBJECT | WEIR_SCAN_FILLED,
-	[JN_B] = WEIR_SCAN_OBJECT | WEIR_SCAN_END | WEIR_SCAN_BEGIN,
+	[JN_DOCUMENTS] = WEIR_SCAN_ARRAY | WEIR_SCAN_OPEN | WEIR_SCAN_END,
+	[JN_A] = WEIR_SCAN_OBJECT | WEIR_SCAN_BYTES,
+	[JN_B] = WEIR_SCAN_OBJECT | WEIR_SCAN_END | WEIR_SCAN_OPEN | WEIR_SCAN_KEY,
 	[JN_N] = WEIR_SCAN_NUMBER,
-	[JN_S] = WEIR_SCAN_STRING | WEIR_SCAN_NUMBER,
-	[JN_T] = WEIR_SCAN_FILLED | WEIR_SCAN_ARRAY,
+	[JN_S] = WEIR_SCAN_STRING | WEIR_SCAN_NUMBER | WEIR_SCAN_KEY,
+	[JN_T] = WEIR_SCAN_BYTES | WEIR_SCAN_ARRAY,
 	[JN_LIST] = WEIR_SCAN_ARRAY | WEIR_SCAN_END,
 	[JN_E] = WEIR_SCAN_OBJECT | WEIR_SCAN_STRING,
-	[JN_X] = WEIR_SCAN_BEGIN,
+	[JN_X] = WEIR_SCAN_OPEN | WEIR_SCAN_BYTES,
 };
 
 /* As the scanner asks; a.b.a is a again, so that there is a way down without end. */
@@ -39,7 +53,7 @@ static inline uint8_t json_child(uint8_t node, const char *key, size_t len)
 {
 #define JN_KEY(word) (len == sizeof(word) - 1 && !memcmp(key, word, len))
 	if (!key)
-		return node == JN_LIST ? JN_E : JN_NOWHERE;
+		return node == JN_DOCUMENTS ? JN_ROOT : node == JN_LIST ? JN_E : JN_NOWHERE;
 	switch (node) {
 	case JN_ROOT:
 		return JN_KEY("a")	? JN_A
@@ -61,9 +75,12 @@ static inline uint8_t json_child(uint8_t node, const char *key, size_t len)
 }
 
 /* As the reader asks: by path, a.b.a taken for a. */
-static inline uint8_t json_node_of(const struct ref_path *path)
+static inline uint8_t json_node_of(const struct ref_json *r)
 {
-	struct ref_path p = *path;
+	struct ref_path p = r->path;
+
+	if (r->array)
+		return JN_DOCUMENTS;
 
 	while (p.n >= 3 && ref_path_is(&(struct ref_path){ { p.step[0], p.step[1], p.step[2] }, 3 },
 				       "a.b.a", false, NULL)) {
@@ -76,59 +93,95 @@ static inline uint8_t json_node_of(const struct ref_path *path)
 	return JN_NOWHERE;
 }
 
-static inline unsigned json_ref_want(void *ctx, const struct ref_path *path)
+static inline unsigned json_ref_want(void *ctx, const struct ref_json *r)
 {
 	(void)ctx;
-	return json_want[json_node_of(path)];
+	return json_want[json_node_of(r)];
 }
 
-/* What was told, as a text to compare. */
-static inline void json_note(struct bytes *out, uint8_t node, enum weir_scan_event event,
+/* What was told, as a text to compare; bytes of one place added up. */
+struct json_list {
+	struct bytes text;
+	int64_t bytes;
+	uint8_t node;
+};
+
+static inline void json_flush(struct json_list *l)
+{
+	if (l->bytes)
+		put_format(&l->text, "%u holds %lld\n", l->node, (long long)l->bytes);
+	l->bytes = 0;
+}
+
+static inline void json_note(struct json_list *l, uint8_t node, enum weir_scan_event event,
 			     int64_t number, const void *text, size_t len)
 {
-	put_format(out, "%u:%u ", node, event);
+	if (event == WEIR_SCAN_IS_BYTES && (!l->bytes || l->node == node)) {
+		l->bytes += number;
+		l->node = node;
+		return;
+	}
+	/* its bracket is counted before or behind the word that it is there */
+	if (event != WEIR_SCAN_IS_OPEN || l->node != node)
+		json_flush(l);
+	if (event == WEIR_SCAN_IS_BYTES) {
+		l->bytes = number;
+		l->node = node;
+		return;
+	}
+	put_format(&l->text, "%u:%u ", node, event);
 	if (event == WEIR_SCAN_IS_NUMBER)
-		put_format(out, "%lld", (long long)number);
+		put_format(&l->text, "%lld", (long long)number);
 	if (event == WEIR_SCAN_IS_STRING)
-		put(out, text, len < WEIR_TEXT_BYTES ? len : WEIR_TEXT_BYTES);
-	put_byte(out, '\n');
+		put(&l->text, text, len < WEIR_TEXT_BYTES ? len : WEIR_TEXT_BYTES);
+	put_byte(&l->text, '\n');
 }
 
-static inline void json_ref_told(void *ctx, const struct ref_path *path, const struct ref_told *t)
+static inline void json_ref_told(void *ctx, const struct ref_json *r, const struct ref_told *t)
 {
-	json_note(ctx, json_node_of(path), t->event, t->number, t->text ? t->text->p : NULL,
+	json_note(ctx, json_node_of(r), t->event, t->number, t->text ? t->text->p : NULL,
 		  t->text ? t->text->n : 0);
 }
 
 static inline void json_found(void *ctx, uint8_t node, const struct weir_scan_found *f)
 {
+	CHECK(f->event != WEIR_SCAN_IS_BYTES || f->number > 0);
 	json_note(ctx, node, f->event, f->number, f->text, f->len);
 }
 
 static inline void json_agrees(const uint8_t *p, size_t n)
 {
 	static const struct weir_scan_schema schema = { json_want, json_child, json_found };
-	struct bytes expected = { 0 };
+	struct json_list expected = { 0 };
 	struct ref_json ref = { .want = json_ref_want, .told = json_ref_told, .ctx = &expected };
+	bool over = ref_json(&ref, p, n);
+	size_t ends = (size_t)(ref.p - p);
 
-	ref_json(&ref, p, n);
+	json_flush(&expected);
 	for (size_t i = 0; i < CUTS; i++) {
 		struct cut cut = { seed_of(p, n), cut_longest[i] };
+		struct json_list got = { 0 };
 		struct weir_scan scan = { 0 };
-		struct bytes got = { 0 };
+		size_t at = 0, take, took;
 
-		for (size_t at = 0, take; at < n; at += take) {
+		for (took = take = 0; at < n && took == take; at += took) {
 			uint8_t *piece;
 
 			take = cut_next(&cut, n - at);
 			piece = own_copy(p + at, take);
-			weir_scan_feed(&scan, &schema, &got, piece, take);
+			took = weir_scan_feed(&scan, &schema, &got, piece, take);
+			AGREE(p, n, took <= take);
 			free(piece);
+			if (took < take)
+				AGREE(p, n, weir_scan_over(&scan) || weir_scan_dead(&scan));
 		}
-		CHECK(bytes_same(&got, &expected));
-		bytes_free(&got);
+		json_flush(&got);
+		AGREE(p, n, weir_scan_over(&scan) == over);
+		AGREE(p, n, !over || at == ends);
+		AGREE(p, n, bytes_same(&got.text, &expected.text));
+		bytes_free(&got.text);
 	}
-	bytes_free(&expected);
+	bytes_free(&expected.text);
 }
 
 /* Input: a few documents, hurt or not; or (first byte odd) the text itself. */
@@ -144,6 +197,9 @@ static inline void json_claim(const uint8_t *data, size_t size)
 		"]]]]"
 		"]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]],'n':#}",
 		"{'n':#,'y':*,'n':#}{'s':~}",
+		"[{'n':#,'s':~},{'a':{'n':#}},*]",
+		"[{'a':{'b':{'a':{'b':{'a':{'b':{'a':{'b':{'n':#},'n':#}}}}}}},'n':#}]",
+		"[*]",
 	};
 	struct make_words list = { words, sizeof(words) / sizeof(words[0]) };
 	struct input in = { data, data + size };

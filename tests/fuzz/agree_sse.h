@@ -42,10 +42,10 @@ static inline void sse_agrees(const uint8_t *p, size_t n)
 				else
 					put(&got, data, len);
 			}
-			CHECK(from == end);
+			AGREE(p, n, from == end);
 			free((void *)piece);
 		}
-		CHECK(bytes_same(&got, &expected));
+		AGREE(p, n, bytes_same(&got, &expected));
 		bytes_free(&got);
 	}
 	bytes_free(&expected);

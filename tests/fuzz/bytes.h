@@ -53,6 +53,26 @@ static inline __attribute__((format(printf, 2, 3))) void put_format(struct bytes
 	put(b, text, (size_t)n);
 }
 
+/* As CHECK, and says what of: as text that a test can take over. */
+static inline void agree(bool truth, const char *file, int line, const char *what, const uint8_t *p,
+			 size_t n)
+{
+	if (truth)
+		return;
+	fprintf(stderr, "%s:%d: %s\nof \"", file, line, what);
+	for (; n--; p++)
+		if (*p == '\n' || *p == '\r')
+			fputs(*p == '\n' ? "\\n" : "\\r", stderr);
+		else if (*p < ' ' || *p > '~')
+			fprintf(stderr, "\\%03o", *p);
+		else
+			fprintf(stderr, *p == '"' || *p == '\\' ? "\\%c" : "%c", *p);
+	fputs("\"\n", stderr);
+	abort();
+}
+
+#define AGREE(p, n, truth) agree(truth, __FILE__, __LINE__, #truth, p, n)
+
 /* The same bytes? n may be 0, and p then anything. */
 static inline bool bytes_are(const struct bytes *b, const void *p, size_t n)
 {

@@ -22,20 +22,21 @@ struct ref_path {
 	size_t n;
 };
 
-/* Told of a place: what the scanner tells, and the value as the document has it. */
+/* Told of a place: what the scanner tells. */
 struct ref_told {
 	enum weir_scan_event event;
 	int64_t number;
 	const struct bytes *text; /* of a string: what it means */
 	bool whole;		  /* text is all of it */
-	size_t raw_len;		  /* as it is written, between the quotes */
 };
 
 struct ref_json {
 	const uint8_t *p, *end;
-	struct ref_path path;
-	unsigned (*want)(void *ctx, const struct ref_path *path);
-	void (*told)(void *ctx, const struct ref_path *path, const struct ref_told *t);
+	struct ref_path path; /* empty: the document, be it an element of an array of them */
+	bool array;  /* the document is such an array; want and told: told of that itself */
+	bool inside; /* of it */
+	unsigned (*want)(void *ctx, const struct ref_json *r);
+	void (*told)(void *ctx, const struct ref_json *r, const struct ref_told *t);
 	void *ctx;
 };
 
@@ -67,7 +68,7 @@ static inline bool ref_path_is(const struct ref_path *path, const char *name, bo
 
 static inline void ref_tell(struct ref_json *r, struct ref_told t)
 {
-	r->told(r->ctx, &r->path, &t);
+	r->told(r->ctx, r, &t);
 }
 
 static inline int ref_peek(struct ref_json *r)
@@ -169,17 +170,19 @@ static inline bool ref_skip(struct ref_json *r, uint8_t close, unsigned level)
 	const uint8_t *from;
 	size_t len;
 
-	if (level > WEIR_SCAN_NESTED)
-		return false;
 	while (r->p < r->end) {
-		uint8_t c = *r->p++;
+		uint8_t c = *r->p;
 
+		if (((c == '}' || c == ']') && c != close) ||
+		    ((c == '{' || c == '[') && level == WEIR_SCAN_NESTED))
+			return false; /* at the byte that cannot be */
+		r->p++;
+		if (c == close)
+			return true;
 		if (c == '"' && !ref_string(r, &from, &len))
 			return false;
 		if ((c == '{' || c == '[') && !ref_skip(r, c == '{' ? '}' : ']', level + 1))
 			return false;
-		if (c == '}' || c == ']')
-			return c == close;
 	}
 	return false;
 }
@@ -197,10 +200,6 @@ static inline bool ref_scalar(struct ref_json *r, unsigned want)
 		r->p++, len++;
 	if (r->p == r->end || !*r->p || !strchr(",}] \t\r\n", *r->p))
 		return false;
-#ifdef WEIR_REF_TRUE
-	if (len == 4 && !memcmp(from, "true", 4) && want & WEIR_SCAN_TRUE)
-		ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_TRUE });
-#endif
 	if (!is_number || !(want & WEIR_SCAN_NUMBER)) {
 		/* a word of any bytes that words and numbers are made of */
 		for (i = 0; i < len; i++)
@@ -224,13 +223,11 @@ static inline bool ref_scalar(struct ref_json *r, unsigned want)
 
 static inline bool ref_value(struct ref_json *r);
 
-/* A value one step further down. */
-static inline bool ref_child(struct ref_json *r, struct ref_step step)
+static inline bool ref_element(struct ref_json *r)
 {
 	bool good;
 
-	CHECK(r->path.n <= WEIR_SCAN_DEPTH);
-	r->path.step[r->path.n++] = step;
+	r->path.step[r->path.n++] = (struct ref_step){ 0 };
 	good = ref_value(r);
 	r->path.n--;
 	return good;
@@ -249,11 +246,15 @@ static inline bool ref_member(struct ref_json *r)
 	if (!ref_string(r, &from, &len))
 		return false;
 	step.known = ref_unescape(from, from + len, &step.key);
+	r->path.step[r->path.n++] = step;
+	if (r->want(r->ctx, r) & WEIR_SCAN_KEY)
+		ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_KEY });
 	good = ref_peek(r) == ':';
 	if (good) {
 		r->p++;
-		good = ref_child(r, step);
+		good = ref_value(r);
 	}
+	r->path.n--;
 	bytes_free(&step.key);
 	return good;
 }
@@ -265,14 +266,13 @@ static inline bool ref_container(struct ref_json *r, bool array, unsigned want)
 	int c = ref_peek(r);
 
 	while (c != close) {
-		if (!(array ? ref_child(r, (struct ref_step){ 0 }) : ref_member(r)))
+		if (!(array ? ref_element(r) : ref_member(r)))
 			return false;
 		c = ref_peek(r);
 		if (c == ',') {
 			r->p++;
 			if (ref_peek(r) == close)
 				return false;
-			c = 0;
 		} else if (c != close) {
 			return false;
 		}
@@ -286,47 +286,89 @@ static inline bool ref_container(struct ref_json *r, bool array, unsigned want)
 /* false: the document is dead there, or the buffer is over. */
 static inline bool ref_value(struct ref_json *r)
 {
-	unsigned want = r->want(r->ctx, &r->path);
+	unsigned want = r->want(r->ctx, r);
 	int c = ref_peek(r);
 	struct bytes text = { 0 };
-	const uint8_t *from;
-	bool whole;
+	const uint8_t *from = r->p;
+	bool whole, good;
 	size_t len;
 
 	if (c == '{' || c == '[') {
+		bool down = want & (c == '{' ? WEIR_SCAN_OBJECT : WEIR_SCAN_ARRAY) &&
+			    r->path.n + r->inside < WEIR_SCAN_DEPTH;
+
 		r->p++;
-		if (want & (c == '{' ? WEIR_SCAN_OBJECT : WEIR_SCAN_ARRAY) &&
-		    r->path.n < WEIR_SCAN_DEPTH)
+		if (want & WEIR_SCAN_OPEN)
+			ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_OPEN });
+		if (down)
 			return ref_container(r, c == '[', want);
-		if (want & WEIR_SCAN_BEGIN)
-			ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_BEGIN });
-		return ref_skip(r, c == '{' ? '}' : ']', 1);
+		good = ref_skip(r, c == '{' ? '}' : ']', 1);
+		if (want & WEIR_SCAN_BYTES)
+			ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_BYTES,
+						       .number = r->p - from });
+		return good;
 	}
 	if (c != '"')
-		return c >= 0 && c && strchr("-0123456789ntfNI", c) && ref_scalar(r, want);
+		return c > 0 && strchr("-0123456789ntfNI", c) && ref_scalar(r, want);
 	r->p++;
-	if (want & WEIR_SCAN_FILLED && !(want & WEIR_SCAN_STRING) && r->p < r->end && *r->p != '"')
-		ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_FILLED });
-	if (!ref_string(r, &from, &len))
-		return false;
-	whole = ref_unescape(from, from + len, &text);
-	if (want & WEIR_SCAN_STRING)
-		ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_STRING,
-					       .text = &text,
-					       .whole = whole,
-					       .raw_len = len });
+	good = ref_string(r, &from, &len);
+	if (!good)
+		len = (size_t)(r->end - from);
+	if (want & WEIR_SCAN_BYTES && !(want & WEIR_SCAN_STRING) && len)
+		ref_tell(r,
+			 (struct ref_told){ .event = WEIR_SCAN_IS_BYTES, .number = (int64_t)len });
+	whole = good && ref_unescape(from, from + len, &text);
+	if (good && want & WEIR_SCAN_STRING)
+		ref_tell(r, (struct ref_told){
+				    .event = WEIR_SCAN_IS_STRING, .text = &text, .whole = whole });
 	bytes_free(&text);
+	return good;
+}
+
+/* The elements of an array of documents, behind its bracket: the first one is an object. */
+static inline bool ref_documents(struct ref_json *r)
+{
+	int c = ref_peek(r);
+
+	if (c != '{' && c != ']')
+		return false;
+	while (c != ']') {
+		if (!ref_value(r))
+			return false;
+		c = ref_peek(r);
+		if (c == ',')
+			r->p++;
+		else if (c != ']')
+			return false;
+	}
+	r->p++;
 	return true;
 }
 
-/* All documents of a buffer, one behind the other, up to one that breaks off. */
-static inline void ref_json(struct ref_json *r, const uint8_t *p, size_t n)
+/* One document, r->p then behind it. true: it is whole. */
+static inline bool ref_json(struct ref_json *r, const uint8_t *p, size_t n)
 {
+	bool good;
+	int c;
+
 	r->p = p;
 	r->end = p + n;
 	r->path.n = 0;
-	while (ref_peek(r) == '{' && ref_value(r))
-		;
+	c = ref_peek(r);
+	if (c != '[')
+		return c == '{' && ref_value(r);
+	r->p++;
+	r->array = true;
+	if (r->want(r->ctx, r) & WEIR_SCAN_OPEN)
+		ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_OPEN });
+	r->array = false;
+	r->inside = true;
+	good = ref_documents(r);
+	r->inside = false;
+	r->array = true;
+	if (good && r->want(r->ctx, r) & WEIR_SCAN_END)
+		ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_END });
+	return good;
 }
 
 #endif
