@@ -151,7 +151,7 @@ static void found_key(struct weir_usage_scan *u, uint8_t place)
 	case WEIR_AT_USAGE:
 	case WEIR_AT_START_USAGE:
 	case WEIR_AT_COHERE_META:
-		for (p = WEIR_AT_INPUT_DETAILS; p <= WEIR_AT_COHERE_BILLED; p++)
+		for (p = WEIR_AT_PROMPT_DETAILS; p <= WEIR_AT_COHERE_BILLED; p++)
 			weir_counts_forget_place(counts, p);
 		break;
 	case WEIR_AT_PREFILL:
@@ -183,6 +183,7 @@ static void found_open(struct context *c, uint8_t place)
 		c->u->finished = 1;
 		break;
 	case WEIR_AT_VECTOR:
+	case WEIR_AT_RESULT:
 		c->u->answered = 1;
 		break;
 	default:

@@ -36,7 +36,7 @@ struct weir_usage_scan {
 	uint8_t settled;      /* usage was, since the last hole */
 	uint8_t behind;	      /* enum: what is read stands behind a hole */
 };
-_Static_assert(sizeof(struct weir_usage_scan) == 312, "weir_usage_scan");
+_Static_assert(sizeof(struct weir_usage_scan) == 320, "weir_usage_scan");
 
 void weir_usage_init(struct weir_usage_scan *u);
 

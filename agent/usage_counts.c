@@ -17,6 +17,8 @@ void weir_counts_init(struct weir_counts *c)
 
 void weir_counts_set(struct weir_counts *c, enum weir_count what, uint8_t place, int64_t n)
 {
+	if (c->from[what] && c->from[what] < place)
+		return;
 	c->of[what] = n;
 	c->from[what] = place;
 	c->loose |= 1u << what;
@@ -24,9 +26,8 @@ void weir_counts_set(struct weir_counts *c, enum weir_count what, uint8_t place,
 
 void weir_counts_forget(struct weir_counts *c, enum weir_count what, uint8_t place)
 {
-	if (c->from[what] != place)
-		return;
-	weir_counts_set(c, what, 0, WEIR_UNKNOWN);
+	if (c->from[what] == place)
+		weir_counts_set(c, what, 0, WEIR_UNKNOWN);
 }
 
 void weir_counts_forget_place(struct weir_counts *c, uint8_t place)
@@ -85,6 +86,12 @@ static int64_t add(int64_t a, int64_t b)
 	return sum;
 }
 
+static int64_t output_of(const int64_t *of)
+{
+	return known(of[WEIR_COUNT_COMPLETION],
+		     known(of[WEIR_COUNT_OUTPUT], of[WEIR_COUNT_NATIVE_OUTPUT]));
+}
+
 /* The prompt, and whether what came from a cache is beside it. */
 static int64_t prompt_of(const int64_t *of, bool *beside)
 {
@@ -98,8 +105,7 @@ static int64_t prompt_of(const int64_t *of, bool *beside)
 	}
 	if (of[WEIR_COUNT_NATIVE_PROMPT] != WEIR_UNKNOWN)
 		return of[WEIR_COUNT_NATIVE_PROMPT];
-	if (of[WEIR_COUNT_OUTPUT] == WEIR_UNKNOWN && of[WEIR_COUNT_NATIVE_OUTPUT] == WEIR_UNKNOWN &&
-	    of[WEIR_COUNT_TOTAL] != WEIR_UNKNOWN)
+	if (output_of(of) == WEIR_UNKNOWN && of[WEIR_COUNT_TOTAL] != WEIR_UNKNOWN)
 		return of[WEIR_COUNT_TOTAL];
 	*beside = true;
 	return of[WEIR_COUNT_NATIVE_FRESH];
@@ -127,7 +133,7 @@ void weir_counts_settle(struct weir_counts *c, struct weir_response_seen *seen)
 	out->cache_write = beside ? write : take_out(&out->input, write);
 	seen->audio = take_out(&out->input, of[WEIR_COUNT_AUDIO]);
 	seen->image = take_out(&out->input, of[WEIR_COUNT_IMAGE]);
-	out->output = known(of[WEIR_COUNT_OUTPUT], of[WEIR_COUNT_NATIVE_OUTPUT]);
+	out->output = output_of(of);
 	out->reasoning = take_out(&out->output, of[WEIR_COUNT_REASONING]);
 	if (c->banked) {
 		out->input = add(out->input, c->base.input);
