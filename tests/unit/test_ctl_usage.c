@@ -183,7 +183,7 @@ static void what_was_not_as_usual_is_in_words(void **state)
 		const char *words;
 	} t[] = {
 		{ 0, WEIR_ROW_LEFT | WEIR_ROW_ABORT_FREE, WEIR_USAGE_PARTIAL, WEIR_END_CLOSE,
-		  "the client left before the end, after" },
+		  "Z the client left, after 1234.6 ms" },
 		{ 0, WEIR_ROW_LEFT | WEIR_ROW_ABORT_FREE, WEIR_USAGE_PARTIAL, WEIR_END_CLOSE,
 		  "the client left: not billed" },
 		{ WEIR_ROW_BILLABLE, WEIR_ROW_ABORT_FULL, WEIR_USAGE_PARTIAL, WEIR_END_CLOSE,
