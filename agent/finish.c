@@ -237,6 +237,9 @@ void weir_finish(const struct weir_open *open, const struct weir_asked *asked,
 	put_answer(c.seen, row);
 	row->ttft_us = open->ttft_us;
 	row->usage_source = weir_response_source(&response);
+	/* Wherever they were, they may have said otherwise. */
+	if (end->lost_bytes && row->usage_source != WEIR_USAGE_NONE)
+		row->usage_source = WEIR_USAGE_PARTIAL;
 	if (finish_left(&c, end))
 		row->flags2 |= WEIR_ROW_LEFT;
 	if (c.seen->status < 200)
