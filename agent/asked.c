@@ -186,8 +186,8 @@ static void hash(struct weir_asked_text *a, uint64_t key, const uint8_t *p, size
 	uint64_t at = a->offset;
 
 	if (!at) {
-		a->hash[0] = s.word[0];
-		a->hash[1] = s.word[2];
+		a->hash[0] = s.word[1];
+		a->hash[1] = s.word[3];
 	}
 	for (; n && at % 8; n--)
 		hash_byte(a, &s, at++, *p++);
