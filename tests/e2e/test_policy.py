@@ -201,7 +201,7 @@ def test_maps_of_another_abi_are_told_and_detach_cures(lab):
         "entries", 1, "name", "settings")
     run("bpftool", "map", "update", "pinned", settings, "key", "hex", "00", "00", "00", "00",
         "value", "hex", *value)
-    with pytest.raises(LabError, match="are of ABI 1, this agent speaks 4; run weir-agent "
+    with pytest.raises(LabError, match="are of ABI 1, this agent speaks 5; run weir-agent "
                                        "--detach"):
         lab.start_agent()
     run(BUILD / "weir-agent", "--detach", "--config", lab.config_path)
