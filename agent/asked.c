@@ -29,7 +29,7 @@ enum node {
 	NODES
 };
 
-static const uint8_t want[NODES] = {
+static const uint16_t want[NODES] = {
 	[BODY] = WEIR_SCAN_OBJECT,	    [MODEL] = WEIR_SCAN_STRING,
 	[USER] = WEIR_SCAN_STRING,	    [METADATA] = WEIR_SCAN_OBJECT,
 	[METADATA_USER] = WEIR_SCAN_STRING, [TOKENS] = WEIR_SCAN_NUMBER,

@@ -147,6 +147,8 @@ static void number(struct cursor *s)
 					j->flags |= NUMBER_BAD;
 				continue;
 			}
+			if ((j->flags & NUMBER_DIGITS) && !j->number)
+				j->flags |= NUMBER_BAD; /* 012 */
 			j->flags |= NUMBER_DIGITS;
 			if (__builtin_mul_overflow(j->number, 10, &j->number) ||
 			    __builtin_add_overflow(j->number, c - '0', &j->number))
@@ -241,7 +243,7 @@ static void nested(struct cursor *s)
 static void open_container(struct cursor *s, bool array)
 {
 	struct weir_scan *j = s->j;
-	uint8_t want = s->s->want[j->node];
+	uint16_t want = s->s->want[j->node];
 
 	s->p++;
 	if ((want & (array ? WEIR_SCAN_ARRAY : WEIR_SCAN_OBJECT)) && j->depth < WEIR_SCAN_DEPTH) {
@@ -282,7 +284,7 @@ static void close_container(struct cursor *s, bool array)
 static void value(struct cursor *s, uint8_t c)
 {
 	struct weir_scan *j = s->j;
-	uint8_t want = s->s->want[j->node];
+	uint16_t want = s->s->want[j->node];
 
 	if (c == '"') {
 		j->state = want & WEIR_SCAN_STRING  ? STRING
@@ -299,6 +301,8 @@ static void value(struct cursor *s, uint8_t c)
 	} else if (c == 'n' || c == 't' || c == 'f' || c == 'N' || c == 'I') {
 		/* NaN and Infinity are not JSON, but Python writes them */
 		j->state = SKIP_SCALAR;
+		if (c == 't' && (want & WEIR_SCAN_TRUE))
+			report(s, j->node, WEIR_SCAN_IS_TRUE);
 	} else {
 		j->state = DEAD;
 	}
