@@ -226,14 +226,16 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	int r;
 
 	store_settings(a);
-	r = weir_consumer_new(&(struct weir_consumer_parts){ .kernel = a->kernel,
-							     .enforce = a->enforce,
-							     .state = a->state,
-							     .denials = a->denials,
-							     .labels = &a->cfg.labels,
-							     .services = a->services,
-							     .n_services = a->cfg.n_services + 1 },
-			      &a->consumer, err);
+	r = weir_consumer_new(
+		&(struct weir_consumer_parts){ .kernel = a->kernel,
+					       .enforce = a->enforce,
+					       .state = a->state,
+					       .denials = a->denials,
+					       .labels = &a->cfg.labels,
+					       .services = a->services,
+					       .n_services = a->cfg.n_services + 1,
+					       .decoder_bytes = a->cfg.decoder_bytes },
+		&a->consumer, err);
 	if (!r)
 		r = weir_writer_start(a->ledger, &rows, &o, &a->writer, err);
 	if (!r)

@@ -29,11 +29,12 @@ enum node {
 	NODES
 };
 
-static const uint8_t want[NODES] = {
-	[BODY] = WEIR_SCAN_OBJECT,	    [MODEL] = WEIR_SCAN_STRING,
-	[USER] = WEIR_SCAN_STRING,	    [METADATA] = WEIR_SCAN_OBJECT,
-	[METADATA_USER] = WEIR_SCAN_STRING, [TOKENS] = WEIR_SCAN_NUMBER,
-	[CHOICES] = WEIR_SCAN_NUMBER,	    [STREAM_OPTIONS] = WEIR_SCAN_OBJECT,
+static const uint16_t want[NODES] = {
+	[BODY] = WEIR_SCAN_OBJECT,	     [MODEL] = WEIR_SCAN_STRING,
+	[USER] = WEIR_SCAN_STRING,	     [METADATA] = WEIR_SCAN_OBJECT,
+	[METADATA_USER] = WEIR_SCAN_STRING,  [TOKENS] = WEIR_SCAN_NUMBER,
+	[CHOICES] = WEIR_SCAN_NUMBER,	     [STREAM] = WEIR_SCAN_TRUE,
+	[STREAM_OPTIONS] = WEIR_SCAN_OBJECT, [INCLUDE_USAGE] = WEIR_SCAN_TRUE,
 	[PARAMETERS] = WEIR_SCAN_OBJECT,
 };
 
@@ -186,8 +187,8 @@ static void hash(struct weir_asked_text *a, uint64_t key, const uint8_t *p, size
 	uint64_t at = a->offset;
 
 	if (!at) {
-		a->hash[0] = s.word[0];
-		a->hash[1] = s.word[2];
+		a->hash[0] = s.word[1];
+		a->hash[1] = s.word[3];
 	}
 	for (; n && at % 8; n--)
 		hash_byte(a, &s, at++, *p++);

@@ -120,9 +120,10 @@ static int read_list(const struct weir_json *at, struct weir_label_config *l, ui
 	return r;
 }
 
-/* Those of one label and kind: as listed in `in`, or the defaults. */
-static int read_sources(const struct weir_json *in, struct weir_label_config *l, uint8_t label,
-			enum weir_label_kind kind, struct weir_error *err)
+/* Those of one label and kind: as listed in `in`, which may be NULL, or the defaults. */
+static int read_sources(const struct weir_json *at, const struct weir_json *in,
+			struct weir_label_config *l, uint8_t label, enum weir_label_kind kind,
+			struct weir_error *err)
 {
 	struct weir_label_config defaults;
 	struct weir_json list;
@@ -133,7 +134,7 @@ static int read_sources(const struct weir_json *in, struct weir_label_config *l,
 	weir_label_config_default(&defaults);
 	for (size_t i = 0; !r && i < defaults.n_sources; i++)
 		if (defaults.sources[i].label == label && defaults.sources[i].kind == kind)
-			r = add(in, l, label, kind, defaults.sources[i].name, err);
+			r = add(at, l, label, kind, defaults.sources[i].name, err);
 	return r;
 }
 
@@ -181,9 +182,9 @@ int config_read_labels(const struct weir_json *root, struct weir_agent_config *c
 	}
 	l->n_sources = 0;
 	for (uint8_t label = 0; !r && label < WEIR_LABEL_MAX; label++) {
-		r = read_sources(&at, l, label, WEIR_LABEL_HEADER, err);
+		r = read_sources(&at, &at, l, label, WEIR_LABEL_HEADER, err);
 		if (!r)
-			r = read_sources(baggage_at, l, label, WEIR_LABEL_BAGGAGE, err);
+			r = read_sources(&at, baggage_at, l, label, WEIR_LABEL_BAGGAGE, err);
 	}
 	if (!r)
 		r = check_lines(&at, l, err);

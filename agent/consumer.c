@@ -45,8 +45,8 @@ struct weir_consumer {
 static void free_parts(struct weir_consumer *c)
 {
 	weir_ring_unmap(&c->ring);
-	weir_learnt_free(c->fold.learnt);
 	weir_hidden_free(c->fold.hidden);
+	weir_learnt_free(c->fold.learnt);
 	weir_decoders_free(c->fold.decoders);
 	weir_pricing_free(c->fold.pricing);
 	free(c);
@@ -214,11 +214,6 @@ int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct w
 	return 0;
 }
 
-struct weir_hidden *weir_consumer_hidden(struct weir_consumer *c)
-{
-	return c->fold.hidden;
-}
-
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out)
 {
 	const struct weir_fold *f = &c->fold;
@@ -234,8 +229,13 @@ void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *ou
 	ended = __atomic_load_n(&f->n.ended, __ATOMIC_RELAXED);
 	/* Of those that ended, some began before this agent did. */
 	out->open = out->open > ended ? out->open - ended : 0;
-	weir_decoders_stats(f->decoders, &out->decoders);
 	weir_tally_read(&f->tally, &out->tally);
+	weir_decoders_stats(f->decoders, &out->decoders);
+}
+
+struct weir_hidden *weir_consumer_hidden(struct weir_consumer *c)
+{
+	return c->fold.hidden;
 }
 
 bool weir_consumer_stop(struct weir_consumer *c)

@@ -30,8 +30,8 @@ struct weir_consumer_stats {
 	uint64_t open;		/* requests begun and not ended, since start */
 	uint64_t capped;	/* answers that are cut for what they cost (request_cost_cap) */
 	uint64_t capped_shadow; /* would have been */
-	struct weir_decoders_stats decoders;
 	struct weir_tally tally;
+	struct weir_decoders_stats decoders;
 };
 
 /* All must live as long as the consumer, not this struct. */
@@ -55,7 +55,7 @@ int weir_consumer_recover(struct weir_consumer *c, struct weir_writer *w);
 int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct weir_error *err);
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out);
 
-/* Who hides usage: lives as long as c. */
+/* Which services hide usage; lives as long as c, any thread. */
 struct weir_hidden *weir_consumer_hidden(struct weir_consumer *c);
 
 /* Folds what is in the ring, ends the thread, frees c. false: there was no room for

@@ -26,6 +26,7 @@ struct trace {
 	struct weir_call *c;
 	struct weir_reader *reader;
 	struct weir_event_origin origin;
+	struct weir_policy *policy; /* origin's */
 	struct weir_text text;
 	struct weir_error *err;
 	uint64_t newest, oldest, told_ns;
@@ -95,8 +96,8 @@ static json_t *bytes_json(uint64_t n)
 static json_t *request_json(const struct weir_row *r)
 {
 	return json_pack(
-		"{s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:o}", "method", TEXT_JSON(r->method),
-		"path", TEXT_JSON(r->path), "client", client_json(r->client), "admitted",
+		"{s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:o}", "method", TEXT_JSON(r->method), "path",
+		TEXT_JSON(r->path), "client", client_json(r->client), "admitted",
 		weir_json_time(r->started_wall_ns), "first_byte",
 		weir_json_time(r->ttft_us ? r->started_wall_ns + UINT64_C(1000) * r->ttft_us : 0),
 		"ended", weir_json_time(r->ended_wall_ns), "end", end_name(r->end_cause),
@@ -146,13 +147,12 @@ static int refund(const struct weir_entry *e, void *ctx)
 	if (e->op->of != f->of)
 		return 0;
 	if (json_array_append_new(
-		    f->rows,
-		    json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "seq", weir_json_count(e->seq),
-			      "time", weir_json_time(e->time_ns), "amount",
-			      weir_json_money(e->op->amount_nano), "actor",
-			      weir_json_text(e->actor), "reason", TEXT_JSON(e->op->reason), "id",
-			      TEXT_JSON(e->op->key), "as_grant",
-			      (int)!!(e->op->flags & WEIR_OP_AS_GRANT))))
+		    f->rows, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "seq",
+				       weir_json_count(e->seq), "time", weir_json_time(e->time_ns),
+				       "amount", weir_json_money(e->op->amount_nano), "actor",
+				       weir_json_text(e->actor), "reason", TEXT_JSON(e->op->reason),
+				       "id", TEXT_JSON(e->op->key), "as_grant",
+				       (int)!!(e->op->flags & WEIR_OP_AS_GRANT))))
 		return -ENOMEM;
 	f->left -= e->op->amount_nano;
 	return f->left <= 0;
@@ -222,11 +222,11 @@ static int item(const struct weir_entry *e, enum weir_found_by by, void *ctx)
 		json_decref(nats);
 		return r;
 	}
-	return weir_call_item(t->c, json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "matched",
-					      weir_found_by_names[by], "request", f.request, "nats",
-					      nats, "refunded", weir_json_money(refunded),
-					      "refunds", refunds, "event", f.event, "entry",
-					      f.entry));
+	return weir_call_item(t->c,
+			      json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "matched",
+					weir_found_by_names[by], "request", f.request, "nats", nats,
+					"refunded", weir_json_money(refunded), "refunds", refunds,
+					"event", f.event, "entry", f.entry));
 }
 
 /* -------------------------------------------------------------------- handler */
@@ -262,7 +262,9 @@ int weir_do_trace(struct weir_call *c, struct weir_error *err)
 	if (!t.reader)
 		return -EIO;
 	c->view->status(c->view->ctx, s);
+	t.policy = c->view->policy(c->view->ctx);
 	t.origin = (struct weir_event_origin){
+		.policy = t.policy,
 		.ledger_id = weir_reader_ledger_id(t.reader),
 		.node = s->node,
 		.services = c->view->services,
@@ -274,13 +276,15 @@ int weir_do_trace(struct weir_call *c, struct weir_error *err)
 	if (!r)
 		r = weir_find_entries(t.reader, &f, &found, err);
 	weir_text_free(&t.text);
+	weir_policy_unref(t.policy);
 	weir_time_format(f.since_ns, since);
 	if (!r && !found)
-		r = weir_fail(err, ENOENT,
-			      "trace: no request has the id \"%s\", or none since %.19sZ has it from "
-			      "its server, client or tracer (since goes back further); one that is "
-			      "still being answered has no entry yet",
-			      f.id, since);
+		r = weir_fail(
+			err, ENOENT,
+			"trace: no request has the id \"%s\", or none since %.19sZ has it from "
+			"its server, client or tracer (since goes back further); one that is "
+			"still being answered has no entry yet",
+			f.id, since);
 	return r ? r
 		 : weir_call_result(c, json_pack("{s:o,s:o,s:b}", "found", weir_json_count(found),
 						 "since", weir_json_time(f.since_ns), "more",

@@ -72,8 +72,12 @@ enum weir_body_coding weir_body_coding_of(const char *value, size_t len)
 int weir_decoders_new(size_t bytes, struct weir_decoders **out, struct weir_error *err)
 {
 	size_t n = bytes / LEAST < SLOTS_MAX ? bytes / LEAST + 1 : SLOTS_MAX;
-	struct weir_decoders *d = calloc(1, sizeof(*d) + (n + 1) * sizeof(d->slots[0]));
+	struct weir_decoders *d;
 
+	if (bytes < WEIR_DECODERS_LEAST) /* each would be given up at once */
+		return weir_fail(err, EINVAL, "%zu bytes for compressed answers: at least %d",
+				 bytes, WEIR_DECODERS_LEAST);
+	d = calloc(1, sizeof(*d) + (n + 1) * sizeof(d->slots[0]));
 	if (!d)
 		return weir_fail(err, ENOMEM, "out of memory");
 	if (getrandom(&d->generation, sizeof(d->generation), 0) != sizeof(d->generation)) {

@@ -31,8 +31,11 @@ struct weir_decoders;
 #define WEIR_DECODED_RATIO 1024	     /* a body that grows more than so many times … */
 #define WEIR_DECODED_FREE  (8 << 20) /* … and beyond so many bytes is a bomb */
 
-/* bytes: of memory for all decoders; when it is used up the longest unused is given up. The one in
- * use may take up to 9 MiB more until its call returns (zstd's largest window). */
+#define WEIR_DECODERS_LEAST (1 << 20)
+
+/* bytes: of memory for all decoders, WEIR_DECODERS_LEAST or more; when it is used up the longest
+ * unused is given up. The one in use may take up to 9 MiB more until its call returns (zstd's
+ * largest window). */
 int weir_decoders_new(size_t bytes, struct weir_decoders **out, struct weir_error *err);
 void weir_decoders_free(struct weir_decoders *d); /* NULL is fine */
 

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const weir_found_by_names[WEIR_FOUND_BY_MAX] = {
-	"request_id", "ledger_seq", "usage_id", "response_id", "client_request_id", "trace_id"
-};
+const char *const weir_found_by_names[WEIR_FOUND_BY_MAX] = { "request_id",	  "ledger_seq",
+							     "usage_id",	  "response_id",
+							     "client_request_id", "trace_id" };
 
 #define KINDS (1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER)
 

@@ -237,6 +237,9 @@ void weir_finish(const struct weir_open *open, const struct weir_asked *asked,
 	put_answer(c.seen, row);
 	row->ttft_us = open->ttft_us;
 	row->usage_source = weir_response_source(&response);
+	/* Wherever they were, they may have said otherwise. */
+	if (end->lost_bytes && row->usage_source != WEIR_USAGE_NONE)
+		row->usage_source = WEIR_USAGE_PARTIAL;
 	if (finish_left(&c, end))
 		row->flags2 |= WEIR_ROW_LEFT;
 	if (c.seen->status < 200)
@@ -296,7 +299,7 @@ int64_t weir_cost_so_far(const struct weir_open *open, const struct weir_asked *
 	if (row.status < 200 || row.status >= 400)
 		return 0;
 	finish_guess(&c, &row);
-	found = pick(with->pricing, runs->terms, &row);
+	found = pick(with->pricing, with->terms, &row);
 	if (!found.card || !finish_billable(&c, &row, &found))
 		return 0;
 	/* Who else pays for the session is not known here, and to go on makes it no dearer. */

@@ -65,15 +65,15 @@ static void make_row(struct weir_fold *f, const struct weir_rec_end *rec, const 
 	weir_finish(e->open, e->asked, rec, &with, row);
 }
 
-/* What later requests are judged by. */
+/* What later requests are judged by, and status tells. */
 static void remember(struct weir_fold *f, const struct ended *e, const struct weir_row *row,
 		     uint64_t end)
 {
 	if (e->has_key && weir_finish_broke_off(row))
 		weir_retries_note(weir_state_retries(f->state), e->key, row->ended_wall_ns, end);
-	weir_learnt_note(f->learnt, row, e->open ? e->open->response.seen.text_bytes : 0);
 	weir_hidden_note(f->hidden, row, e->asked);
 	weir_tally_note(&f->tally, row);
+	weir_learnt_note(f->learnt, row, e->open ? e->open->response.seen.text_bytes : 0);
 }
 
 int weir_fold_end(struct weir_fold *f, const struct weir_rec_end *rec, uint64_t end)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * HTTP/1.1 response framing, a byte's memory at a time: of a header line only
- * the start is kept, which is all that the four headers we read need; a chunk's
+ * the start is kept, which is all that the headers we read need; a chunk's
  * size line is a number. Bare LF is taken for CRLF (RFC 9112 2.2). What cannot
  * be framed for certain is bad, never guessed: a wrong guess would bill the
  * next answer's bytes to this request.
@@ -20,13 +20,14 @@ enum phase {
 	CHUNK_EXT,
 	CHUNK_DATA,
 	CHUNK_END,
-	TRAILER, /* line_len: the line is not empty */
+	TRAILER, /* line_len: enum trailer_line */
 	DONE,
 	BAD,
 };
 
-#define LINE_CUT                                                                                   \
-	(sizeof(((struct weir_http1 *)0)->line) + 1) /* line_len of a line not kept whole */
+enum trailer_line { EMPTY, FILLED, EMPTY_CR };
+
+#define LINE_CUT (WEIR_HTTP1_LINE + 1) /* line_len of a line not kept whole */
 
 void weir_http1_init(struct weir_http1 *h, bool head_method)
 {
@@ -53,6 +54,18 @@ static const char *header(const char *line, const char *name_colon)
 		return NULL;
 	line += n;
 	return line + strspn(line, " \t");
+}
+
+/* "Content-Length : 5": some read it, some do not. */
+static bool blank_before_colon(const char *line, const char *name)
+{
+	size_t n = strlen(name);
+	size_t blanks;
+
+	if (strncasecmp(line, name, n))
+		return false;
+	blanks = strspn(line + n, " \t");
+	return blanks && line[n + blanks] == ':';
 }
 
 /* "5", or "5, 5" as a proxy may have merged it (RFC 9110 8.6). */
@@ -111,31 +124,46 @@ static void content_type(struct weir_http1 *h, const char *value)
 	if (IS("text/event-stream"))
 		h->type = WEIR_HTTP1_SSE;
 	else if (IS("application/x-ndjson") || IS("application/ndjson") ||
-		 IS("application/jsonl") || IS("application/x-jsonlines"))
+		 IS("application/jsonl") || IS("application/x-jsonlines") ||
+		 IS("application/stream+json"))
 		h->type = WEIR_HTTP1_NDJSON;
+	else if (IS("application/json"))
+		h->type = WEIR_HTTP1_JSON;
 	else
 		h->type = WEIR_HTTP1_OTHER;
 #undef IS
 }
 
 /* False: the answer is bad. */
-static bool header_line(struct weir_http1 *h, const char *line, bool cut)
+static bool header_line(struct weir_http1 *h, bool cut)
 {
-	const char *value;
+	const char *line = h->line, *value;
+	bool folded_bad = h->flags & WEIR_HTTP1_FOLDED_BAD;
 
-	if ((value = header(line, "content-length:")))
+	h->flags &= ~WEIR_HTTP1_FOLDED_BAD;
+	if (*line == ' ' || *line == '\t') /* goes on with the line before (RFC 9112 5.2) */
+		return !folded_bad;
+	if ((*line | 0x20) != 'c' && (*line | 0x20) != 't') {
+		h->line_is = cut ? WEIR_HTTP1_LINE_START : WEIR_HTTP1_A_LINE;
+		return true;
+	}
+	if ((value = header(line, "content-length:"))) {
+		h->flags |= WEIR_HTTP1_FOLDED_BAD;
 		return !cut && content_length(h, value);
+	}
 	if ((value = header(line, "transfer-encoding:"))) {
+		h->flags |= WEIR_HTTP1_FOLDED_BAD;
 		if (cut)
 			return false;
 		transfer_encoding(h, value);
-	} else if ((value = header(line, "content-type:"))) {
-		content_type(h, value);
-	} else if ((value = header(line, "content-encoding:"))) {
-		if (*value && strncasecmp(value, "identity", 8))
-			h->flags |= WEIR_HTTP1_OPAQUE;
+		return true;
 	}
-	return true;
+	if ((value = header(line, "content-type:")))
+		content_type(h, value);
+	else
+		h->line_is = cut ? WEIR_HTTP1_LINE_START : WEIR_HTTP1_A_LINE;
+	return !blank_before_colon(line, "content-length") &&
+	       !blank_before_colon(line, "transfer-encoding");
 }
 
 static bool status_line(struct weir_http1 *h, const char *line)
@@ -182,26 +210,28 @@ static enum phase head_end(struct weir_http1 *h)
 
 static enum phase head_line_end(struct weir_http1 *h)
 {
-	char line[sizeof(h->line) + 1];
 	bool cut = h->line_len == LINE_CUT;
-	size_t n = cut ? sizeof(h->line) : h->line_len;
+	size_t n = cut ? WEIR_HTTP1_LINE : h->line_len;
 
 	if (n && !cut && h->line[n - 1] == '\r')
 		n--;
-	memcpy(line, h->line, n);
-	line[n] = '\0';
+	h->line[n] = '\0';
 	h->line_len = 0;
 
+	if (memchr(h->line, '\0', n))
+		return BAD; /* who reads on after the NUL, and who does not? */
 	if (h->phase == STATUS_LINE) {
 		if (!n)
 			return STATUS_LINE; /* a stray line end after the last answer */
-		return status_line(h, line) ? HEADER_LINE : BAD;
+		return status_line(h, h->line) ? HEADER_LINE : BAD;
 	}
 	if (!n)
 		return head_end(h);
-	if (memchr(line, '\0', n))
-		return BAD; /* who reads on after the NUL, and who does not? */
-	return header_line(h, line, cut) ? HEADER_LINE : BAD;
+	if (!header_line(h, cut))
+		return BAD;
+	if (h->status < 200)
+		h->line_is = WEIR_HTTP1_NO_LINE;
+	return HEADER_LINE;
 }
 
 static size_t head(struct weir_http1 *h, const uint8_t *p, size_t n)
@@ -216,7 +246,7 @@ static size_t head(struct weir_http1 *h, const uint8_t *p, size_t n)
 	}
 	h->head_bytes += len;
 	if (h->line_len != LINE_CUT) {
-		size_t room = sizeof(h->line) - h->line_len;
+		size_t room = WEIR_HTTP1_LINE - h->line_len;
 
 		memcpy(h->line + h->line_len, p, len < room ? len : room);
 		h->line_len = len <= room ? h->line_len + len : LINE_CUT;
@@ -262,11 +292,11 @@ static enum phase chunk_size(struct weir_http1 *h, uint8_t c)
 static enum phase trailer(struct weir_http1 *h, uint8_t c)
 {
 	if (c == '\n') {
-		if (!h->line_len)
+		if (h->line_len != FILLED)
 			return DONE;
-		h->line_len = 0;
-	} else if (c != '\r') {
-		h->line_len = 1;
+		h->line_len = EMPTY;
+	} else {
+		h->line_len = c == '\r' && h->line_len == EMPTY ? EMPTY_CR : FILLED;
 	}
 	return ++h->head_bytes > WEIR_HTTP1_HEAD_MAX ? BAD : TRAILER;
 }
@@ -320,6 +350,7 @@ size_t weir_http1_step(struct weir_http1 *h, const uint8_t *p, size_t n, const u
 		       size_t *body_len)
 {
 	*body_len = 0;
+	h->line_is = WEIR_HTTP1_NO_LINE;
 	switch (h->phase) {
 	case STATUS_LINE:
 	case HEADER_LINE:

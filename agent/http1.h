@@ -14,17 +14,27 @@
 #define WEIR_HTTP1_HEAD_MAX 262144
 
 enum weir_http1_type {
-	WEIR_HTTP1_OTHER, /* JSON, or nothing of ours */
+	WEIR_HTTP1_OTHER, /* nothing of ours, or JSON that is called something else */
 	WEIR_HTTP1_SSE,
 	WEIR_HTTP1_NDJSON,
+	WEIR_HTTP1_JSON,
 };
 
 enum weir_http1_flags {
 	WEIR_HTTP1_HEAD_METHOD = 1 << 0,
-	WEIR_HTTP1_LENGTH = 1 << 1,   /* Content-Length was given */
-	WEIR_HTTP1_TRANSFER = 1 << 2, /* Transfer-Encoding was given: Content-Length is void */
-	WEIR_HTTP1_CHUNKED = 1 << 3,  /* and its last coding is chunked */
-	WEIR_HTTP1_OPAQUE = 1 << 4,   /* compressed, or another protocol: not for us to read */
+	WEIR_HTTP1_LENGTH = 1 << 1,	/* Content-Length was given */
+	WEIR_HTTP1_TRANSFER = 1 << 2,	/* Transfer-Encoding was given: Content-Length is void */
+	WEIR_HTTP1_CHUNKED = 1 << 3,	/* and its last coding is chunked */
+	WEIR_HTTP1_OPAQUE = 1 << 4,	/* coded for transfer, or another protocol: not readable */
+	WEIR_HTTP1_FOLDED_BAD = 1 << 5, /* the last header line was framing: it must not go on */
+};
+
+#define WEIR_HTTP1_LINE 92 /* bytes of a header line that are kept */
+
+enum weir_http1_line {
+	WEIR_HTTP1_NO_LINE,
+	WEIR_HTTP1_A_LINE,     /* a header line of the final answer just ended, and is in `line` */
+	WEIR_HTTP1_LINE_START, /* likewise; it goes on beyond what is kept */
 };
 
 /* Plain data. Read status, flags and type; they are whole once the body starts. */
@@ -36,15 +46,18 @@ struct weir_http1 {
 	uint8_t flags; /* enum weir_http1_flags */
 	uint8_t type;  /* enum weir_http1_type */
 	uint8_t line_len;
-	char line[46]; /* start of the header line being read */
+	uint8_t line_is; /* enum weir_http1_line */
+	/* Start of the header line being read. Once the body starts nobody here needs it. */
+	char line[WEIR_HTTP1_LINE + 1];
 };
-_Static_assert(sizeof(struct weir_http1) == 64, "weir_http1");
+_Static_assert(sizeof(struct weir_http1) == 112, "weir_http1");
 
 void weir_http1_init(struct weir_http1 *h, bool head_method);
 
 /* One step into [p, p + n), n > 0, not done and not bad: how many bytes it took
  * (at least 1). If they hold a piece of the body, *body and *body_len say where,
- * else *body_len is 0. */
+ * else *body_len is 0. If they end a header line that is not about framing, h->line_is
+ * says so, until the next step. */
 size_t weir_http1_step(struct weir_http1 *h, const uint8_t *p, size_t n, const uint8_t **body,
 		       size_t *body_len);
 

@@ -10,7 +10,6 @@
  */
 #include "json_scan.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "find.h"
@@ -25,12 +24,13 @@ enum state {
 	FIRST_ELEMENT, /* [ was read */
 	NEXT,	       /* , or the container's end */
 	STRING,	       /* in one that is wanted */
-	FILLED,	       /* at the first byte of one that is wanted if not empty */
+	BYTES,	       /* in one whose length is */
 	SKIP_STRING,
 	NUMBER,	     /* in one that is wanted */
 	SKIP_SCALAR, /* in a number or literal that is not */
 	NESTED,	     /* in a container that is not */
 	NESTED_STRING,
+	OVER, /* behind the document */
 	DEAD,
 };
 
@@ -59,6 +59,16 @@ void weir_scan_kill(struct weir_scan *j)
 	j->state = DEAD;
 }
 
+bool weir_scan_over(const struct weir_scan *j)
+{
+	return j->state == OVER;
+}
+
+bool weir_scan_dead(const struct weir_scan *j)
+{
+	return j->state == DEAD;
+}
+
 static inline bool blank(uint8_t c)
 {
 	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
@@ -69,6 +79,14 @@ static void report(struct cursor *s, uint8_t node, enum weir_scan_event event)
 	struct weir_scan_found f = { .event = event };
 
 	s->s->found(s->ctx, node, &f);
+}
+
+static void report_bytes(struct cursor *s, uint8_t node, size_t n)
+{
+	struct weir_scan_found f = { .event = WEIR_SCAN_IS_BYTES, .number = (int64_t)n };
+
+	if (n)
+		s->s->found(s->ctx, node, &f);
 }
 
 static inline bool in_array(const struct weir_scan *j)
@@ -129,6 +147,8 @@ static void number(struct cursor *s)
 					j->flags |= NUMBER_BAD;
 				continue;
 			}
+			if ((j->flags & NUMBER_DIGITS) && !j->number)
+				j->flags |= NUMBER_BAD; /* 012 */
 			j->flags |= NUMBER_DIGITS;
 			if (__builtin_mul_overflow(j->number, 10, &j->number) ||
 			    __builtin_add_overflow(j->number, c - '0', &j->number))
@@ -176,10 +196,15 @@ static void nest(struct weir_scan *j, bool array)
 }
 
 /* A container that is not wanted, with all it holds. */
-static void nested(struct cursor *s)
+static void skip_nested(struct cursor *s)
 {
 	struct weir_scan *j = s->j;
 
+	if (j->state == NESTED_STRING) {
+		if (!weir_string_skip(&j->text, &s->p, s->end))
+			return;
+		j->state = NESTED;
+	}
 	while (j->state == NESTED) {
 		uint8_t c;
 
@@ -189,8 +214,10 @@ static void nested(struct cursor *s)
 		c = *s->p++;
 		if (c == '"') {
 			weir_string_start(&j->text);
-			if (!weir_string_skip(&j->text, &s->p, s->end))
+			if (!weir_string_skip(&j->text, &s->p, s->end)) {
 				j->state = NESTED_STRING;
+				return;
+			}
 		} else if (c == '{' || c == '[') {
 			nest(j, c == '[');
 		} else if ((c == ']') != (j->nested_arrays >> (j->nested - 1) & 1)) {
@@ -199,13 +226,26 @@ static void nested(struct cursor *s)
 			j->state = NEXT;
 		}
 	}
+	if (j->state == DEAD)
+		s->p--;
+}
+
+static void nested(struct cursor *s)
+{
+	const uint8_t *from = s->p;
+	uint8_t node = s->j->node;
+
+	skip_nested(s);
+	if (s->s->want[node] == WEIR_SCAN_BYTES)
+		report_bytes(s, node, (size_t)(s->p - from));
 }
 
 static void open_container(struct cursor *s, bool array)
 {
 	struct weir_scan *j = s->j;
-	uint8_t want = s->s->want[j->node];
+	uint16_t want = s->s->want[j->node];
 
+	s->p++;
 	if ((want & (array ? WEIR_SCAN_ARRAY : WEIR_SCAN_OBJECT)) && j->depth < WEIR_SCAN_DEPTH) {
 		if (array)
 			j->arrays |= 1u << j->depth;
@@ -213,13 +253,15 @@ static void open_container(struct cursor *s, bool array)
 			j->arrays &= ~(1u << j->depth);
 		j->stack[j->depth++] = j->node;
 		j->state = array ? FIRST_ELEMENT : FIRST_KEY;
-		return;
+	} else {
+		j->nested = 0;
+		j->state = NESTED;
+		nest(j, array);
+		if (want == WEIR_SCAN_BYTES)
+			report_bytes(s, j->node, 1);
 	}
-	if (want & WEIR_SCAN_BEGIN)
-		report(s, j->node, WEIR_SCAN_IS_BEGIN);
-	j->nested = 0;
-	j->state = NESTED;
-	nest(j, array);
+	if (want & WEIR_SCAN_OPEN)
+		report(s, j->node, WEIR_SCAN_IS_OPEN);
 }
 
 static void close_container(struct cursor *s, bool array)
@@ -231,7 +273,8 @@ static void close_container(struct cursor *s, bool array)
 		j->state = DEAD;
 		return;
 	}
-	j->state = --j->depth ? NEXT : DOCUMENT;
+	s->p++;
+	j->state = --j->depth ? NEXT : OVER;
 	if (s->s->want[node] & WEIR_SCAN_END)
 		report(s, node, WEIR_SCAN_IS_END);
 }
@@ -241,16 +284,15 @@ static void close_container(struct cursor *s, bool array)
 static void value(struct cursor *s, uint8_t c)
 {
 	struct weir_scan *j = s->j;
-	uint8_t want = s->s->want[j->node];
+	uint16_t want = s->s->want[j->node];
 
 	if (c == '"') {
-		j->state = want & WEIR_SCAN_STRING   ? STRING
-			   : want & WEIR_SCAN_FILLED ? FILLED
-						     : SKIP_STRING;
+		j->state = want & WEIR_SCAN_STRING  ? STRING
+			   : want & WEIR_SCAN_BYTES ? BYTES
+						    : SKIP_STRING;
 		weir_string_start(&j->text);
 		s->p++;
 	} else if (c == '{' || c == '[') {
-		s->p++;
 		open_container(s, c == '[');
 	} else if (c == '-' || (c >= '0' && c <= '9')) {
 		j->state = want & WEIR_SCAN_NUMBER ? NUMBER : SKIP_SCALAR;
@@ -259,6 +301,8 @@ static void value(struct cursor *s, uint8_t c)
 	} else if (c == 'n' || c == 't' || c == 'f' || c == 'N' || c == 'I') {
 		/* NaN and Infinity are not JSON, but Python writes them */
 		j->state = SKIP_SCALAR;
+		if (c == 't' && (want & WEIR_SCAN_TRUE))
+			report(s, j->node, WEIR_SCAN_IS_TRUE);
 	} else {
 		j->state = DEAD;
 	}
@@ -269,8 +313,8 @@ static void next(struct cursor *s, uint8_t c)
 {
 	struct weir_scan *j = s->j;
 
-	s->p++;
 	if (c == ',') {
+		s->p++;
 		if (in_array(j)) {
 			j->node = s->s->child(j->stack[j->depth - 1], NULL, 0);
 			j->state = VALUE;
@@ -282,6 +326,16 @@ static void next(struct cursor *s, uint8_t c)
 	} else {
 		j->state = DEAD;
 	}
+}
+
+static inline void key_is(struct cursor *s, const char *text, size_t len)
+{
+	struct weir_scan *j = s->j;
+
+	j->node = j->text.cut ? 0 : s->s->child(j->stack[j->depth - 1], text, len);
+	j->state = COLON;
+	if (s->s->want[j->node] & WEIR_SCAN_KEY)
+		report(s, j->node, WEIR_SCAN_IS_KEY);
 }
 
 /* A key and, where the next bytes are the usual ones, on to the inside of its value. */
@@ -296,8 +350,7 @@ static inline __attribute__((always_inline)) void key(struct cursor *s)
 		s->p = p;
 		return;
 	}
-	j->node = j->text.cut ? 0 : s->s->child(j->stack[j->depth - 1], text, len);
-	j->state = COLON;
+	key_is(s, text, len);
 	if (p < s->end && *p == ':') {
 		p++;
 		j->state = VALUE;
@@ -319,6 +372,17 @@ static void wanted_string(struct cursor *s)
 	to_next_key(s);
 }
 
+/* One whose length is asked for: as JSON has it, escapes and all. */
+static void measured_string(struct cursor *s)
+{
+	const uint8_t *from = s->p;
+	bool whole = weir_string_skip(&s->j->text, &s->p, s->end);
+
+	report_bytes(s, s->j->node, (size_t)(s->p - from) - whole);
+	if (whole)
+		to_next_key(s);
+}
+
 /* States in which blanks mean nothing and one byte decides. */
 static void structure(struct cursor *s)
 {
@@ -331,16 +395,16 @@ static void structure(struct cursor *s)
 	}
 	switch (j->state) {
 	case DOCUMENT:
-		j->node = 1;
-		if (c == '{')
+		j->node = c == '[' ? 2 : 1;
+		if (c == '{' || c == '[')
 			value(s, c);
 		else
 			j->state = DEAD;
 		break;
 	case FIRST_KEY:
 	case NEXT_KEY:
-		s->p++;
 		if (c == '"') {
+			s->p++;
 			weir_string_start(&j->text);
 			j->state = KEY;
 		} else if (c == '}' && j->state == FIRST_KEY) {
@@ -350,17 +414,20 @@ static void structure(struct cursor *s)
 		}
 		break;
 	case COLON:
-		s->p++;
+		if (c == ':')
+			s->p++;
 		j->state = c == ':' ? VALUE : DEAD;
 		break;
 	case FIRST_ELEMENT:
 		if (c == ']') {
-			s->p++;
 			close_container(s, true);
 			break;
 		}
 		j->node = s->s->child(j->stack[j->depth - 1], NULL, 0);
-		value(s, c);
+		if (j->depth == 1 && c != '{')
+			j->state = DEAD; /* an array that is no answer: [1, …], [DONE] */
+		else
+			value(s, c);
 		break;
 	case VALUE:
 		value(s, c);
@@ -370,8 +437,19 @@ static void structure(struct cursor *s)
 	}
 }
 
-void weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, void *ctx,
-		    const uint8_t *bytes, size_t n)
+void weir_scan_enter(struct weir_scan *j, const struct weir_scan_schema *schema, void *ctx)
+{
+	struct cursor s = { .j = j, .s = schema, .ctx = ctx };
+
+	weir_scan_reset(j);
+	j->stack[j->depth++] = 1;
+	j->arrays = 0;
+	key_is(&s, j->text.bytes, j->text.len);
+	j->state = VALUE;
+}
+
+size_t weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, void *ctx,
+		      const uint8_t *bytes, size_t n)
 {
 	struct cursor s = { .j = j, .s = schema, .ctx = ctx, .p = bytes, .end = bytes + n };
 
@@ -383,11 +461,9 @@ void weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, 
 		case STRING:
 			wanted_string(&s);
 			break;
-		case FILLED:
-			if (*s.p != '"')
-				report(&s, j->node, WEIR_SCAN_IS_FILLED);
-			j->state = SKIP_STRING;
-			/* fall through */
+		case BYTES:
+			measured_string(&s);
+			break;
 		case SKIP_STRING:
 			if (weir_string_skip(&j->text, &s.p, s.end))
 				to_next_key(&s);
@@ -399,16 +475,15 @@ void weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema, 
 			skip_scalar(&s);
 			break;
 		case NESTED_STRING:
-			if (weir_string_skip(&j->text, &s.p, s.end))
-				j->state = NESTED;
-			break;
 		case NESTED:
 			nested(&s);
 			break;
+		case OVER:
 		case DEAD:
-			return;
+			return (size_t)(s.p - bytes);
 		default:
 			structure(&s);
 		}
 	}
+	return n;
 }

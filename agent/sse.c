@@ -29,9 +29,6 @@ static bool line_end(struct weir_sse *s, const uint8_t **p)
 	bool blank = s->phase == LINE_START;
 
 	s->after_cr = *(*p)++ == '\r';
-	/* a line "data" without a colon is a data line, of nothing */
-	if (s->phase == NAME && s->matched == 4)
-		s->has_data = 1;
 	s->phase = LINE_START;
 	s->matched = 0;
 	if (!blank || !s->has_data)
@@ -94,7 +91,11 @@ enum weir_sse_item weir_sse_next(struct weir_sse *s, const uint8_t **p, const ui
 			s->matched = 0;
 			/* fall through */
 		case NAME:
-			if (c == '\n' || c == '\r') {
+			if ((c == '\n' || c == '\r') && s->matched == 4) {
+				s->phase = VALUE; /* "data" alone is a data line, of nothing */
+				if (value_start(s, data, len))
+					return WEIR_SSE_DATA;
+			} else if (c == '\n' || c == '\r') {
 				line_end(s, p);
 			} else if (s->matched < 4 && c == "data"[s->matched]) {
 				s->matched++;

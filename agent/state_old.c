@@ -50,7 +50,8 @@ static bool copy_rows(int from, const struct weir_state_header *h, int to)
 
 		if (!get(from, &row, h->row_bytes, weir_state_queue_at() + at))
 			return false;
-		row.discount_milli = 0; /* padding once */
+		if (h->version < 3)
+			row.discount_milli = 0; /* padding once */
 		if (!put(to, &row, sizeof(row), weir_state_queue_at() + i * sizeof(row)))
 			return false;
 	}

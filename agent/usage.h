@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the JSON of an answer says about its usage, whichever server wrote it:
- * places in the documents to counts, and counts that overlap to disjoint ones
- * (row.h). Counts are set, never added: streams repeat cumulative figures.
+ * What the JSON of an answer says about itself, whichever server wrote it: what is found at the
+ * places (usage_places.h) becomes counts (usage_counts.h), names, and how much text there was.
  */
 #ifndef WEIR_USAGE_H
 #define WEIR_USAGE_H
@@ -12,52 +11,59 @@
 #include <stdint.h>
 
 #include "json_scan.h"
+#include "json_tail.h"
 #include "response.h"
-
-/* Counts as servers name them; they overlap in ways that differ by server. */
-enum weir_count {
-	WEIR_COUNT_PROMPT,	/* prompt_tokens: cached ones included */
-	WEIR_COUNT_INPUT,	/* input_tokens: cached ones included iff in its details */
-	WEIR_COUNT_OUTPUT,	/* reasoning included */
-	WEIR_COUNT_CACHED,	/* in details: part of the input */
-	WEIR_COUNT_CACHE_WRITE, /* in details: part of the input */
-	WEIR_COUNT_READ_BESIDE, /* Anthropic's, beside the input */
-	WEIR_COUNT_WRITE_BESIDE,
-	WEIR_COUNT_REASONING,
-	/* of servers' own fields, used where no `usage` says */
-	WEIR_COUNT_NATIVE_PROMPT, /* whole prompt */
-	WEIR_COUNT_NATIVE_FRESH,  /* prompt less what was cached */
-	WEIR_COUNT_NATIVE_CACHED,
-	WEIR_COUNT_NATIVE_OUTPUT,
-	/* in details: part of the input; last, for state files have these numbers */
-	WEIR_COUNT_AUDIO,
-	WEIR_COUNT_IMAGE,
-	WEIR_COUNTS
-};
+#include "usage_counts.h"
 
 /* Plain data. */
 struct weir_usage_scan {
 	struct weir_scan scan;
-	int64_t counts[WEIR_COUNTS]; /* WEIR_UNKNOWN */
-	uint8_t document_output;     /* the document being read carries output */
-	uint8_t produced;	     /* text was produced */
-	uint8_t answered;	     /* something metered was: text or embeddings */
-	uint8_t provisional;	     /* usage is that of a stream's start only */
-	uint8_t pad[4];
+	struct weir_counts counts;
+	uint64_t document_bytes; /* of text_bytes: this document's */
+	struct weir_json_tail tail;
+	/* of the document being read */
+	uint8_t output;	  /* it carries some */
+	uint8_t repeats;  /* what was streamed already */
+	uint8_t whole;	  /* its text is all there was so far */
+	uint8_t indexed;  /* it is about one prompt of several … */
+	uint8_t finished; /* … of which nothing more will come */
+	/* of the answer */
+	uint8_t first_whole;  /* one document was read; if another comes, it is a stream … */
+	uint8_t first_output; /* … of which this one was an event */
+	uint8_t produced;     /* text was */
+	uint8_t answered;     /* something metered was: text or vectors */
+	uint8_t provisional;  /* usage is that of a stream's start only */
+	uint8_t several;      /* its usage is a sum over documents */
+	uint8_t behind;	      /* enum: what is read stands behind a hole */
 };
-_Static_assert(sizeof(struct weir_usage_scan) == 224, "weir_usage_scan");
+_Static_assert(sizeof(struct weir_usage_scan) == 320, "weir_usage_scan");
 
 void weir_usage_init(struct weir_usage_scan *u);
 
-/* The next n bytes of a document, in any cut; what they say goes into seen. */
-void weir_usage_feed(struct weir_usage_scan *u, struct weir_response_seen *seen,
-		     const uint8_t *bytes, size_t n);
+/* The head says so. A document knows better. */
+void weir_usage_head(struct weir_usage_scan *u, struct weir_response_seen *seen,
+		     enum weir_count what, int64_t n);
 
-/* Another document starts, whether or not the last one was whole. */
-void weir_usage_reset(struct weir_usage_scan *u);
+/* The next n bytes of a document, in any cut; what they say goes into seen. Behind a hole the
+ * model's name is not certain at first: it goes into `model` (of seen->model's size), which is kept
+ * for u from call to call. Returns n, or less if the document ended there. */
+size_t weir_usage_feed(struct weir_usage_scan *u, struct weir_response_seen *seen, char *model,
+		       const uint8_t *bytes, size_t n);
 
-/* Bytes are missing: nothing is believed until the next reset. */
+/* The event or line is over, whether or not its document was whole; another starts. */
+void weir_usage_next(struct weir_usage_scan *u);
+
+/* Bytes are missing: nothing is believed until the next document. */
 void weir_usage_lost(struct weir_usage_scan *u);
+
+/* Bytes of a document are missing that is the only one, and whose end is known. Usage that it had
+ * settled stays. If there was none, what follows is searched for it, and is believed once
+ * weir_usage_end shows that it was the document's own. */
+void weir_usage_behind_hole(struct weir_usage_scan *u, const struct weir_response_seen *seen,
+			    char *model);
+
+/* The body ended here. */
+void weir_usage_end(struct weir_usage_scan *u, struct weir_response_seen *seen, const char *model);
 
 /* Everything there is to bill was reported. */
 bool weir_usage_complete(const struct weir_usage_scan *u, const struct weir_response_seen *seen);

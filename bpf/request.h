@@ -305,7 +305,7 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	const struct weir_request *rq;
 	struct weir_reader *r;
 	struct weir_slot *slot;
-	weir_u32 path, start;
+	weir_u32 path, start, vectors;
 
 	if (!f || !c || !s)
 		return 0;
@@ -313,6 +313,7 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	slot = weir_slot(f);
 	if (!slot)
 		return 0;
+	vectors = rq->vectors && !rq->free ? WEIR_FLOW_VECTORS : 0;
 	f->ordinal++;
 	f->resp_phase = WEIR_RESP_HEAD;
 	f->resp_offset = 0;
@@ -334,11 +335,10 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	slot->flags = flags | s->demand.taken * WEIR_SLOT_TAKEN;
 	__sync_val_compare_and_swap(&slot->state, WEIR_SLOT_IDLE,
 				    rq->free ? WEIR_SLOT_FREE : WEIR_SLOT_OPEN);
-	if (!!(f->flags & WEIR_FLOW_VECTORS) != (rq->vectors && !rq->free)) {
-		if (rq->vectors && !rq->free)
-			__sync_fetch_and_or(&f->flags, WEIR_FLOW_VECTORS);
-		else
-			__sync_fetch_and_and(&f->flags, ~WEIR_FLOW_VECTORS);
+	/* A client that goes on had not left. */
+	if ((f->flags & (WEIR_FLOW_VECTORS | WEIR_FLOW_LEFT)) != vectors) {
+		__sync_fetch_and_and(&f->flags, ~(WEIR_FLOW_VECTORS | WEIR_FLOW_LEFT));
+		__sync_fetch_and_or(&f->flags, vectors);
 	}
 	if (rq->free)
 		return 0;

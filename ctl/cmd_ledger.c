@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weirctl ledger, weirctl ledger verify, weirctl usage. */
+/* weirctl ledger, weirctl ledger verify. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cmd_ledger_text.h"
 #include "ctl.h"
@@ -90,44 +89,4 @@ int ctl_ledger_verify(struct ctl *c)
 			 ctl_int(v, "wrong_seq"), wrong ? wrong : "?");
 	json_decref(v);
 	return ok ? CTL_DONE : CTL_REFUSED;
-}
-
-static int show_usage(struct ctl *c, const json_t *rows)
-{
-	static const char *const names[] = { "TENANT",	 ">REQUESTS",	">REFUSED",
-					     ">INPUT",	 ">CACHE READ", ">CACHE WRITE",
-					     ">OUTPUT",	 ">REASONING",	">ESTIMATED",
-					     ">PARTIAL", ">PRICE",	">COST" };
-	static const char *const fields[] = { "key",
-					      "requests",
-					      "refused",
-					      "input_tokens",
-					      "cache_read_tokens",
-					      "cache_write_tokens",
-					      "output_tokens",
-					      "reasoning_tokens",
-					      "estimated",
-					      "partial",
-					      "price",
-					      "cost" };
-	struct ctl_table *t = ctl_table_new(12, names);
-	const json_t *row;
-	size_t i;
-
-	json_array_foreach(rows, i, row)
-	{
-		for (size_t f = 0; f < 12; f++)
-			ctl_table_field(t, row, fields[f]);
-	}
-	ctl_table_print(t, "no usage");
-	return CTL_DONE;
-}
-
-int ctl_usage(struct ctl *c)
-{
-	const char *by = ctl_value(c, "--by");
-
-	if (by && strcmp(by, "tenant"))
-		return ctl_fail(CTL_USAGE, "--by: \"%.64s\": usage can be shown by tenant", by);
-	return ctl_show(c, ctl_op(c, "usage"), show_usage);
 }

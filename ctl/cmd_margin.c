@@ -3,24 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ctl.h"
-
-/* On a terminal: how far the walk through the ledger is. */
-static int show_progress(json_t *item, void *ctx)
-{
-	bool *shown = ctx;
-	int64_t newest = ctl_int(item, "newest"), seq = ctl_int(item, "seq");
-
-	if (newest > 0 && isatty(STDERR_FILENO)) {
-		fprintf(stderr, "\rreading the ledger: %3" PRId64 " %%",
-			seq >= newest ? 100 : (int64_t)((__int128)seq * 100 / newest));
-		fflush(stderr);
-		*shown = true;
-	}
-	return CTL_DONE;
-}
 
 static void put_row(struct ctl_table *t, const json_t *row, const char *key, bool currency)
 {
@@ -84,7 +68,6 @@ int ctl_margin(struct ctl *c)
 	const char *since = ctl_value(c, "--since"), *until = ctl_value(c, "--until");
 	char from[WEIR_TIME_TEXT], to[WEIR_TIME_TEXT];
 	json_t *o, *result = NULL;
-	bool shown = false;
 	int r;
 
 	if (since && ctl_time("--since", since, -1, from))
@@ -95,11 +78,9 @@ int ctl_margin(struct ctl *c)
 	ctl_set(o, "by", ctl_value(c, "--by"));
 	ctl_set(o, "since", since ? from : NULL);
 	ctl_set(o, "until", until ? to : NULL);
-	if (o && isatty(STDERR_FILENO))
-		json_object_set_new(o, "progress", json_true());
-	r = ctl_request(c, o, show_progress, &shown, &result);
-	if (shown)
-		fputs("\r\033[K", stderr);
+	ctl_progress_ask(o);
+	r = ctl_request(c, o, ctl_progress_item, NULL, &result);
+	ctl_progress_end();
 	if (!r)
 		r = c->json ? ctl_print_json(result) : show(result);
 	json_decref(result);

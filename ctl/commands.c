@@ -300,9 +300,31 @@ const struct ctl_command ctl_commands[] = {
 	{ .noun = "usage",
 	  .args = "[TENANT]",
 	  .max_args = 1,
-	  .summary = "requests, tokens and price by tenant",
+	  .summary = "requests, tokens and price: by tenant, user, feature, model, day …",
+	  .details =
+		  "By tenant, with neither --since nor --until: all there ever was, at once. "
+		  "Anything else is summed from the ledger: what started from --since (default: "
+		  "this month, UTC) to --until, with what of it was refunded since. What nobody "
+		  "said is \"-\" (null with --json). A session is one line, with its first and "
+		  "last time. A user, team, feature or cost center of several tenants is one line; "
+		  "name the tenant to see its own.",
 	  .run = ctl_usage,
-	  .options = { { "--by", "KEY", "tenant (default)" } } },
+	  .options = { { "--by", "KEY",
+			 "tenant (default), user, team, feature, cost_center, model, session, day "
+			 "or hour" },
+		       { "--since", "T", "from: " WHEN " ago" },
+		       { "--until", "T", "to: " WHEN " ago" } } },
+	{ .noun = "trace",
+	  .args = "ID",
+	  .min_args = 1,
+	  .max_args = 1,
+	  .summary = "all that is known of a request: packets, usage, price, ledger, event",
+	  .details = "ID is a request's id, '#SEQ', the id of a usage report (found however old "
+		     "they are), or one that somebody else gave it: the answer's id, x-request-id, "
+		     "the trace id or a whole traceparent. These are searched for, from the newest "
+		     "entry back to --since. Exit status 1 if there is none.",
+	  .run = ctl_trace,
+	  .options = { { "--since", "T", "search back to: " WHEN " ago (default 24h)" } } },
 	{ .noun = "events",
 	  .args = "",
 	  .summary = "metering events (CloudEvents) from the ledger",

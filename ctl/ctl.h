@@ -125,6 +125,13 @@ void ctl_table_cell(struct ctl_table *t, const char *text); /* the next one, row
 void ctl_table_field(struct ctl_table *t, const json_t *o, const char *name);
 void ctl_table_print(struct ctl_table *t, const char *empty); /* and frees it */
 
+/* How far a walk through the ledger is, on stderr if that is a terminal: ask for it, hand each item
+ * to it (true: it was of that), and take it away before anything is printed. */
+void ctl_progress_ask(json_t *request);
+bool ctl_progress(const json_t *item);
+int ctl_progress_item(json_t *item, void *ctx); /* a ctl_item_fn of nothing but these */
+void ctl_progress_end(void);
+
 /* A time of the command line: RFC 3339, a date, or a span such as 90m, 12h, 7d
  * before (sign -1) or after (sign 1) now. CTL_DONE or CTL_USAGE, printed. */
 int ctl_time(const char *option, const char *text, int sign, char out[static WEIR_TIME_TEXT]);
@@ -163,6 +170,7 @@ int ctl_ledger_verify(struct ctl *c);
 int ctl_ledger_seal(struct ctl *c);
 int ctl_backup(struct ctl *c);
 int ctl_usage(struct ctl *c);
+int ctl_trace(struct ctl *c);
 int ctl_events(struct ctl *c);
 int ctl_why(struct ctl *c);
 int ctl_price_list(struct ctl *c);

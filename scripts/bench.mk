@@ -10,7 +10,7 @@ BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tests/bench/*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
 
 .PHONY: bench bench-build
-bench-build: all $(BENCH_BIN)
+bench-build: all soak-build $(BENCH_BIN)
 
 $(B)/tests/bench/%: tests/bench/%.c $(B)/libweir.a | $(B)/tests/bench/
 	$(call say,CC,$@)
@@ -35,6 +35,8 @@ bench: deps
 	$(Q)$(B)/tests/bench/parse_bench $(BENCH_ROUNDS)
 	$(Q)echo "# ledger"
 	$(Q)$(B)/tests/bench/ledger_bench $(BENCH_ROWS)
+	$(Q)echo "# open streams"
+	$(Q)WEIR_BUILD='$(abspath $(B))' $(PYTHON) tests/soak/streams.py
 	$(Q)echo "# beside firewalls"
 	$(Q)WEIR_BUILD='$(abspath $(B))' $(PYTHON) tests/bench/firewalls.py $(BENCH_ROUNDS:%=--rounds %)
 	$(Q)echo "# end to end"

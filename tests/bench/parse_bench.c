@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What answers cost the agent, from their bytes to their counts, in CPU time of the one thread that
- * does it: the figures are those of a core, and hold when others are busy. Rounds of all rows are
- * interleaved; the figure is the median. Data is larger than a core's own cache, as what
- * comes through the kernel's ring is. Every answer's counts are looked at.
+ * What answers cost the agent, in CPU time of the one thread that does it: the figures are those of
+ * a core, and hold when others are busy. From their bytes to their counts; then, as "folded", from
+ * the kernel's records to finished rows, with all that lies between. Rounds of all rows are
+ * interleaved; the figure is the median. Data is larger than a core's own cache, as what comes
+ * through the kernel's ring is. Every answer's counts are looked at.
  *
  *   parse_bench [ROUNDS [ROW]]    ROW: only rows with this text in their names, for a profiler
  */
@@ -12,8 +13,16 @@
 #include "agent/response.h"
 
 #include "tests/bench/answers.h"
+#include "tests/bench/fold_node.h"
 
-enum { ROUNDS_MAX = 99, STREAMS = 32, TOKENS = 1000, SMALLS = 8192, VECTORS = 64 };
+enum {
+	ROUNDS_MAX = 99,
+	STREAMS = 32,
+	TOKENS = 1000,
+	FOLDED_TOKENS = 100,
+	SMALLS = 8192,
+	VECTORS = 64
+};
 
 static double cpu(void)
 {
@@ -28,12 +37,18 @@ static struct {
 	struct answer small[2][SMALLS];
 	struct answer numbers, base64, numbers_gzip;
 	struct weir_decoders *decoders;
+	struct node *node;
+	struct scene streams, smalls;
 } here;
 
 static void make_all(void)
 {
+	static struct answer folded[STREAMS];
 	struct weir_error err;
 
+	for (int i = 0; i < STREAMS; i++)
+		make_stream(&folded[i], FOLDED_TOKENS, AS_IS);
+	scene_make(&here.streams, folded, STREAMS);
 	for (int i = 0; i < STREAMS; i++)
 		for (enum answer_coding c = AS_IS; c <= IN_ZSTD; c++)
 			make_stream(&here.stream[c][i], TOKENS, c);
@@ -45,6 +60,8 @@ static void make_all(void)
 	make_embeddings(&here.numbers_gzip, VECTORS, 0, IN_GZIP);
 	if (weir_decoders_new(32 << 20, &here.decoders, &err))
 		die_of(err.text);
+	scene_make(&here.smalls, here.small[AS_IS], SMALLS);
+	here.node = node_new(here.decoders);
 }
 
 /* ------------------------------------------------------------------ feeding */
@@ -150,6 +167,31 @@ static double embeddings_gzip(void)
 	return bytes_per_s(&here.numbers_gzip, 1, 4096);
 }
 
+static double streams_folded(void)
+{
+	double t = cpu();
+
+	scene_fold(here.node, &here.streams);
+	return (double)here.streams.text / (cpu() - t);
+}
+
+static double records_folded(void)
+{
+	double t = cpu();
+
+	scene_fold(here.node, &here.streams);
+	return (double)here.streams.records / (cpu() - t);
+}
+
+static double smalls_folded(void)
+{
+	double t = cpu();
+
+	for (int i = 0; i < 8; i++)
+		scene_fold(here.node, &here.smalls);
+	return 8 * (double)here.smalls.rows / (cpu() - t);
+}
+
 static const struct row {
 	const char *what;
 	double (*measure)(void);
@@ -165,6 +207,9 @@ static const struct row {
 	{ "embeddings, 2 MB of numbers, 4 KiB pieces", embeddings, "GB/s", 1e9, 2 },
 	{ "embeddings in base64, 4 KiB pieces", embeddings_base64, "GB/s", 1e9, 2 },
 	{ "embeddings, gzip; of its text", embeddings_gzip, "GB/s", 1e9, 0 },
+	{ "folded: 1,024 streams in turn", streams_folded, "GB/s", 1e9, 0 },
+	{ "folded: records of these", records_folded, "k/s", 1e3, 0 },
+	{ "folded: short requests, 5 records each, to a row", smalls_folded, "k/s", 1e3, 0 },
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 

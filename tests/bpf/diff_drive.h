@@ -13,7 +13,7 @@
 #include "tests/bpf/model_reply.h"
 #include "tests/bpf/model_stream.h"
 
-enum { HISTORY = 24, STREAM = 1 << 16, CUTS = 256, PEERS = 6 };
+enum { HISTORY = 24, STREAM = 1 << 16, ANSWER = 48 << 10, CUTS = 256, PEERS = 6 };
 
 struct past {
 	uint64_t nr;
@@ -43,7 +43,7 @@ struct peer {
 	/* the server */
 	bool got[STREAM];
 	size_t received;
-	uint8_t answer[FRAME_MAX * 4];
+	uint8_t answer[ANSWER];
 	size_t answer_len, answered, answer_head, last_at, last_len;
 	uint32_t last_seq;
 	uint32_t answer_to; /* ordinal */
@@ -242,7 +242,7 @@ static UNUSED const char *diff_check_record(struct m_conn *c, const struct m_rec
 	const struct weir_rec_data *d = (const void *)h;
 	const struct weir_rec_end *n = (const void *)h;
 	const struct weir_rec_deny *y = (const void *)h;
-	const struct weir_rec_labels *l = (const void *)h;
+	const struct weir_rec_line *l = (const void *)h;
 
 	if (h->type != want->type)
 		return "type";
@@ -277,13 +277,16 @@ static UNUSED const char *diff_check_record(struct m_conn *c, const struct m_rec
 		    !diff_same_word(q->path, want->path, WEIR_PATH_BYTES))
 			return "REQUEST's method or path";
 		return q->body_bytes != want->body_bytes ? "REQUEST's body" : NULL;
-	case WEIR_REC_LABELS:
-		return l->started_wall_ns != c->started_wall_ns		       ? "LABELS' start"
-		       : l->flags != (want->trusted ? WEIR_LABELS_TRUSTED : 0) ? "LABELS' flags"
-		       : memcmp(l->session, want->session, sizeof(l->session)) ||
-				       memcmp(l->feature, want->feature, sizeof(l->feature))
-			       ? "LABELS"
-			       : NULL;
+	case WEIR_REC_LINE:
+		for (size_t i = sizeof(*l) + want->len; i < len; i++)
+			if (((const uint8_t *)h)[i])
+				return "LINE's rest";
+		return l->started_wall_ns != c->started_wall_ns		  ? "LINE's start"
+		       : l->flags != want->flags || l->name != want->name ? "LINE's flags or name"
+		       : l->h.len != want->len				  ? "LINE's length"
+		       : memcmp(l + 1, want->data, want->len)		  ? "LINE"
+									  : NULL;
+	case WEIR_REC_ASKED:
 	case WEIR_REC_DATA:
 		return d->started_wall_ns != c->started_wall_ns ? "DATA's start"
 		       : d->offset != want->offset		? "DATA's offset"

@@ -237,6 +237,7 @@ static UNUSED bool put_request_line(struct text *t, const char *eol)
 		"/v1/chat/completions",
 		"/v1/chat/completions",
 		"/v1/embeddings",
+		"/embed?x=1",
 		"/v1/messages",
 		"/v1/messages?beta=true",
 		"/health",
@@ -291,13 +292,18 @@ static UNUSED bool put_request_line(struct text *t, const char *eol)
 	return method[0] == 'P' || method[0] == 'D' || (has(F_STRICT) && chance(5));
 }
 
-/* What it is for: mostly as it should be, else too long, of other bytes, or twice. */
+/* What it is for, and lines that only begin alike; now and then one that is too long. */
 static UNUSED void put_label(struct text *t, const char *eol)
 {
-	static const char *const names[] = { "x-weir-session", "X-Weir-Feature",
-					     "x-weir-sessions" };
+	static const char *const names[] = { "x-weir-session", "X-Weir-Feature", "x-weir-sessions",
+					     "X-Stainless-Retry-Count", "x-stainless-lang" };
 	const char *name = PICK(names);
-	uint32_t len = chance(80) ? rnd(20) : rnd(80);
+	uint32_t len = chance(80) ? rnd(20) : rnd(chance(80) ? 120 : 600);
+
+	if (chance(10)) {
+		put(t, "%s: %u%s", name, rnd(3), eol);
+		return;
+	}
 
 	put(t, "%s:%s", name, chance(80) ? " " : "");
 	for (uint32_t i = 0; i < len; i++)
@@ -371,6 +377,17 @@ static UNUSED void put_request(struct text *t, size_t *head_len)
 }
 
 /* -- answers */
+
+/* An answer of vectors. */
+static UNUSED void put_vectors(struct text *t, size_t *head_len)
+{
+	uint32_t body = 30000 + rnd(10000);
+
+	put(t, "HTTP/1.1 200 OK\r\ncontent-length: %u\r\n\r\n", body);
+	*head_len = t->len;
+	for (; body; body--)
+		put_byte(t, '0' + rnd(10));
+}
 
 /* An answer; *closes: only the server's FIN ends it. */
 static UNUSED void put_answer(struct text *t, bool head_method, size_t *head_len, bool *closes)

@@ -220,6 +220,13 @@ static UNUSED void client_turn(struct peer *p)
 		diff_packet(p, true, TCP_ACK, client_seq(p, p->sent), p->m.c.sent, NULL, 0);
 		return;
 	}
+	if (chance(1)) { /* its FIN, or one that nobody takes for it */
+		uint32_t at = chance(60) ? 0 : rnd(200) - 100;
+
+		diff_packet(p, true, TCP_ACK | TCP_FIN, client_seq(p, p->sent) + at, p->m.c.sent,
+			    NULL, 0);
+		return;
+	}
 	if (p->received < p->sent) {
 		/* What is missing again. */
 		size_t len = p->sent - p->received;
@@ -281,6 +288,9 @@ static UNUSED void server_turn(struct peer *p)
 			put(&t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nfree words");
 			p->answer_head = t.len - 10;
 			p->answer_closes = true;
+		} else if (m->vectors && !(m->slot_flags & WEIR_SLOT_HEAD_METHOD) && chance(40)) {
+			put_vectors(&t, &p->answer_head);
+			p->answer_closes = false;
 		} else {
 			put_answer(&t, m->slot_flags & WEIR_SLOT_HEAD_METHOD, &p->answer_head,
 				   &p->answer_closes);

@@ -25,6 +25,8 @@ static UNUSED void add_free_path(const struct m_path *p)
 
 static UNUSED void set_up(void)
 {
+	static const char *const lines[] = { "x-weir-session", "x-weir-feature",
+					     "x-stainless-retry-count" };
 	static const struct m_path paths[] = {
 		{ "/health", true, false },    { "/metrics", true, false },
 		{ "/v1/models", true, false }, { "/version", true, false },
@@ -94,6 +96,11 @@ static UNUSED void set_up(void)
 	lab.config->trusted[0] =
 		(struct weir_trusted){ .lo = 0xffffcb007109, .mask_hi = ~0ULL, .mask_lo = ~0ULL };
 	lab.config->n_trusted = 1;
+	for (uint32_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		model.lines[i] = lines[i];
+		tell_lines_of(lines[i], i == M_NOT_ZERO ? WEIR_LINE_NOT_ZERO : 0);
+	}
+	lab.config->asked_bytes = model.asked_bytes = 900;
 	address("203.0.113.9", model.trusted, &v6);
 	diff_counts(diff.counts);
 	diff.seed = getenv("WEIR_DIFF_SEED") ? strtoull(getenv("WEIR_DIFF_SEED"), NULL, 0) : 1;
@@ -128,6 +135,7 @@ static UNUSED void roll_tenant(uint32_t i)
 	if (has(F_PROTOCOL))
 		w->flags |= chance(30) ? WEIR_TENANT_PASS_PROTOCOLS : 0;
 	w->flags |= chance(70) ? WEIR_TENANT_SCOPED : 0;
+	w->flags |= chance(20) ? WEIR_TENANT_ASKED_WHOLE : 0;
 	/* At most three in a row: 1 to 5 below 6 and 7, those below 8 and 9. */
 	w->parent = 0;
 	if (i < 8 && chance(60))

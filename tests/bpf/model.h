@@ -34,7 +34,9 @@ enum {
 	M_KEPT = 8,
 	M_DATA = 4,
 	M_BLANK_BEHIND = 4,
-	M_RECORDS = 8,
+	M_RECORDS = 24,
+	M_LINES = 16,
+	M_NOT_ZERO = 2, /* of model.lines: told unless its value is 0 */
 	M_UNCOUNTED = WEIR_REASON_MAX,
 };
 
@@ -49,7 +51,7 @@ enum model_feature {
 	F_RAW = 1 << 6,	       /* first bytes that are no request */
 	F_PROTOCOL = 1 << 7,   /* CONNECT, upgrades, h2c */
 	F_ANSWER_CUT = 1 << 8, /* answer heads in several segments */
-	F_NAMED = 1 << 9,      /* x-weir-tenant of trusted peers, labels */
+	F_NAMED = 1 << 9,      /* x-weir-tenant of trusted peers, lines that are told */
 	F_ALL = (1 << 10) - 1,
 };
 
@@ -96,8 +98,7 @@ struct m_record {
 	uint64_t body_bytes, bytes, offset;
 	uint32_t lost, reason, level, shadow;
 	char method[WEIR_METHOD_BYTES], path[WEIR_PATH_BYTES];
-	char session[WEIR_SESSION_BYTES], feature[WEIR_FEATURE_BYTES];
-	bool trusted;
+	uint32_t name;
 	const uint8_t *data;
 	size_t len;
 };
@@ -135,7 +136,12 @@ struct m_head {
 	char key[300]; /* cut */
 	char named[80];
 	bool has_name;
-	char session[WEIR_SESSION_BYTES], feature[WEIR_FEATURE_BYTES];
+	struct {
+		const uint8_t *at;
+		size_t len;
+		uint32_t name; /* of model.lines */
+	} lines[M_LINES];
+	uint32_t n_lines;
 	bool upgrade; /* to other than h2c */
 };
 
@@ -211,6 +217,9 @@ struct m_conn {
 	uint32_t slot_state, slot_tenant, slot_wallet, slot_flags, ordinal;
 	uint32_t slot_others[WEIR_LEVELS - 1], slot_tokens;
 	int64_t slot_reserved;
+	int64_t asked_at; /* stream offset of the next byte of its body that is told */
+	uint64_t asked_off, asked_left;
+	bool left;
 	/* the server's stream */
 	uint32_t sent; /* next sequence number that was not seen */
 	bool tapped;
@@ -220,6 +229,9 @@ struct m_conn {
 	size_t ahead_len;
 	struct m_chunk achunk;
 	uint64_t aleft, abytes;
+	uint64_t apos; /* bytes of the answer that were read */
+	bool vectors;  /* it is asked for them, */
+	uint64_t tail; /* and from there on it is told again; 0: all of it is */
 	uint32_t lost;
 	/* refused */
 	uint32_t reply_seq, reply_len, reply_acked;
@@ -242,6 +254,8 @@ static struct model {
 	struct m_source sources[M_SOURCES];
 	uint32_t n_sources;
 	uint32_t default_tenant;
+	uint32_t asked_bytes;
+	const char *lines[4]; /* names of lines that are told, without the colon */
 	bool refuse_unknown, enforce;
 	struct m_path {
 		const char *text;

@@ -38,6 +38,9 @@ static UNUSED int m_status(struct m_conn *c)
 		}
 		chunked |= !strncasecmp(line + 2, "transfer-encoding:", 18);
 	}
+	if (length && !chunked && c->vectors && c->apos <= WEIR_SKIP_HEAD &&
+	    c->apos + c->aleft > WEIR_SKIP_MIN)
+		c->tail = c->apos + c->aleft - WEIR_SKIP_TAIL;
 	c->answer = chunked ? A_CHUNKS : length ? A_LENGTH : A_CLOSE;
 	memset(&c->achunk, 0, sizeof(c->achunk));
 	return status;
@@ -158,12 +161,42 @@ static UNUSED void m_syn_ack(struct m_conn *c, const struct m_packet *p, struct 
 	c->over = c->judged = false;
 }
 
+/* How many of n bytes of the answer from c->abytes on nobody wants; *before: those in front. */
+static UNUSED size_t m_unwanted(const struct m_conn *c, size_t n, size_t *before)
+{
+	size_t k = 0;
+
+	*before = n;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t at = c->abytes + i;
+
+		if (!c->tail || at < WEIR_SKIP_HEAD || at >= c->tail)
+			continue;
+		if (!k++)
+			*before = i;
+	}
+	return k;
+}
+
+static UNUSED void m_told(struct m_conn *c, const uint8_t *bytes, uint64_t at, size_t n,
+			  struct expect *e)
+{
+	struct m_record *r;
+
+	if (!n)
+		return;
+	r = m_record(e, WEIR_REC_DATA);
+	r->ordinal = c->ordinal;
+	r->offset = at;
+	r->data = bytes;
+	r->len = n;
+}
+
 /* A packet from the server. */
 static UNUSED void m_server(struct m_conn *c, const struct m_packet *p, struct expect *e)
 {
 	int64_t acked = (int32_t)(p->ack - c->first_seq);
-	size_t skip = 0, n;
-	struct m_record *r;
+	size_t skip = 0, n, before_it;
 	int32_t before;
 
 	if (c->state == M_GONE) {
@@ -191,8 +224,9 @@ static UNUSED void m_server(struct m_conn *c, const struct m_packet *p, struct e
 			uint32_t missing = -before;
 
 			m_count(e, WEIR_TAP_HOLE);
-			c->lost += missing;
+			c->lost += missing - m_unwanted(c, missing, &before_it);
 			c->abytes += missing;
+			c->apos += missing;
 			if (c->answer == A_LENGTH && c->aleft > missing)
 				c->aleft -= missing;
 			else if (c->slot_state != WEIR_SLOT_IDLE)
@@ -209,17 +243,18 @@ static UNUSED void m_server(struct m_conn *c, const struct m_packet *p, struct e
 			n = 0;
 		}
 		if (c->slot_state == WEIR_SLOT_OPEN && n) {
-			m_count(e, WEIR_TAP_SHIPPED);
-			r = m_record(e, WEIR_REC_DATA);
-			r->ordinal = c->ordinal;
-			r->offset = c->abytes;
-			r->data = p->bytes + skip;
-			r->len = n;
+			size_t unwanted = m_unwanted(c, n, &before_it);
+			size_t behind = before_it + unwanted;
+
+			m_count(e, unwanted ? WEIR_TAP_SKIPPED : WEIR_TAP_SHIPPED);
+			m_told(c, p->bytes + skip, c->abytes, before_it, e);
+			m_told(c, p->bytes + skip + behind, c->abytes + behind, n - behind, e);
 		}
 		c->abytes += n;
 		for (size_t i = skip; i < p->len; i++) {
 			if (c->upgraded)
 				break;
+			c->apos++;
 			if (!m_answer_byte(c, p->bytes[i], e))
 				continue;
 			m_too_early(c);

@@ -16,7 +16,6 @@ static UNUSED bool m_token(uint8_t c)
 /* What of the headers that matter was seen. */
 struct m_seen {
 	int content_length, transfer_encoding, authorization, x_api_key, api_key, tenant;
-	int session, feature;
 	bool bearer;
 	char keys[3][300];
 };
@@ -67,19 +66,24 @@ static UNUSED void m_copy_text(char *out, size_t size, const char *s, size_t n)
 	memcpy(out, s, n < size - 1 ? n : size - 1);
 }
 
-/* A label as it is told; the second one makes it none. */
-static UNUSED void m_label(int *seen, char *out, size_t size, const char *s, size_t n)
+/* A line of n bytes that may be one to tell; its value is cut from `at` to `end`. */
+static UNUSED void m_line(struct m_head *h, const char *name, const char *s, size_t n, size_t at,
+			  size_t end)
 {
-	bool fits = !(*seen)++ && n < size;
-
-	for (size_t i = 0; i < n; i++)
-		fits &= s[i] > ' ' && s[i] < 0x7f;
-	m_copy_text(out, size, s, fits ? n : 0);
+	for (uint32_t i = 0; i < 4 && model.lines[i]; i++) {
+		if (strcasecmp(name, model.lines[i]) || h->n_lines == M_LINES)
+			continue;
+		if (i == M_NOT_ZERO && end - at == 1 && s[at] == '0')
+			continue;
+		h->lines[h->n_lines].at = (const uint8_t *)s;
+		h->lines[h->n_lines].len = n;
+		h->lines[h->n_lines++].name = i;
+	}
 }
 
 static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const char *s, size_t n)
 {
-	size_t colon = 0, at;
+	size_t colon = 0, at, whole = n;
 	char name[40] = {};
 
 	if (s[0] == ' ' || s[0] == '\t')
@@ -98,6 +102,7 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 		at++;
 	while (n > at && s[n - 1] == ' ') /* a TAB there is part of it to some servers */
 		n--;
+	m_line(h, name, s, whole, at, n);
 	s += at;
 	n -= at;
 	if (!strcasecmp(name, "content-length")) {
@@ -140,10 +145,6 @@ static UNUSED bool m_header_line(struct m_head *h, struct m_seen *seen, const ch
 			return m_later(h, WEIR_DENY_MALFORMED);
 		m_copy_text(h->named, sizeof(h->named), s, n);
 		h->has_name = true;
-	} else if (!strcasecmp(name, "x-weir-session")) {
-		m_label(&seen->session, h->session, sizeof(h->session), s, n);
-	} else if (!strcasecmp(name, "x-weir-feature")) {
-		m_label(&seen->feature, h->feature, sizeof(h->feature), s, n);
 	} else if (!strcasecmp(name, "upgrade")) {
 		if (n != 3 || strncasecmp(s, "h2c", 3))
 			h->upgrade = true;

@@ -121,7 +121,10 @@ static UNUSED void m_open_slot(struct m_conn *c, const struct m_head *h, uint32_
 	c->slot_flags = flags | d->taken * WEIR_SLOT_TAKEN;
 	c->answer = A_HEAD;
 	c->ahead_len = 0;
-	c->abytes = 0;
+	c->abytes = c->apos = 0;
+	c->vectors = c->left = false;
+	c->tail = 0;
+	c->asked_left = 0;
 	c->lost = 0;
 	if (state == WEIR_SLOT_FREE)
 		return;
@@ -135,13 +138,28 @@ static UNUSED void m_open_slot(struct m_conn *c, const struct m_head *h, uint32_
 	r->flags = flags;
 	memcpy(r->method, h->method, sizeof(r->method));
 	memcpy(r->path, h->target, path < sizeof(r->path) ? path : sizeof(r->path));
-	if (!h->session[0] && !h->feature[0])
+	for (uint32_t i = 0; i < h->n_lines; i++) {
+		r = m_record(e, WEIR_REC_LINE);
+		r->ordinal = c->ordinal;
+		r->name = h->lines[i].name;
+		r->data = h->lines[i].at;
+		r->len = h->lines[i].len;
+		r->flags = memcmp(c->client, model.trusted, 16) ? 0 : WEIR_LABELS_TRUSTED;
+		if (r->len > WEIR_LINE_LARGE) {
+			r->len = WEIR_LINE_LARGE;
+			r->flags |= WEIR_LINE_CUT;
+		}
+	}
+	c->vectors = (path >= 11 && !memcmp(h->target + path - 11, "/embeddings", 11)) ||
+		     (path >= 6 && !memcmp(h->target + path - 6, "/embed", 6));
+	if (h->body != M_LENGTH)
 		return;
-	r = m_record(e, WEIR_REC_LABELS);
-	r->ordinal = c->ordinal;
-	memcpy(r->session, h->session, sizeof(r->session));
-	memcpy(r->feature, h->feature, sizeof(r->feature));
-	r->trusted = !memcmp(c->client, model.trusted, 16);
+	c->asked_at = c->next + h->len;
+	c->asked_off = 0;
+	c->asked_left = model.tenants[tenant].t.flags & WEIR_TENANT_ASKED_WHOLE ? WEIR_ASKED_MAX
+										: model.asked_bytes;
+	if (c->asked_left > h->body_bytes)
+		c->asked_left = h->body_bytes;
 }
 
 /* Judge a whole head of the right form. true: it may pass. */

@@ -37,7 +37,7 @@ static UNUSED void m_request_end(struct m_conn *c, uint8_t cause, struct expect 
 		r->reserved = c->slot_reserved;
 		r->tokens = c->slot_tokens;
 		memcpy(r->others, c->slot_others, sizeof(r->others));
-		r->flags = c->slot_flags;
+		r->flags = c->slot_flags | (c->left ? WEIR_SLOT_LEFT : 0);
 		r->bytes = c->abytes;
 		r->lost = c->lost;
 	}

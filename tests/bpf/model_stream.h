@@ -227,8 +227,8 @@ static UNUSED bool m_same(const struct m_conn *c, const struct m_packet *p, int6
 	return from >= kept_to || m_as_kept(c, a, kept_to, bytes);
 }
 
-/* A packet from the client. */
-static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct expect *e)
+/* What becomes of a packet from the client. */
+static UNUSED void m_client_packet(struct m_conn *c, const struct m_packet *p, struct expect *e)
 {
 	struct m_request *rq = &c->rq;
 	int64_t a = (int32_t)(p->seq - c->first_seq), b = a + p->len, seen, to;
@@ -340,6 +340,55 @@ static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct e
 		return;
 	}
 	m_new_head(c, p, p->bytes + (seen - a), b - seen, e);
+}
+
+/* What it has of the request's body is told: in order, each byte once, up to a hole. */
+static UNUSED void m_asked(struct m_conn *c, const struct m_packet *p, struct expect *e)
+{
+	int64_t a = (int32_t)(p->seq - c->first_seq), b = a + p->len;
+	struct m_record *r;
+
+	if (!c->asked_left || !p->len || (p->flags & TCP_RST))
+		return;
+	if (c->slot_state != WEIR_SLOT_OPEN || a > c->asked_at) {
+		c->asked_left = 0;
+		return;
+	}
+	if (b <= c->asked_at)
+		return;
+	r = m_record(e, WEIR_REC_ASKED);
+	r->ordinal = c->ordinal;
+	r->offset = c->asked_off;
+	r->data = p->bytes + (c->asked_at - a);
+	r->len = b - c->asked_at;
+	if (r->len > c->asked_left)
+		r->len = c->asked_left;
+	c->asked_at += r->len;
+	c->asked_off += r->len;
+	c->asked_left -= r->len;
+}
+
+/* Its FIN, where one is due. */
+static UNUSED void m_leaves(struct m_conn *c, const struct m_packet *p)
+{
+	int64_t at = (int32_t)(p->seq - c->first_seq) + (int64_t)p->len;
+	bool chunks = c->rq.any && c->rq.body == M_CHUNKED && !c->rq.ended;
+	int64_t due = chunks ? c->rq.have : c->next + c->part_len;
+
+	if (c->raw)
+		due = c->acked + (1 << 30);
+	if ((p->flags & TCP_FIN) && c->slot_state == WEIR_SLOT_OPEN && at >= c->acked && at <= due)
+		c->left = true;
+}
+
+/* A packet from the client. */
+static UNUSED void m_client(struct m_conn *c, const struct m_packet *p, struct expect *e)
+{
+	m_client_packet(c, p, e);
+	if (e->code != OUT_PASS || c->state == M_GONE)
+		return;
+	m_asked(c, p, e);
+	m_leaves(c, p);
 }
 
 #endif

@@ -24,6 +24,7 @@
 #define TOKENS	   UINT32_C(500)
 #define ENDED_NS   UINT64_C(2000) /* monotonic time of all records */
 #define TENANTS	   8
+#define RECORDS	   40
 
 struct weir_enforce {
 	struct weir_terms terms[TENANTS];
@@ -71,7 +72,7 @@ struct node {
 	char state_path[128];
 	uint8_t *ring; /* consumer's page, producer's, data */
 	size_t page;
-	uint64_t ends[16]; /* position behind each record */
+	uint64_t ends[RECORDS]; /* position behind each record */
 	size_t n;
 };
 
@@ -91,7 +92,7 @@ static inline void put(struct node *b, const void *rec, size_t n)
 	uint32_t header[2] = { (uint32_t)n, 0 };
 	uint8_t *p = b->ring + 2 * b->page + at;
 
-	assert_true(at + n + 16 < RING_BYTES && b->n < 16);
+	assert_true(at + n + 16 < RING_BYTES && b->n < RECORDS);
 	memcpy(p, header, sizeof(header));
 	memcpy(p + sizeof(header), rec, n);
 	b->ends[b->n++] = at + ((sizeof(header) + n + 7) & ~UINT64_C(7));
@@ -128,6 +129,7 @@ static inline struct node *node_new(struct fixture *f)
 	b->enforce.terms[f->acme].live = true;
 	b->enforce.terms[f->acme].credit = WEIR_CREDIT_HARD;
 	b->config.enforce = 1;
+	b->config.maps_id = 77;
 	b->kernel = (struct weir_kernel){ .config = &b->config,
 					  .tenants = b->tenants,
 					  .slots = b->slots,
@@ -160,14 +162,23 @@ static inline void node_free(struct node *b)
 static inline struct weir_consumer_stats run(struct node *b, bool live)
 {
 	static const char *const services[] = { NULL, "llm" };
+	struct weir_label_config labels;
+	const struct weir_consumer_parts parts = { .kernel = &b->kernel,
+						   .enforce = &b->enforce,
+						   .state = b->state,
+						   .denials = b->denials,
+						   .labels = &labels,
+						   .services = services,
+						   .n_services = 2,
+						   .decoder_bytes = 1 << 20 };
 	struct weir_row_source src = weir_state_row_source(b->state);
 	struct weir_consumer_stats stats;
 	struct weir_consumer *c;
 	struct weir_writer *w;
 
 	ok(b->f, weir_writer_start(b->f->l, &src, NULL, &w, &b->f->err));
-	ok(b->f, weir_consumer_new(&b->kernel, &b->enforce, b->state, b->denials, services, 2, &c,
-				   &b->f->err));
+	weir_label_config_default(&labels);
+	ok(b->f, weir_consumer_new(&parts, &c, &b->f->err));
 	if (live)
 		ok(b->f, weir_consumer_start(c, w, &b->f->err));
 	else
@@ -228,13 +239,38 @@ static inline void put_labels(struct node *b, uint32_t ordinal, const char *sess
 	put(b, &r, sizeof(r));
 }
 
-/* An answer of 10 input tokens, in two records. */
-static inline void put_answer(struct node *b, uint32_t ordinal, const char *model)
+static inline void put_line(struct node *b, uint32_t ordinal, const char *line, uint32_t flags)
+{
+	struct {
+		struct weir_rec_line r;
+		char text[WEIR_LINE_LARGE];
+	} rec = { .r = { .started_wall_ns = b->f->t0 + ordinal, .flags = flags } };
+
+	rec.r.h = head_of(WEIR_REC_LINE, ordinal, (uint32_t)strlen(line));
+	assert_true(strlen(line) <= sizeof(rec.text));
+	memcpy(rec.text, line, strlen(line));
+	put(b, &rec,
+	    sizeof(rec.r) + (strlen(line) > WEIR_LINE_SMALL ? WEIR_LINE_LARGE : WEIR_LINE_SMALL));
+}
+
+/* Bytes of a request's body, or (DATA) of an answer. */
+static inline void put_piece(struct node *b, uint8_t type, uint32_t ordinal, uint64_t at,
+			     const char *text, size_t n)
 {
 	struct {
 		struct weir_rec_data r;
-		char text[512];
-	} rec;
+		char text[1024];
+	} rec = { .r = { .started_wall_ns = b->f->t0 + ordinal, .offset = at } };
+
+	rec.r.h = head_of(type, ordinal, (uint32_t)n);
+	assert_true(n <= sizeof(rec.text));
+	memcpy(rec.text, text, n);
+	put(b, &rec, sizeof(rec.r) + n);
+}
+
+/* An answer of 10 input tokens, in two records. */
+static inline void put_answer(struct node *b, uint32_t ordinal, const char *model)
+{
 	char text[512], body[256];
 	size_t n, half;
 
@@ -250,11 +286,7 @@ static inline void put_answer(struct node *b, uint32_t ordinal, const char *mode
 	for (size_t at = 0; at < n; at += half) {
 		uint32_t len = (uint32_t)(n - at < half ? n - at : half);
 
-		rec.r = (struct weir_rec_data){ .h = head_of(WEIR_REC_DATA, ordinal, len),
-						.started_wall_ns = b->f->t0 + ordinal,
-						.offset = at };
-		memcpy(rec.text, text + at, len);
-		put(b, &rec, sizeof(rec.r) + len);
+		put_piece(b, WEIR_REC_DATA, ordinal, at, text + at, len);
 	}
 }
 

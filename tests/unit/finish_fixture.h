@@ -40,38 +40,50 @@ static inline struct weir_rec_end end_record(void)
 	};
 }
 
+/* What the request of the answer said; answer() makes it one of 80 bytes that said nothing. */
+static struct weir_asked asked;
+
 static inline void answer(struct weir_open *o, struct weir_rec_end *e, const char *text)
 {
+	memset(&asked, 0, sizeof(asked));
+	strcpy(asked.method, "POST /v");
+	memcpy(asked.path, "/v1/chat/completions?x=1 HTTP/1.1\r\n", 36);
+	asked.body_bytes = 80;
+	weir_body_init(&asked.body);
+	weir_asked_init(&asked.text);
 	memset(o, 0, sizeof(*o));
-	strcpy(o->method, "POST /v");
-	memcpy(o->path, "/v1/chat/completions?x=1 HTTP/1.1\r\n", 36);
-	o->body_bytes = 80;
-	weir_body_init(&o->body);
 	weir_response_init(&o->response, false);
-	weir_response_feed(&o->response, text, strlen(text));
+	weir_response_feed(&o->response, NULL, text, strlen(text));
 	o->offset = e->response_bytes = strlen(text);
 }
 
 /* Services by number; end_record() is of none. */
 static const char *const services[] = { NULL, "llm", "embed" };
 
-static inline struct weir_row finish_by(const char *json, const struct weir_open *o,
-					const struct weir_rec_end *e)
+/* Of a tier with these terms, priced by this card; with `learnt` and as a retry or not. */
+static inline struct weir_row finish_as(const char *json, const struct weir_open *o,
+					const struct weir_rec_end *e, struct weir_finish_with with)
 {
-	struct weir_pricing *pricing;
 	struct weir_card *card = NULL;
 	struct weir_error err;
 	struct weir_row row;
 
 	if (weir_card_parse(json, "test", &card, &err) ||
-	    weir_pricing_new(services, 3, &pricing, &err))
+	    weir_pricing_new(services, 3, &with.pricing, &err))
 		fail_msg("%s", err.text);
 	card->id = 1;
-	weir_pricing_set(pricing, &card, 1, 1);
-	weir_finish(o, e, &terms, pricing, 0xabcd, &row);
-	weir_pricing_free(pricing);
+	weir_pricing_set(with.pricing, &card, 1, 1);
+	with.boot = 0xabcd;
+	weir_finish(o, o ? &asked : NULL, e, &with, &row);
+	weir_pricing_free(with.pricing);
 	weir_card_free(card);
 	return row;
+}
+
+static inline struct weir_row finish_by(const char *json, const struct weir_open *o,
+					const struct weir_rec_end *e)
+{
+	return finish_as(json, o, e, (struct weir_finish_with){ .terms = &terms });
 }
 
 static inline struct weir_row finish(const struct weir_open *o, const struct weir_rec_end *e)

@@ -55,6 +55,111 @@ static void assert_labelled(struct node *b)
 	assert_int_equal(k->row[0].price_nano, 10);
 }
 
+/* -- of what the head and the body say now */
+
+#define BODY   "{\"model\":\"small\",\"user\":\"ann\",\"max_tokens\":90}"
+#define PARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+/* As put_request, with a body of that length. */
+static void put_post(struct node *b, uint32_t ordinal, size_t body_bytes)
+{
+	struct weir_rec_request r = { .h = head_of(WEIR_REC_REQUEST, ordinal, 0),
+				      .started_wall_ns = b->f->t0 + ordinal,
+				      .reserved_nano = RESERVED,
+				      .body_bytes = body_bytes,
+				      .tenant = b->f->acme,
+				      .wallet = b->f->acme,
+				      .method = "POST",
+				      .path = "/v1/chat/completions" };
+
+	put(b, &r, sizeof(r));
+}
+
+static void said(struct node *b)
+{
+	put_post(b, 1, strlen(BODY));
+	put_line(b, 1, "X-Weir-Team: ml", WEIR_LABELS_TRUSTED);
+	put_line(b, 1, "baggage: session.id=s-1,cost_center=cc%2D7", WEIR_LABELS_TRUSTED);
+	put_line(b, 1, "traceparent: " PARENT, WEIR_LABELS_TRUSTED);
+	put_line(b, 1, "x-stainless-retry-count: 2", WEIR_LABELS_TRUSTED);
+	put_piece(b, WEIR_REC_ASKED, 1, 0, BODY, 20);
+	put_piece(b, WEIR_REC_ASKED, 1, 20, BODY + 20, strlen(BODY) - 20);
+	put_answer(b, 1, "small");
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+}
+
+static void assert_said(struct node *b)
+{
+	struct kept *k = all(b->f);
+
+	assert_int_equal(k->n, 1);
+	assert_string_equal(k->row[0].user, "ann");
+	assert_string_equal(k->row[0].team, "ml");
+	assert_string_equal(k->row[0].cost_center, "cc-7");
+	assert_string_equal(k->row[0].session, "s-1");
+	assert_string_equal(k->row[0].feature, "");
+	assert_int_equal(k->row[0].retry_count, 2);
+	assert_int_equal(k->row[0].trace_id[0], 0x0a);
+	assert_int_equal(k->row[0].trace_id[15], 0x9c);
+	assert_string_equal(k->row[0].model_requested, "small");
+	assert_int_equal(k->row[0].max_tokens_requested, 90);
+	assert_true(k->row[0].flags & WEIR_ROW_TRUSTED);
+	assert_int_equal(k->row[0].price_nano, 10);
+}
+
+/* -- retries of a tenant of bill_retries: false */
+
+/* An answer that the server breaks off in its middle. */
+static void put_broken(struct node *b, uint32_t ordinal)
+{
+	static const char text[] =
+		"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+		"transfer-encoding: chunked\r\n\r\n1000\r\n"
+		"data: {\"model\":\"small\",\"choices\":[{\"delta\":{\"content\":\"x\"}}],"
+		"\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":1}}\n\n"
+		"data: {\"choices\":[{\"delta\":{\"con";
+
+	put_piece(b, WEIR_REC_DATA, ordinal, 0, text, strlen(text));
+	put_end(b, ordinal, 0, WEIR_END_CLOSE);
+}
+
+static void put_asked(struct node *b, uint32_t ordinal, const char *body)
+{
+	put_post(b, ordinal, strlen(body));
+	put_piece(b, WEIR_REC_ASKED, ordinal, 0, body, strlen(body));
+}
+
+static bool is_free(const struct weir_row *row)
+{
+	return row->flags2 & WEIR_ROW_RETRY_FREE;
+}
+
+/* The records' times are all alike, and a wall clock's nanosecond each in these tests: what came
+ * after began when it had broken off, or later. */
+static void retried(struct node *b)
+{
+	b->enforce.terms[b->f->acme].free_retries = true;
+	b->tenants[b->f->acme].reserved_nano = 2 * RESERVED;
+	put_asked(b, 1, BODY);
+	put_broken(b, 1);
+	put_asked(b, 2000, BODY);
+	put_answer(b, 2000, "small");
+	put_end(b, 2000, 0, WEIR_END_RESPONSE);
+}
+
+static void assert_retried(struct node *b)
+{
+	struct kept *k = all(b->f);
+
+	assert_int_equal(k->n, 2);
+	assert_false(is_free(&k->row[0]));
+	assert_int_equal(k->row[0].price_nano, 10);
+	assert_true(is_free(&k->row[1]));
+	assert_int_equal(k->row[1].flags & WEIR_ROW_BILLABLE, 0);
+	assert_int_equal(k->row[1].price_nano, 0);
+	assert_int_equal(k->row[1].usage.input, 10);
+}
+
 static void assert_nothing(struct node *b)
 {
 	assert_int_equal(all(b->f)->n, 0);
@@ -85,7 +190,7 @@ static void killed_anywhere(void **state, void (*fill)(struct node *b),
 			run(b, false);
 			check(b);
 			assert_int_equal(weir_reserved_now(&b->tenants[f->acme]), 0);
-			assert_int_equal(weir_released(&b->tenants[f->acme]), RESERVED);
+			assert_true(weir_released(&b->tenants[f->acme]) >= RESERVED);
 			assert_int_equal(weir_state_rows(b->state), 0);
 			assert_verifies(f);
 			node_free(b);
@@ -103,6 +208,107 @@ static void what_the_body_said_is_billed_once_wherever_it_was_killed(void **stat
 static void labels_are_kept_wherever_it_was_killed(void **state)
 {
 	killed_anywhere(state, labelled, assert_labelled);
+}
+
+static void what_head_and_body_say_is_kept_wherever_it_was_killed(void **state)
+{
+	killed_anywhere(state, said, assert_said);
+}
+
+static void a_retry_is_free_once_wherever_it_was_killed(void **state)
+{
+	killed_anywhere(state, retried, assert_retried);
+}
+
+/* As retried(), but for what is done between. */
+static struct kept *retry_after(struct node *b, void (*second)(struct node *b))
+{
+	b->enforce.terms[b->f->acme].free_retries = true;
+	put_asked(b, 1, BODY);
+	put_broken(b, 1);
+	second(b);
+	put_answer(b, 2000, "small");
+	put_end(b, 2000, 0, WEIR_END_RESPONSE);
+	show(b, b->n);
+	run(b, true);
+	return all(b->f);
+}
+
+static void another_body(struct node *b)
+{
+	put_asked(b, 2000, "{\"model\":\"small\",\"user\":\"bob\",\"max_tokens\":90}");
+}
+
+static void half_a_body(struct node *b)
+{
+	put_post(b, 2000, strlen(BODY));
+	put_piece(b, WEIR_REC_ASKED, 2000, 0, BODY, strlen(BODY) - 1);
+}
+
+static void a_body_with_a_hole(struct node *b)
+{
+	put_post(b, 2000, strlen(BODY));
+	put_piece(b, WEIR_REC_ASKED, 2000, 0, BODY, 10);
+	put_piece(b, WEIR_REC_ASKED, 2000, 11, BODY + 11, strlen(BODY) - 11);
+}
+
+static void of_a_tier_that_bills_them(struct node *b)
+{
+	put_asked(b, 2000, BODY);
+	b->enforce.terms[b->f->acme].free_retries = false;
+}
+
+static void what_is_not_certain_to_be_a_retry_is_billed(void **state)
+{
+	void (*const seconds[])(struct node *) = { another_body, half_a_body, a_body_with_a_hole,
+						   of_a_tier_that_bills_them };
+
+	for (size_t i = 0; i < sizeof(seconds) / sizeof(*seconds); i++) {
+		struct fixture *f;
+		struct node *b;
+		struct kept *k;
+
+		fixture_up(state);
+		f = *state;
+		b = node_new(f);
+		k = retry_after(b, seconds[i]);
+		assert_int_equal(k->n, 2);
+		assert_false(is_free(&k->row[1]));
+		assert_int_equal(k->row[1].price_nano, 10);
+		node_free(b);
+		fixture_down(state);
+	}
+}
+
+static void three_retries_are_free_and_errors_use_none_of_them(void **state)
+{
+	static const char error[] = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
+	struct node *b = node_new(*state);
+	uint32_t ordinal = 2000;
+	struct kept *k;
+
+	b->enforce.terms[b->f->acme].free_retries = true;
+	put_asked(b, 1, BODY);
+	put_broken(b, 1);
+	for (int i = 0; i < 2; i++) {
+		put_asked(b, ordinal, BODY);
+		put_piece(b, WEIR_REC_DATA, ordinal, 0, error, strlen(error));
+		put_end(b, ordinal++, 0, WEIR_END_RESPONSE);
+	}
+	for (int i = 0; i < 4; i++) {
+		put_asked(b, ordinal, BODY);
+		put_answer(b, ordinal, "small");
+		put_end(b, ordinal++, 0, WEIR_END_RESPONSE);
+	}
+	show(b, b->n);
+	run(b, true);
+	k = all(b->f);
+	assert_int_equal(k->n, 7);
+	for (size_t i = 3; i < 6; i++)
+		assert_true(is_free(&k->row[i]));
+	assert_false(is_free(&k->row[6]));
+	assert_int_equal(k->row[6].price_nano, 10);
+	node_free(b);
 }
 
 static void a_refusal_in_the_body_is_settled_once_wherever_it_was_killed(void **state)
@@ -234,6 +440,38 @@ static void labels_are_their_own_requests(void **state)
 	node_free(b);
 }
 
+/* Lines and pieces of a request that is not known, of another, and cut short in the ring. */
+static void what_a_request_says_is_its_own(void **state)
+{
+	struct node *b = node_new(*state);
+	struct weir_consumer_stats stats;
+	struct weir_rec_line cut = { .h = head_of(WEIR_REC_LINE, 1, 500),
+				     .started_wall_ns = b->f->t0 + 1 };
+	struct kept *k;
+
+	put_line(b, 1, "x-weir-team: early", 0);
+	put_post(b, 1, strlen(BODY));
+	put_line(b, 7, "x-weir-team: theirs", WEIR_LABELS_TRUSTED);
+	put_piece(b, WEIR_REC_ASKED, 7, 0, BODY, strlen(BODY));
+	put(b, &cut, sizeof(cut));
+	put_line(b, 1, "x-weir-team: ml", 0);
+	put_answer(b, 1, "small");
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+	put_post(b, 2, strlen(BODY));
+	put_answer(b, 2, "small");
+	put_end(b, 2, 0, WEIR_END_RESPONSE);
+	show(b, b->n);
+	stats = run(b, true);
+	assert_int_equal(stats.orphans, 4);
+	k = all(b->f);
+	assert_int_equal(k->n, 2);
+	assert_string_equal(k->row[0].team, "ml");
+	assert_string_equal(k->row[0].user, "");
+	assert_int_equal(k->row[0].flags & WEIR_ROW_TRUSTED, 0);
+	assert_string_equal(k->row[1].team, "");
+	node_free(b);
+}
+
 /* Priced, and the reservation comes back, but the wallet does not pay. */
 static void what_is_not_posted_takes_nothing_off_the_ceiling(void **state)
 {
@@ -279,6 +517,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_body_said_is_billed_once_wherever_it_was_killed),
 		cmocka_unit_test(labels_are_kept_wherever_it_was_killed),
+		cmocka_unit_test(what_head_and_body_say_is_kept_wherever_it_was_killed),
+		cmocka_unit_test(a_retry_is_free_once_wherever_it_was_killed),
+		cmocka_unit_test(what_is_not_certain_to_be_a_retry_is_billed),
+		TEST(three_retries_are_free_and_errors_use_none_of_them),
+		TEST(what_a_request_says_is_its_own),
 		cmocka_unit_test(a_refusal_in_the_body_is_settled_once_wherever_it_was_killed),
 		TEST(a_refusal_in_the_body_gives_back_what_it_reserved),
 		TEST(an_answer_before_the_refusal_is_billed),

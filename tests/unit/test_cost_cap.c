@@ -33,18 +33,10 @@ static bool is_cut(struct node *b, uint32_t ordinal)
 	return slot_of(b)->cut == weir_cut_mark(b->f->t0 + ordinal);
 }
 
-static size_t put_piece(struct node *b, uint32_t ordinal, size_t at, const char *text)
+static size_t put_text(struct node *b, uint32_t ordinal, size_t at, const char *text)
 {
-	struct {
-		struct weir_rec_data r;
-		char text[512];
-	} rec = { .r = { .started_wall_ns = b->f->t0 + ordinal, .offset = at } };
-	size_t n = strlen(text);
-
-	rec.r.h = head_of(WEIR_REC_DATA, ordinal, (uint32_t)n);
-	memcpy(rec.text, text, n);
-	put(b, &rec, sizeof(rec.r) + n);
-	return at + n;
+	put_piece(b, WEIR_REC_DATA, ordinal, at, text, strlen(text));
+	return at + strlen(text);
 }
 
 /* A stream that goes on: request, head, EVENTS events, a record each. */
@@ -54,12 +46,12 @@ static void put_stream(struct node *b, uint32_t ordinal, const char *model)
 	size_t at;
 
 	put_request(b, ordinal, 0, "/v1/chat/completions");
-	at = put_piece(b, ordinal, 0, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
+	at = put_text(b, ordinal, 0, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
 	snprintf(event, sizeof(event),
 		 "data: {\"model\":\"%s\",\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n",
 		 model);
 	for (int i = 0; i < EVENTS; i++)
-		at = put_piece(b, ordinal, at, event);
+		at = put_text(b, ordinal, at, event);
 }
 
 static struct node *capped(struct fixture *f)

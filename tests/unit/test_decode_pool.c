@@ -77,6 +77,15 @@ static void test_larger_than_the_pool(void **state)
 	free(text);
 }
 
+static void test_too_small(void **state)
+{
+	struct weir_decoders *d;
+	struct weir_error err;
+
+	assert_int_equal(weir_decoders_new(0, &d, &err), -EINVAL);
+	assert_int_equal(weir_decoders_new(WEIR_DECODERS_LEAST - 1, &d, &err), -EINVAL);
+}
+
 static void test_stale_tickets(void **state)
 {
 	struct weir_decoders *a = pool(POOL), *b = pool(POOL);
@@ -145,6 +154,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_longest_unused_goes),
 		cmocka_unit_test(test_larger_than_the_pool),
+		cmocka_unit_test(test_too_small),
 		cmocka_unit_test(test_stale_tickets),
 		cmocka_unit_test(test_many),
 	};

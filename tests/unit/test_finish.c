@@ -124,9 +124,9 @@ static void the_model_that_answered_is_paid_not_the_one_asked_for(void **state)
 
 	e.flags = WEIR_SLOT_DEGRADED;
 	answer(&o, &e, ok(BODY, 0));
-	strcpy(o.body.model, "gpt-huge");
-	o.body.flags = WEIR_BODY_MODEL_REPLACED | WEIR_BODY_TOKENS_CUT;
-	o.body.max_tokens = 9000;
+	strcpy(asked.body.model, "gpt-huge");
+	asked.body.flags = WEIR_BODY_MODEL_REPLACED | WEIR_BODY_TOKENS_CUT;
+	asked.body.max_tokens = 9000;
 	struct weir_row r = finish(&o, &e);
 
 	assert_string_equal(r.model_requested, "gpt-huge");
@@ -143,7 +143,7 @@ static void an_answer_that_names_no_model_came_from_the_one_asked_for(void **sta
 	struct weir_open o;
 
 	answer(&o, &e, ok(NAMELESS, 0));
-	strcpy(o.body.model, "llama-2");
+	strcpy(asked.body.model, "llama-2");
 	struct weir_row r = finish(&o, &e);
 
 	assert_string_equal(r.model, "llama-2");
@@ -158,8 +158,8 @@ static void a_replaced_model_is_never_paid(void **state)
 	struct weir_open o;
 
 	answer(&o, &e, ok(NAMELESS, 0));
-	strcpy(o.body.model, "llama-2");
-	o.body.flags = WEIR_BODY_MODEL_REPLACED; /* alone says it, whatever the slot said */
+	strcpy(asked.body.model, "llama-2");
+	asked.body.flags = WEIR_BODY_MODEL_REPLACED; /* alone says it, whatever the slot said */
 	struct weir_row r = finish(&o, &e);
 
 	assert_string_equal(r.model_requested, "llama-2");
@@ -167,7 +167,7 @@ static void a_replaced_model_is_never_paid(void **state)
 	assert_int_equal(r.price_nano, 0);
 	assert_true(r.flags & WEIR_ROW_UNPRICED);
 	assert_true(r.flags & WEIR_ROW_DEGRADED);
-	o.body.flags = 0; /* the record that says so was lost: the slot's flag is enough */
+	asked.body.flags = 0; /* the record that says so was lost: the slot's flag is enough */
 	e.flags = WEIR_SLOT_DEGRADED;
 	r = finish(&o, &e);
 	assert_string_equal(r.model, "");
@@ -181,10 +181,10 @@ static void an_unjudged_answer_is_paid_and_its_request_is_not_guessed(void **sta
 
 	e.flags = WEIR_SLOT_UNJUDGED;
 	answer(&o, &e, ok(BODY, 0));
-	memset(o.method, 0, sizeof(o.method));
-	memset(o.path, 0, sizeof(o.path));
-	o.method[0] = o.path[0] = '-';
-	o.body_bytes = 0;
+	memset(asked.method, 0, sizeof(asked.method));
+	memset(asked.path, 0, sizeof(asked.path));
+	asked.method[0] = asked.path[0] = '-';
+	asked.body_bytes = 0;
 	struct weir_row r = finish(&o, &e);
 
 	assert_int_equal(r.flags, WEIR_ROW_BILLABLE | WEIR_ROW_POSTED | WEIR_ROW_UNJUDGED);
@@ -195,7 +195,7 @@ static void an_unjudged_answer_is_paid_and_its_request_is_not_guessed(void **sta
 
 	/* No usage in it: output is counted, of the input nothing is known. */
 	answer(&o, &e, ok("{\"model\":\"llama-3\",\"choices\":[{}]}", 0));
-	o.body_bytes = 0;
+	asked.body_bytes = 0;
 	r = finish(&o, &e);
 	assert_int_equal(r.usage_source, WEIR_USAGE_ESTIMATED);
 	assert_int_equal(r.usage.input, WEIR_UNKNOWN);
@@ -391,13 +391,13 @@ static void what_was_said_of_a_request_is_kept_with_who_said_it(void **state)
 	answer(&o, &e, ok(BODY, 0));
 	assert_string_equal(finish(&o, &e).session, "");
 	assert_false(finish(&o, &e).flags & WEIR_ROW_TRUSTED);
-	strcpy(o.session, "s-1");
-	strcpy(o.feature, "search");
+	strcpy(asked.labels.session, "s-1");
+	strcpy(asked.labels.feature, "search");
 	r = finish(&o, &e);
 	assert_string_equal(r.session, "s-1");
 	assert_string_equal(r.feature, "search");
 	assert_false(r.flags & WEIR_ROW_TRUSTED);
-	o.trusted = 1;
+	asked.labels.trusted = 1;
 	assert_true(finish(&o, &e).flags & WEIR_ROW_TRUSTED);
 }
 

@@ -71,33 +71,33 @@ static void what_an_answer_has_cost_is_what_a_cut_one_pays(void **state)
 		"HTTP/1.1 500 Oops\r\ncontent-type: text/event-stream\r\n\r\n" START WORD,
 	};
 	struct weir_rec_end e = end_record();
-	struct weir_runs runs = { .tenant = e.tenant, .terms = &terms };
-	struct weir_pricing *pricing;
+	struct weir_runs runs = { .tenant = e.tenant };
+	struct weir_finish_with with = { .terms = &terms };
 	struct weir_card *card = NULL;
 	struct weir_open o;
 	int64_t sum = 0;
 
 	e.h.flags = WEIR_END_CUT;
 	assert_int_equal(weir_card_parse(card_json, "test", &card, NULL), 0);
-	assert_int_equal(weir_pricing_new(services, 3, &pricing, NULL), 0);
-	weir_pricing_set(pricing, &card, 1, 1);
+	assert_int_equal(weir_pricing_new(services, 3, &with.pricing, NULL), 0);
+	weir_pricing_set(with.pricing, &card, 1, 1);
 	for (size_t i = 0; i < 2 * sizeof(texts) / sizeof(texts[0]); i++) {
 		int64_t cost;
 
 		runs.degraded = i & 1;
 		answer(&o, &e, texts[i / 2]);
-		strcpy(o.body.model, "llama-2");
+		strcpy(asked.body.model, "llama-2");
 		o.started_wall_ns = e.started_wall_ns;
 		e.flags = runs.degraded ? WEIR_SLOT_DEGRADED : 0;
-		cost = weir_cost_so_far(&o, &runs, pricing);
+		cost = weir_cost_so_far(&o, &asked, &runs, &with);
 		if (i >= 2) /* a head alone is no answer yet */
 			assert_int_equal(cost, finish(&o, &e).price_nano);
 		sum += cost;
 	}
 	assert_true(sum > 0);
 	o.started_wall_ns = 1; /* before any card */
-	assert_int_equal(weir_cost_so_far(&o, &runs, pricing), 0);
-	weir_pricing_free(pricing);
+	assert_int_equal(weir_cost_so_far(&o, &asked, &runs, &with), 0);
+	weir_pricing_free(with.pricing);
 	weir_card_free(card);
 }
 
@@ -109,18 +109,18 @@ static void what_an_answer_has_cost_is_without_its_session(void **state)
 		"{\"match\":\"default\",\"price\":{\"output\":\"1\",\"session\":\"50\","
 		"\"request\":\"100\",\"second\":\"1000\"}}]}";
 	struct weir_rec_end e = end_record();
-	struct weir_runs runs = { .tenant = e.tenant, .terms = &terms, .for_ns = 1500000000 };
-	struct weir_pricing *pricing;
+	struct weir_runs runs = { .tenant = e.tenant, .for_ns = 1500000000 };
+	struct weir_finish_with with = { .terms = &terms };
 	struct weir_card *card = NULL;
 	struct weir_open o;
 
 	assert_int_equal(weir_card_parse(json, "test", &card, NULL), 0);
-	assert_int_equal(weir_pricing_new(services, 3, &pricing, NULL), 0);
-	weir_pricing_set(pricing, &card, 1, 1);
+	assert_int_equal(weir_pricing_new(services, 3, &with.pricing, NULL), 0);
+	weir_pricing_set(with.pricing, &card, 1, 1);
 	answer(&o, &e, HEAD START WORD WORD);
 	o.started_wall_ns = e.started_wall_ns;
-	assert_int_equal(weir_cost_so_far(&o, &runs, pricing), INT64_C(1602000000000));
-	weir_pricing_free(pricing);
+	assert_int_equal(weir_cost_so_far(&o, &asked, &runs, &with), INT64_C(1602000000000));
+	weir_pricing_free(with.pricing);
 	weir_card_free(card);
 }
 
@@ -132,9 +132,9 @@ static void counts_move_with_events_and_with_usage(void **state)
 	answer(&a, &e, HEAD START WORD);
 	b = a;
 	assert_false(weir_counts_moved(&a, &b));
-	weir_response_feed(&b.response, ": ping\n\n", 8);
+	weir_response_feed(&b.response, NULL, ": ping\n\n", 8);
 	assert_false(weir_counts_moved(&a, &b));
-	weir_response_feed(&b.response, WORD, strlen(WORD));
+	weir_response_feed(&b.response, NULL, WORD, strlen(WORD));
 	assert_true(weir_counts_moved(&a, &b));
 	answer(&a, &e, HEAD);
 	answer(&b, &e, HEAD START);

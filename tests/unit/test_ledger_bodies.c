@@ -73,6 +73,38 @@ static struct weir_entry_head usual_head(const struct weir_row *r)
 	"0180c8afa02501328080a8dee7d7f0f118018080e4e8b0aa84f2180977656c636f6d652d310777656c636f6d" \
 	"6504726f6f74cf0f00"
 
+/* Written by the agent of schema 4: usual_row, with what few rows of that version had. */
+#define USAGE_3                                                                                    \
+	"0300b0fdaf990984a50f01c8010100230100d00f28013c01d00f00904ea11fe807040a00000704504f5354"   \
+	"142f76312f636861742f636f6d706c6574696f6e730d6c6c616d612d332e332d3730620a63686174636d706c" \
+	"2d310473746f70166c6c616d612d332e332d3730622d696e73747275637480407c0a03732d31037261670100" \
+	"ec0e020107af090300a006"
+
+static void usage_of_version_3_is_read(void **state)
+{
+	struct weir_row r = usual_row();
+	const struct weir_entry_head h = usual_head(&r);
+	struct decoded d = { .post = { 0 } };
+	uint8_t b[256];
+	size_t n = unhex(USAGE_3, b);
+
+	r.image = 5;
+	strcpy(r.session, "s-1");
+	strcpy(r.feature, "rag");
+	assert_int_equal(decode(&d, &h, b, n), 0);
+	assert_false(d.old);
+	assert_memory_equal(&d.row, &r, sizeof(r));
+	assert_int_equal(d.post.n_moves, 2);
+	assert_int_equal(d.post.moves[0].purse, WEIR_PURSE_EXPIRED);
+	assert_int_equal(d.post.moves[0].nano, -600);
+	assert_int_equal(d.post.moves[1].nano, 400);
+	assert_int_equal(d.post.n_positions, 1);
+	assert_int_equal(d.post.positions[0].at, 950);
+	assert_true(d.post.session_begins);
+	maul(&h, &(struct weir_bytes){ b, n, n });
+	free(d.post.moves);
+}
+
 static void usage_of_version_2_is_read(void **state)
 {
 	struct weir_row r = usual_row();
@@ -148,6 +180,7 @@ static void a_version_to_come_is_refused(void **state)
 	struct decoded d = { .post = { 0 } };
 	struct weir_bytes b = { 0 };
 
+	strcpy(r.user, "alice"); /* what version 3 has no bit for */
 	assert_int_equal(weir_encode_usage(&b, &r, &post), 0);
 	for (int v = 0; v < 256; v++) {
 		int now = b.p[0];
@@ -176,6 +209,13 @@ static void a_usual_row_stays_small(void **state)
 
 	assert_int_equal(weir_encode_usage(&b, &r, &post), 0);
 	assert_in_range(b.len, version_2, version_2 + 2);
+	/* A label costs its own length, a trace its 16 bytes. */
+	strcpy(r.user, "alice");
+	memset(r.trace_id, 7, sizeof(r.trace_id));
+	version_2 = b.len;
+	b.len = 0;
+	assert_int_equal(weir_encode_usage(&b, &r, &post), 0);
+	assert_int_equal(b.len, version_2 + 1 + 6 + 16);
 	b.len = 0;
 	assert_int_equal(weir_encode_op(&b, &o, &post), 0);
 	assert_in_range(b.len, 1, 12);
@@ -292,6 +332,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(usage_of_version_2_is_read),
+		cmocka_unit_test(usage_of_version_3_is_read),
 		cmocka_unit_test(a_grant_of_version_1_is_read),
 		cmocka_unit_test(a_version_to_come_is_refused),
 		cmocka_unit_test(a_usual_row_stays_small),

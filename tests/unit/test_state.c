@@ -11,9 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/state.h"
+#include "agent/state_file.h"
 
 struct file {
 	char dir[32];
@@ -68,10 +69,116 @@ static void a_copy_counts_once_it_is_flipped_and_not_before(void **state)
 	struct weir_state *s = open_it(*state, 1);
 
 	weir_state_spare(s, 7)->next_pos = 100;
+	weir_state_asked_spare(s, 7)->next_pos = 200;
 	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 0);
+	assert_int_equal(weir_state_asked_of(s, 7)->next_pos, 0);
 	weir_state_flip(s, 7);
 	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 100);
 	assert_int_equal(weir_state_open_of(s, 8)->next_pos, 0);
+	assert_int_equal(weir_state_asked_of(s, 7)->next_pos, 0);
+	weir_state_asked_flip(s, 7);
+	assert_int_equal(weir_state_asked_of(s, 7)->next_pos, 200);
+	assert_int_equal(weir_state_asked_of(s, 8)->next_pos, 0);
+	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 100);
+	weir_state_close(s);
+}
+
+/* -- killed in the midst of a flip: the file as it is then */
+
+/* What the journal holds, with its numbers as given, over slots that are half written. */
+static void leave_journal(struct file *f, uint64_t open_of, uint64_t asked_of)
+{
+	struct weir_state *s = open_it(f, 1);
+	FILE *file;
+	long maps;
+
+	weir_state_spare(s, 7)->next_pos = 100;
+	weir_state_spare(s, 7)->response.seen.status = 200;
+	weir_state_asked_spare(s, 9)->next_pos = 200;
+	strcpy(weir_state_asked_spare(s, 9)->path, "/whole");
+	weir_state_close(s);
+	file = fopen(f->path, "r+");
+	assert_non_null(file);
+	maps = (long)weir_state_maps_at(sizeof(struct weir_row));
+	fseek(file, maps, SEEK_SET);
+	fwrite(&open_of, sizeof(open_of), 1, file);
+	fwrite(&asked_of, sizeof(asked_of), 1, file);
+	fclose(file);
+}
+
+static void a_copy_that_was_begun_is_finished_by_the_next_agent(void **state)
+{
+	struct weir_state *s;
+
+	leave_journal(*state, 7 + 1, 9 + 1);
+	for (int times = 0; times < 2; times++) {
+		s = open_it(*state, 1);
+		assert_int_equal(weir_state_open_of(s, 7)->next_pos, 100);
+		assert_int_equal(weir_state_open_of(s, 7)->response.seen.status, 200);
+		assert_int_equal(weir_state_asked_of(s, 9)->next_pos, 200);
+		assert_string_equal(weir_state_asked_of(s, 9)->path, "/whole");
+		assert_int_equal(weir_state_open_of(s, 9)->next_pos, 0);
+		/* Done with: what is spare then is nobody's. */
+		weir_state_spare(s, 3)->next_pos = 1;
+		weir_state_close(s);
+	}
+}
+
+static void a_copy_that_was_not_begun_never_was(void **state)
+{
+	struct weir_state *s;
+
+	leave_journal(*state, 0, 0);
+	s = open_it(*state, 1);
+	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 0);
+	assert_int_equal(weir_state_asked_of(s, 9)->next_pos, 0);
+	weir_state_close(s);
+}
+
+static void a_copy_of_other_maps_is_not_finished(void **state)
+{
+	struct weir_state *s;
+
+	leave_journal(*state, 7 + 1, 9 + 1);
+	s = open_it(*state, 2);
+	assert_int_equal(weir_state_open_of(s, 7)->next_pos, 0);
+	assert_int_equal(weir_state_asked_of(s, 9)->next_pos, 0);
+	weir_state_close(s);
+}
+
+static void retries_outlive_the_process_and_not_the_maps(void **state)
+{
+	static const uint64_t key[2] = { 1, 2 };
+	struct weir_state *s = open_it(*state, 1);
+
+	weir_retries_note(weir_state_retries(s), key, 1000, 100);
+	weir_state_close(s);
+	s = open_for(*state, 1, 640);
+	assert_true(weir_retries_take(weir_state_retries(s), key, 1001, 200));
+	weir_state_close(s);
+	s = open_it(*state, 2);
+	assert_false(weir_retries_take(weir_state_retries(s), key, 1002, 300));
+	weir_state_close(s);
+}
+
+/* 10 k streams that are open at a time are to fit into an agent of 64 MiB. */
+static void an_open_request_takes_half_a_page(void **state)
+{
+	struct file *f = *state;
+	struct weir_state *s = open_for(f, 1, 262144);
+	struct stat empty, st;
+
+	assert_int_equal(stat(f->path, &empty), 0);
+	for (uint32_t slot = 0; slot < 10000; slot++) {
+		weir_state_asked_spare(s, slot)->next_pos = 1;
+		weir_state_asked_flip(s, slot);
+		for (int i = 0; i < 3; i++) {
+			weir_state_spare(s, slot)->next_pos = 1;
+			weir_state_flip(s, slot);
+		}
+	}
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_true((st.st_blocks - empty.st_blocks) * 512 < 18 << 20);
 	weir_state_close(s);
 }
 
@@ -170,6 +277,7 @@ struct old {
 static const struct old old[] = {
 	{ 1, 376, offsetof(struct weir_row, finish_reason) },
 	{ 2, 448, offsetof(struct weir_row, max_tokens_requested) },
+	{ 3, 576, offsetof(struct weir_row, feature) },
 };
 enum { OLD = sizeof(old) / sizeof(old[0]) };
 
@@ -208,6 +316,8 @@ static void make_old(struct file *f, const struct old *o, uint64_t head, uint64_
 
 static void is_carried_over(const struct weir_row *r, const struct old *o, uint32_t tenant)
 {
+	static const char none[sizeof(*r) - WEIR_ROW_BYTES_3];
+
 	assert_int_equal(r->tenant, tenant);
 	assert_int_equal(r->price_nano, (int64_t)tenant * 1000);
 	assert_memory_equal((const char *)r + o->last_at, "stopped", 8);
@@ -217,11 +327,17 @@ static void is_carried_over(const struct weir_row *r, const struct old *o, uint3
 	} else {
 		assert_memory_equal(r->model_requested, "\x22\x22", 2);
 	}
-	assert_int_equal(r->discount_milli, 0);
-	assert_int_equal(r->audio, WEIR_UNKNOWN);
-	assert_int_equal(r->image, WEIR_UNKNOWN);
-	assert_string_equal(r->session, "");
-	assert_string_equal(r->feature, "");
+	if (o->version < 3) {
+		assert_int_equal(r->discount_milli, 0);
+		assert_int_equal(r->audio, WEIR_UNKNOWN);
+		assert_int_equal(r->image, WEIR_UNKNOWN);
+		assert_string_equal(r->session, "");
+		assert_string_equal(r->feature, "");
+	} else {
+		assert_int_equal(r->discount_milli, 0x22222222);
+		assert_memory_equal(r->session, "\x22\x22", 2);
+	}
+	assert_memory_equal((const char *)r + WEIR_ROW_BYTES_3, none, sizeof(none));
 }
 
 static void rows_of_older_versions_are_carried_over(void **state)
@@ -276,33 +392,47 @@ static void a_full_queue_of_an_older_version_is_carried_over_whole(void **state)
 	weir_state_close(s);
 }
 
-/* -- open requests of version 2 */
+/* -- open requests of version 3 */
 
-enum { SLOTS_2 = 6400, OPEN_2 = 728, PARSER_2 = 8 + 2 * OPEN_2 };
+enum { SLOTS_3 = 6400, OPEN_3 = 848, PARSER_3 = 8 + 2 * OPEN_3 };
 
-/* An open request as version 2 had it, of one that is as far. It ended where the answer's
- * parser did, which knew no audio and images: not beside the counts, not in its names. */
-static void as_version_2(const struct weir_open *o, uint8_t *old)
+/* Of POST /v1/chat/completions by 9.9…, whose labels and body were read, answered by 200. */
+static void fill_open(uint8_t *o)
 {
-	const uint8_t *r = (const uint8_t *)&o->response;
+	const uint64_t numbers[] = { 4096, 77, 66, 400, 123 };
+	const uint32_t ordinal[] = { 3, 5000 };
+	const int64_t usage[] = { 120, 20, WEIR_UNKNOWN, 34, WEIR_UNKNOWN, 7, 8 };
+	const struct weir_body body = { .max_tokens = 9000, .model = "asked" };
+	const uint32_t chunks = 34;
 
-	memset(old, 0, OPEN_2);
-	memcpy(old, o, 136);
-	memcpy(old + 136, &o->body, 80);
-	memcpy(old + 216, r, 56);		  /* what was seen, as far as the usage */
-	memcpy(old + 272, r + 72, 144);		  /* its names */
-	memcpy(old + 416, r + 216, 64);		  /* HTTP */
-	memcpy(old + 480, r + 280, 104 + 12 * 8); /* JSON, counts */
-	memcpy(old + 680, r + 496, 16);		  /* flags, SSE, lost */
+	memset(o, 0, OPEN_3);
+	memcpy(o, numbers, sizeof(numbers));
+	memcpy(o + 40, ordinal, sizeof(ordinal));
+	memcpy(o + 48, "POST", 4);
+	memcpy(o + 56, "/v1/chat/completions", 20);
+	memset(o + 120, 9, 16);
+	o[136] = 1; /* trusted */
+	memcpy(o + 144, "s-1", 3);
+	memcpy(o + 208, "chat", 4);
+	memcpy(o + 256, &body, sizeof(body));
+	o[336] = 200;
+	o[338] = 1; /* a stream */
+	o[340] = 1; /* that said its usage */
+	o[342] = 1;
+	memcpy(o + 344, &chunks, sizeof(chunks));
+	memcpy(o + 352, usage, sizeof(usage));
+	memcpy(o + 408, "m", 1);
+	memcpy(o + 472, "r-1", 3);
+	memcpy(o + 536, "stop", 4);
 }
 
-/* A file of version 2 with that in one slot, half a second copy, and nothing in others. */
-static void make_open(struct file *f, uint32_t slot, const struct weir_open *o, uint64_t active)
+/* A file of version 3 with that in one slot, half a second copy, and nothing in others. */
+static void make_open(struct file *f, uint32_t slot, uint64_t active)
 {
-	const uint32_t numbers[] = { 2, 2, 448, PARSER_2, SLOTS_2, 16384 };
+	const uint32_t numbers[] = { 3, 3, 576, PARSER_3, SLOTS_3, 16384 };
 	const uint64_t magic = 0x5745495253544154, maps_id = 1;
-	const long parsers = 4096 + 16384 * 448;
-	uint8_t parser[PARSER_2];
+	const long parsers = 4096 + 16384 * 576;
+	uint8_t parser[PARSER_3];
 	FILE *file = fopen(f->path, "w");
 
 	assert_non_null(file);
@@ -311,84 +441,83 @@ static void make_open(struct file *f, uint32_t slot, const struct weir_open *o, 
 	fwrite(&maps_id, sizeof(maps_id), 1, file);
 	memset(parser, 0x33, sizeof(parser));
 	memcpy(parser, &active, sizeof(active));
-	as_version_2(o, parser + 8 + active * OPEN_2);
-	fseek(file, parsers + (long)slot * PARSER_2, SEEK_SET);
+	fill_open(parser + 8 + active * OPEN_3);
+	fseek(file, parsers + (long)slot * PARSER_3, SEEK_SET);
 	fwrite(parser, sizeof(parser), 1, file);
 	fclose(file);
-	assert_int_equal(truncate(f->path, parsers + (long)SLOTS_2 * PARSER_2), 0);
+	assert_int_equal(truncate(f->path, parsers + (long)SLOTS_3 * PARSER_3), 0);
 }
 
-static const char *const answers[] = {
-	"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 159\r\n\r\n"
-	"{\"id\":\"r-1\",\"model\":\"m\",\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":"
-	"{\"prompt_tokens\":120,\"completion_tokens\":34,"
-	"\"prompt_tokens_details\":{\"cached_tokens\":20}}}",
-	"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-	"35\r\ndata: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"\r\n"
-	"5\r\n}}]}\n\r\n1\r\n\n\r\n"
-	"83\r\ndata: {\"id\":\"r-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":120,"
-	"\"completion_tokens\":34,\"prompt_tokens_details\":"
-	"{\"cached_tokens\":20}}}\n\n\r\n0\r\n\r\n",
-};
-
-/* Taken over at any byte of its answer, a request ends as if it had not been. */
-static void open_requests_of_version_2_are_carried_over(void **state)
+static void open_requests_of_version_3_are_carried_over(void **state)
 {
 	struct file *f = *state;
 
 	weir_log_max(WEIR_WARN); /* each says that it was carried over */
-	for (size_t a = 0; a < sizeof(answers) / sizeof(answers[0]); a++)
-		for (size_t cut = 0, len = strlen(answers[a]); cut <= len; cut += 1 + cut % 3) {
-			uint32_t slot = cut % 3 ? SLOTS_2 - 1 : cut % 7;
-			struct weir_open o = { .next_pos = 4096,
-					       .started_wall_ns = 77,
-					       .offset = cut,
-					       .ordinal = 3,
-					       .path = "/v1/chat/completions" },
-					 end;
-			struct weir_state *s;
+	for (uint64_t i = 0; i < 4; i++) {
+		uint32_t slot = i < 2 ? (uint32_t)i * 3 : SLOTS_3 - 1;
+		const struct weir_response_seen *seen;
+		const struct weir_asked *a;
+		const struct weir_open *o;
+		struct weir_state *s;
+		uint64_t hash[2];
 
-			weir_body_init(&o.body);
-			strcpy(o.body.model, "asked");
-			memset(o.client, 9, sizeof(o.client));
-			weir_response_init(&o.response, false);
-			weir_response_feed(&o.response, answers[a], cut);
-			make_open(f, slot, &o, cut & 1);
-			s = open_for(f, 1, SLOTS_2);
-			end = *weir_state_open_of(s, slot);
-			weir_state_close(s);
-			assert_int_equal(end.next_pos, 4096);
-			assert_int_equal(end.started_wall_ns, 77);
-			assert_int_equal(end.offset, cut);
-			assert_int_equal(end.ordinal, 3);
-			assert_string_equal(end.path, "/v1/chat/completions");
-			assert_memory_equal(end.client, o.client, sizeof(o.client));
-			assert_string_equal(end.body.model, "asked");
-			assert_string_equal(end.session, "");
-			assert_int_equal(end.trusted, 0);
-			weir_response_feed(&end.response, answers[a] + cut, len - cut);
-			assert_true(end.response.seen.done);
-			assert_false(end.response.seen.bad);
-			assert_int_equal(end.response.seen.usage.input, 100);
-			assert_int_equal(end.response.seen.usage.cache_read, 20);
-			assert_int_equal(end.response.seen.usage.output, 34);
-			assert_int_equal(end.response.seen.audio, WEIR_UNKNOWN);
-			assert_string_equal(end.response.seen.model, "m");
-			assert_string_equal(end.response.seen.response_id, "r-1");
-			assert_int_equal(end.response.seen.stream, a);
-		}
+		make_open(f, slot, i & 1);
+		s = open_for(f, 1, SLOTS_3);
+		o = weir_state_open_of(s, slot);
+		a = weir_state_asked_of(s, slot);
+		seen = &o->response.seen;
+		assert_int_equal(o->next_pos, 4096);
+		assert_int_equal(o->started_wall_ns, 77);
+		assert_int_equal(o->started_ns, 66);
+		assert_int_equal(o->offset, 123);
+		assert_int_equal(o->ordinal, 3);
+		assert_int_equal(o->ttft_us, 5000);
+		assert_int_equal(seen->status, 200);
+		assert_int_equal(seen->stream, 1);
+		assert_int_equal(seen->has_usage, 1);
+		assert_int_equal(seen->chunks, 34);
+		assert_int_equal(seen->usage.input, 120);
+		assert_int_equal(seen->usage.cache_read, 20);
+		assert_int_equal(seen->usage.output, 34);
+		assert_int_equal(seen->usage.reasoning, WEIR_UNKNOWN);
+		assert_int_equal(seen->audio, 7);
+		assert_int_equal(seen->image, 8);
+		assert_string_equal(seen->model, "m");
+		assert_string_equal(seen->response_id, "r-1");
+		assert_string_equal(seen->finish_reason, "stop");
+		assert_int_equal(a->next_pos, 4096);
+		assert_int_equal(a->started_wall_ns, 77);
+		assert_int_equal(a->ordinal, 3);
+		assert_int_equal(a->body_bytes, 400);
+		assert_string_equal(a->method, "POST");
+		assert_string_equal(a->path, "/v1/chat/completions");
+		assert_int_equal(a->client[0], 9);
+		assert_int_equal(a->client[15], 9);
+		assert_int_equal(a->labels.trusted, 1);
+		assert_string_equal(a->labels.session, "s-1");
+		assert_string_equal(a->labels.feature, "chat");
+		assert_string_equal(a->labels.user, "");
+		assert_string_equal(a->body.model, "asked");
+		assert_int_equal(a->body.max_tokens, 9000);
+		assert_int_equal(a->text.max_tokens, WEIR_UNKNOWN);
+		assert_false(weir_asked_hash(&a->text, 0, hash));
+		/* Others are as if they had never been. */
+		assert_int_equal(weir_state_open_of(s, slot ^ 1)->next_pos, 0);
+		assert_int_equal(weir_state_asked_of(s, slot ^ 1)->next_pos, 0);
+		weir_state_close(s);
+	}
 }
 
 /* Their slots are of a set of maps that is gone. */
 static void open_requests_of_other_maps_are_forgotten(void **state)
 {
 	struct file *f = *state;
-	struct weir_open o = { .next_pos = 4096 };
 	struct weir_state *s;
 
-	make_open(f, 5, &o, 0);
-	s = open_for(f, 2, SLOTS_2);
+	make_open(f, 5, 0);
+	s = open_for(f, 2, SLOTS_3);
 	assert_int_equal(weir_state_open_of(s, 5)->next_pos, 0);
+	assert_int_equal(weir_state_asked_of(s, 5)->next_pos, 0);
 	weir_state_close(s);
 }
 
@@ -447,13 +576,18 @@ int main(void)
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		CLAIM(a_copy_counts_once_it_is_flipped_and_not_before),
+		CLAIM(a_copy_that_was_begun_is_finished_by_the_next_agent),
+		CLAIM(a_copy_that_was_not_begun_never_was),
+		CLAIM(a_copy_of_other_maps_is_not_finished),
+		CLAIM(retries_outlive_the_process_and_not_the_maps),
+		CLAIM(an_open_request_takes_half_a_page),
 		CLAIM(parsers_and_rows_outlive_the_process),
 		CLAIM(more_slots_for_the_same_maps_keep_the_parsers),
 		CLAIM(new_maps_forget_parsers_and_keep_rows),
 		CLAIM(the_queue_refuses_when_full_and_keeps_order_over_the_wrap),
 		CLAIM(rows_of_older_versions_are_carried_over),
 		CLAIM(a_full_queue_of_an_older_version_is_carried_over_whole),
-		CLAIM(open_requests_of_version_2_are_carried_over),
+		CLAIM(open_requests_of_version_3_are_carried_over),
 		CLAIM(open_requests_of_other_maps_are_forgotten),
 		CLAIM(an_older_file_that_is_cut_short_is_left_alone),
 		CLAIM(an_older_file_that_contradicts_itself_is_refused),

@@ -72,25 +72,30 @@ static void what_a_service_saw_is_said_of_it(void **state)
 static void what_does_not_fit_names_the_setting(void **state)
 {
 	status.ring_lost = 1;
+	status.decoders.given_up = 3;
+	status.decoders.failed = 9; /* who sends these is the server */
 	status.verdicts[WEIR_DENY_MAP_FULL] = 2;
 	status.flows_used = 9;
 	status.flows_max = 10;
 	status.verdicts[WEIR_DROP_HEAD_ROOM] = 4;
 	status.verdicts[WEIR_DROP_UNJUDGED] = 5;
 	add(0);
-	assert_int_equal(status.n_warnings, 5);
+	assert_int_equal(status.n_warnings, 6);
 	assert_string_equal(status.warnings[0],
 			    "ring: 1 records did not fit; raise \"ring_bytes\"");
 	assert_string_equal(status.warnings[1],
+			    "compressed answers: 3 were not read to their end for want of room, "
+			    "and billed as far as they were; raise \"decoder_bytes\"");
+	assert_string_equal(status.warnings[2],
 			    "connections: 9 of 10 that can be followed; more would pass unjudged; "
 			    "raise \"max_flows\"");
-	assert_string_equal(status.warnings[2],
+	assert_string_equal(status.warnings[3],
 			    "kernel maps: 2 connections or refusals found one full; raise "
 			    "\"max_flows\" and \"max_tenants\"");
-	assert_string_equal(status.warnings[3],
+	assert_string_equal(status.warnings[4],
 			    "heads in parts: 4 segments were dropped for want of room, to come "
 			    "again; raise \"max_split_heads\"");
-	assert_memory_equal(status.warnings[4], "5 answers came to requests that nobody saw", 42);
+	assert_memory_equal(status.warnings[5], "5 answers came to requests that nobody saw", 42);
 }
 
 static void enforcement_that_is_off_is_said_first(void **state)
@@ -155,6 +160,62 @@ static void drift_that_was_found_is_said(void **state)
 	assert_int_equal(status.n_warnings, 2);
 }
 
+#define OF_TEN(n, form)                                                                            \
+	"service llm (port 8000): " n " " form                                                     \
+	" answers of the last 10 minutes did not tell their usage and were estimated: "
+
+static void whoever_hides_usage_is_told_how_to_stop(void **state)
+{
+	static const struct {
+		struct weir_hidden_counts n;
+		const char *warning;
+	} cases[] = {
+		{ { .streamed = 40, .streamed_hidden = 12, .of[WEIR_SERVER_VLLM] = 12 },
+		  OF_TEN("12 of 40", "streamed") "start vLLM (0.11.1 or later) with "
+						 "--enable-force-include-usage" },
+		{ { .streamed = 2, .streamed_hidden = 2, .of[WEIR_SERVER_SGLANG] = 2 },
+		  OF_TEN("2 of 2", "streamed") "start SGLang (0.5.10 or later) with "
+					       "--stream-response-default-include-usage" },
+		{ { .streamed = 2, .streamed_hidden = 2, .of[WEIR_SERVER_TGI] = 2 },
+		  OF_TEN("2 of 2", "streamed") "TGI has no flag for it: let clients ask for it "
+					       "with stream_options.include_usage" },
+		{ { .streamed = 2, .streamed_hidden = 2, .asked = 1 },
+		  OF_TEN("2 of 2", "streamed") "start vLLM with --enable-force-include-usage, "
+					       "SGLang with "
+					       "--stream-response-default-include-usage; with "
+					       "other servers let clients ask for it with "
+					       "stream_options.include_usage" },
+		/* Two kinds behind one port: either may be it. */
+		{ { .streamed = 2,
+		    .streamed_hidden = 2,
+		    .of = { [WEIR_SERVER_VLLM] = 1, [WEIR_SERVER_SGLANG] = 1 } },
+		  OF_TEN("2 of 2", "streamed") "start vLLM with " },
+		{ { .streamed = 2, .streamed_hidden = 2, .asked = 2, .of[WEIR_SERVER_VLLM] = 2 },
+		  OF_TEN("2 of 2", "streamed") "all of them were asked for it "
+					       "(stream_options.include_usage): upgrade the "
+					       "server to one that knows the option" },
+		{ { .streamed = 9, .streamed_hidden = 2, .asked = 2, .of[WEIR_SERVER_TRITON] = 2 },
+		  OF_TEN("2 of 9", "streamed") "Triton's generate never tells it: serve the model "
+					       "by Triton's OpenAI frontend" },
+		{ { .plain = 5, .plain_hidden = 5 },
+		  OF_TEN("5 of 5", "plain") "serve the model by the server's OpenAI endpoints, "
+					    "which tell it" },
+		{ { .plain = 5, .plain_hidden = 5, .of[WEIR_SERVER_TRITON] = 5 },
+		  OF_TEN("5 of 5", "plain") "Triton's generate never tells it: " },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		begin(NULL);
+		status.hidden[1] = cases[i].n;
+		status.hidden[0].plain_hidden = 3; /* not a service */
+		status.hidden[3].plain_hidden = 3; /* not configured any more */
+		status.hidden[2].streamed = status.hidden[2].plain = 9;
+		add(2);
+		assert_int_equal(status.n_warnings, 1);
+		assert_memory_equal(status.warnings[0], cases[i].warning, strlen(cases[i].warning));
+	}
+}
+
 /* Longest names, every warning: whole lines, and no more than there is room for. */
 static void what_does_not_fit_into_the_list_is_left_out(void **state)
 {
@@ -166,6 +227,7 @@ static void what_does_not_fit_into_the_list_is_left_out(void **state)
 		status.verdicts[i] = UINT64_MAX;
 	status.ring_lost = status.flows_used = status.flows_max = UINT64_MAX;
 	memset(seen, 0xff, sizeof(seen));
+	memset(status.hidden, 0xff, sizeof(status.hidden));
 	add(WEIR_CONFIG_SERVICES);
 	assert_int_equal(status.n_warnings, WEIR_STATUS_WARNINGS);
 	for (size_t i = 2; i < status.n_warnings; i++) {
@@ -188,6 +250,7 @@ int main(void)
 		CLAIM(enforcement_that_is_off_is_said_first),
 		CLAIM(a_full_map_is_said_while_it_lasts),
 		CLAIM(drift_that_was_found_is_said),
+		CLAIM(whoever_hides_usage_is_told_how_to_stop),
 		CLAIM(what_does_not_fit_into_the_list_is_left_out),
 	};
 
