@@ -20,6 +20,7 @@ struct walk {
 	struct weir_reader *reader;
 	struct weir_text text;
 	struct weir_event_origin origin;
+	struct weir_policy *policy; /* origin's */
 	uint64_t until_seq;
 };
 
@@ -42,6 +43,10 @@ static int events(struct walk *w, struct weir_entry_query *q, bool following,
 	int r;
 
 	for (;;) {
+		/* Who follows for days sees the tree as it becomes. */
+		weir_policy_unref(w->policy);
+		w->policy = w->c->view->policy(w->c->view->ctx);
+		w->origin.policy = w->policy;
 		r = weir_reader_newest(w->reader, &newest, err);
 		if (!r && newest >= q->from_seq) {
 			/* Only so far: what is committed during the walk is the next one's. */
@@ -97,6 +102,7 @@ int weir_do_events(struct weir_call *c, struct weir_error *err)
 	q.from_seq = newest + 1;
 	if (!r)
 		r = events(&w, &q, following, err);
+	weir_policy_unref(w.policy);
 	weir_text_free(&w.text);
 	return r;
 }

@@ -26,6 +26,7 @@ struct trace {
 	struct weir_call *c;
 	struct weir_reader *reader;
 	struct weir_event_origin origin;
+	struct weir_policy *policy; /* origin's */
 	struct weir_text text;
 	struct weir_error *err;
 	uint64_t newest, oldest, told_ns;
@@ -261,7 +262,9 @@ int weir_do_trace(struct weir_call *c, struct weir_error *err)
 	if (!t.reader)
 		return -EIO;
 	c->view->status(c->view->ctx, s);
+	t.policy = c->view->policy(c->view->ctx);
 	t.origin = (struct weir_event_origin){
+		.policy = t.policy,
 		.ledger_id = weir_reader_ledger_id(t.reader),
 		.node = s->node,
 		.services = c->view->services,
@@ -273,6 +276,7 @@ int weir_do_trace(struct weir_call *c, struct weir_error *err)
 	if (!r)
 		r = weir_find_entries(t.reader, &f, &found, err);
 	weir_text_free(&t.text);
+	weir_policy_unref(t.policy);
 	weir_time_format(f.since_ns, since);
 	if (!r && !found)
 		r = weir_fail(

@@ -34,7 +34,6 @@ void weir_cost_cap_check(struct weir_cost_cap *c, const struct weir_asked *asked
 	runs = (struct weir_runs){ .tenant = r.tenant,
 				   .service = r.service,
 				   .degraded = r.flags & WEIR_SLOT_DEGRADED,
-				   .terms = terms,
 				   .for_ns = weir_mono_ns() - r.started_ns };
 	with = (struct weir_finish_with){ .terms = terms,
 					  .pricing = c->pricing,

@@ -6,26 +6,23 @@
 #include "agent/event.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/entry_json.h"
 #include "agent/entry_out.h"
+#include "agent/event_priv.h"
 #include "agent/json_out.h"
 #include "agent/money.h"
+#include "agent/policy.h"
 #include "agent/request_type.h"
 #include "bpf/weir_abi.h"
 
-/* Without burns, card lines and names; a byte of a string takes six at most. */
-#define FIXED_BYTES 8192
-#define NAME_BYTES  6
-
-/* Names that come from outside, each as often as an event has it. */
-static size_t names_bytes(const struct weir_event_origin *from, const char *tenant)
+size_t weir_event_names_bytes(const struct weir_event_origin *from, const char *tenant)
 {
-	return NAME_BYTES * (strlen(from->ledger_id) + strlen(from->node) + 3 * strlen(tenant));
+	return WEIR_EVENT_BYTE *
+	       (strlen(from->ledger_id) + strlen(from->node) + 3 * strlen(tenant));
 }
 
 /* -------------------------------------------------------------- parts of events */
@@ -44,8 +41,7 @@ static void put_text(struct weir_out *o, const char *name, const char *s, size_t
 		weir_out_str(o, name, s, n);
 }
 
-/* The attributes every CloudEvent has, up to the opened data. */
-static void put_envelope(struct weir_out *o, const struct weir_event_origin *from, const char *id,
+void weir_event_envelope(struct weir_out *o, const struct weir_event_origin *from, const char *id,
 			 const char *type, const char *subject, uint64_t time_ns)
 {
 	weir_out_open(o, NULL, '{');
@@ -188,15 +184,33 @@ static void put_foreign_ids(struct weir_out *o, const struct weir_row *r)
 	put_text(o, "client_request_id", r->client_request_id, sizeof(r->client_request_id));
 }
 
-/* Whose it is: the end of the path is who used it, the wallet is who pays. */
-static void put_tenant(struct weir_out *o, const struct weir_entry *e)
+#define PATH_MAX_LEVELS 8 /* more than a policy may have */
+
+/* From the top of the tree down to who used it, as the tree is now. */
+static void put_path(struct weir_out *o, const struct weir_policy *policy, const char *tenant)
+{
+	const struct weir_tenant_policy *t = policy ? weir_policy_tenant(policy, tenant) : NULL;
+	const char *path[PATH_MAX_LEVELS] = { tenant };
+	size_t n = 1;
+
+	for (; t && t->parent && n < PATH_MAX_LEVELS; n++) {
+		path[n] = t->parent;
+		t = weir_policy_tenant(policy, t->parent);
+	}
+	weir_out_open(o, "path", '[');
+	while (n)
+		weir_out_cstr(o, NULL, path[--n]);
+	weir_out_close(o, ']');
+}
+
+/* The end of the path is who used it, the wallet is who pays. */
+static void put_tenant(struct weir_out *o, const struct weir_entry *e,
+		       const struct weir_event_origin *from)
 {
 	const char *tenant = name_or_unknown(e->tenant_name);
 
 	weir_out_cstr(o, "tenant", tenant);
-	weir_out_open(o, "path", '[');
-	weir_out_cstr(o, NULL, tenant);
-	weir_out_close(o, ']');
+	put_path(o, from->policy, tenant);
 	if (e->wallet != e->tenant)
 		weir_out_cstr(o, "wallet", name_or_unknown(e->wallet_name));
 }
@@ -234,7 +248,7 @@ static void put_row(struct weir_out *o, const struct weir_entry *e,
 	const struct weir_row *r = e->row;
 
 	put_text(o, "response_id", r->response_id, sizeof(r->response_id));
-	put_tenant(o, e);
+	put_tenant(o, e, from);
 	put_labels(o, &(struct labels){ r->user, r->team, r->feature, r->cost_center, r->session,
 					r->flags & WEIR_ROW_TRUSTED });
 	put_foreign_ids(o, r);
@@ -249,12 +263,13 @@ static uint64_t metered_at(const struct weir_entry *e)
 	return e->op->started_ns ? e->op->started_ns : e->time_ns;
 }
 
-static void put_meter(struct weir_out *o, const struct weir_entry *e, const struct weir_priced *p)
+static void put_meter(struct weir_out *o, const struct weir_entry *e,
+		      const struct weir_event_origin *from, const struct weir_priced *p)
 {
 	const struct weir_op *op = e->op;
 
 	put_text(o, "usage_id", op->key, sizeof(op->key));
-	put_tenant(o, e);
+	put_tenant(o, e, from);
 	put_labels(o, &(struct labels){ "", "", op->feature, "", op->session,
 					op->flags & WEIR_OP_TRUSTED });
 	put_text(o, "dimension", op->dimension, sizeof(op->dimension));
@@ -282,9 +297,11 @@ static size_t bytes_for(const struct weir_entry *e, const struct weir_event_orig
 {
 	const char *service = e->row ? service_of(from, e->row) : NULL;
 
-	return FIXED_BYTES + names_bytes(from, name_or_unknown(e->tenant_name)) +
-	       NAME_BYTES * (strlen(name_or_unknown(e->wallet_name)) +
-			     (service ? strlen(service) : 0) + WEIR_OUT_NAME_MAX) +
+	return WEIR_EVENT_FIXED_BYTES +
+	       weir_event_names_bytes(from, name_or_unknown(e->tenant_name)) +
+	       WEIR_EVENT_BYTE * (PATH_MAX_LEVELS * (WEIR_NAME_BYTES + 4) +
+				  strlen(name_or_unknown(e->wallet_name)) +
+				  (service ? strlen(service) : 0) + WEIR_OUT_NAME_MAX) +
 	       WEIR_OUT_CARD_BYTES + WEIR_OUT_LINES_BYTES + e->n_moves * WEIR_OUT_MOVE_BYTES;
 }
 
@@ -320,7 +337,7 @@ static int ledger_json(const struct weir_entry *e, const struct weir_event_origi
 		       const char *id, struct weir_text *out)
 {
 	const char *tenant = name_or_unknown(e->tenant_name);
-	size_t head = FIXED_BYTES + names_bytes(from, tenant), len;
+	size_t head = WEIR_EVENT_FIXED_BYTES + weir_event_names_bytes(from, tenant), len;
 	struct weir_out o;
 	int r = weir_entry_json(e, NULL, out);
 
@@ -333,7 +350,7 @@ static int ledger_json(const struct weir_entry *e, const struct weir_event_origi
 	 * envelope has written. */
 	memmove(out->p + head, out->p, len);
 	o = (struct weir_out){ .p = out->p };
-	put_envelope(&o, from, id, "weir.ledger.v1", tenant, e->time_ns);
+	weir_event_envelope(&o, from, id, "weir.ledger.v1", tenant, e->time_ns);
 	memmove(o.p, out->p + head + 1, len - 1);
 	o.p += len - 1;
 	weir_out_close(&o, '}');
@@ -366,118 +383,17 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 	else
 		type = "weir.topup.v1";
 	o = (struct weir_out){ .p = out->p };
-	put_envelope(&o, from, id, type, name_or_unknown(e->tenant_name), at_ns);
+	weir_event_envelope(&o, from, id, type, name_or_unknown(e->tenant_name), at_ns);
 	if (e->kind != WEIR_ENTRY_TOP_UP)
 		weir_out_cstr(&o, "request_id", id);
 	if (e->kind == WEIR_ENTRY_USAGE)
 		put_row(&o, e, from, &priced);
 	else if (e->kind == WEIR_ENTRY_METER)
-		put_meter(&o, e, &priced);
+		put_meter(&o, e, from, &priced);
 	else
 		put_top_up(&o, e);
 	weir_out_close(&o, '}');
 	weir_out_close(&o, '}');
-	weir_text_end(out, o.p);
-	return 0;
-}
-
-/* -------------------------------------------------------------------- refusals */
-
-/* Fields end in a NUL each, so that no two sets run together. */
-static int id_of(const char *const *parts, size_t n, const uint64_t *numbers, size_t n_numbers,
-		 char id[static WEIR_EVENT_ID_TEXT])
-{
-	uint8_t hash[EVP_MAX_MD_SIZE];
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool ok;
-
-	ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
-	for (size_t i = 0; ok && i < n; i++)
-		ok = EVP_DigestUpdate(ctx, parts[i], strlen(parts[i]) + 1) == 1;
-	ok = ok && EVP_DigestUpdate(ctx, numbers, n_numbers * sizeof(*numbers)) == 1 &&
-	     EVP_DigestFinal_ex(ctx, hash, NULL) == 1;
-	EVP_MD_CTX_free(ctx);
-	if (!ok)
-		return -ENOMEM;
-	weir_hex(hash, WEIR_ID_BYTES, id);
-	return 0;
-}
-
-static int denied_id(const struct weir_denied *d, const struct weir_event_origin *from,
-		     char id[static WEIR_EVENT_ID_TEXT])
-{
-	const char *const parts[] = { from->ledger_id,
-				      from->node,
-				      d->tenant,
-				      d->reason,
-				      d->limit_of ? d->limit_of : "",
-				      d->shadow ? "shadow" : "" };
-	uint64_t second = d->first_wall_ns / 1000000000;
-
-	return id_of(parts, sizeof(parts) / sizeof(parts[0]), &second, 1, id);
-}
-
-int weir_event_denied_json(const struct weir_denied *d, const struct weir_event_origin *from,
-			   struct weir_text *out, char id_out[WEIR_EVENT_ID_TEXT])
-{
-	char id[WEIR_EVENT_ID_TEXT];
-	struct weir_out o;
-
-	if (weir_text_reserve(out, FIXED_BYTES + names_bytes(from, d->tenant) +
-					   NAME_BYTES * (d->limit_of ? strlen(d->limit_of) : 0)) ||
-	    denied_id(d, from, id))
-		return -ENOMEM;
-	o = (struct weir_out){ .p = out->p };
-	put_envelope(&o, from, id, "weir.denied.v1", d->tenant, d->last_wall_ns);
-	weir_out_cstr(&o, "tenant", d->tenant);
-	weir_out_cstr(&o, "reason", d->reason);
-	if (d->limit_is_nano)
-		weir_out_money(&o, "limit", d->limit);
-	else
-		weir_out_int(&o, "limit", d->limit);
-	if (d->limit_of)
-		weir_out_cstr(&o, "limit_of", d->limit_of);
-	weir_out_bool(&o, "shadow", d->shadow);
-	weir_out_u64(&o, "count", d->count);
-	weir_out_time(&o, "first", d->first_wall_ns);
-	weir_out_time(&o, "last", d->last_wall_ns);
-	weir_out_close(&o, '}');
-	weir_out_close(&o, '}');
-	if (id_out)
-		memcpy(id_out, id, sizeof(id));
-	weir_text_end(out, o.p);
-	return 0;
-}
-
-/* --------------------------------------------------------- usage that was not entered */
-
-int weir_event_usage_refused_json(const struct weir_usage_refused *u,
-				  const struct weir_event_origin *from, struct weir_text *out,
-				  char id_out[WEIR_EVENT_ID_TEXT])
-{
-	const char *const parts[] = { from->ledger_id, from->node, "usage", u->subject };
-	const uint64_t numbers[] = { u->stream_seq, u->received_wall_ns };
-	size_t shown = u->message_len < WEIR_REFUSED_SHOWN ? u->message_len : WEIR_REFUSED_SHOWN;
-	char id[WEIR_EVENT_ID_TEXT];
-	struct weir_out o;
-
-	if (weir_text_reserve(
-		    out, FIXED_BYTES + names_bytes(from, u->tenant) +
-				 NAME_BYTES * (strlen(u->subject) + strlen(u->reason) + shown)) ||
-	    id_of(parts, sizeof(parts) / sizeof(parts[0]), numbers, 2, id))
-		return -ENOMEM;
-	o = (struct weir_out){ .p = out->p };
-	put_envelope(&o, from, id, "weir.usage_refused.v1", u->tenant, u->received_wall_ns);
-	weir_out_cstr(&o, "tenant", u->tenant);
-	weir_out_cstr(&o, "reason", u->reason);
-	weir_out_cstr(&o, "subject", u->subject);
-	weir_out_u64(&o, "stream_seq", u->stream_seq);
-	weir_out_str(&o, "message", u->message, shown);
-	if (shown < u->message_len)
-		weir_out_u64(&o, "message_bytes", u->message_len);
-	weir_out_close(&o, '}');
-	weir_out_close(&o, '}');
-	memcpy(id_out, id, sizeof(id));
 	weir_text_end(out, o.p);
 	return 0;
 }

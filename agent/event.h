@@ -16,6 +16,7 @@
 #include "util.h"
 
 struct weir_card;
+struct weir_policy;
 
 /* Who speaks. All strings must outlive the call only. */
 struct weir_event_origin {
@@ -23,6 +24,8 @@ struct weir_event_origin {
 	const char *node;
 	const char *const *services; /* names by service number; may be NULL */
 	size_t n_services;
+	const struct weir_policy
+		*policy; /* whose tree `path` is of; NULL: it is the tenant alone */
 };
 
 #define WEIR_EVENT_ID_TEXT 33

@@ -299,7 +299,7 @@ int64_t weir_cost_so_far(const struct weir_open *open, const struct weir_asked *
 	if (row.status < 200 || row.status >= 400)
 		return 0;
 	finish_guess(&c, &row);
-	found = pick(with->pricing, runs->terms, &row);
+	found = pick(with->pricing, with->terms, &row);
 	if (!found.card || !finish_billable(&c, &row, &found))
 		return 0;
 	/* Who else pays for the session is not known here, and to go on makes it no dearer. */

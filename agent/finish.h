@@ -53,7 +53,6 @@ struct weir_runs {
 	uint32_t tenant;
 	uint16_t service;
 	bool degraded; /* the slot says so */
-	const struct weir_terms *terms;
 	uint64_t for_ns;
 };
 

@@ -218,6 +218,8 @@ static enum phase head_line_end(struct weir_http1 *h)
 	h->line[n] = '\0';
 	h->line_len = 0;
 
+	if (memchr(h->line, '\0', n))
+		return BAD; /* who reads on after the NUL, and who does not? */
 	if (h->phase == STATUS_LINE) {
 		if (!n)
 			return STATUS_LINE; /* a stray line end after the last answer */
@@ -225,8 +227,6 @@ static enum phase head_line_end(struct weir_http1 *h)
 	}
 	if (!n)
 		return head_end(h);
-	if (memchr(h->line, '\0', n))
-		return BAD; /* who reads on after the NUL, and who does not? */
 	if (!header_line(h, cut))
 		return BAD;
 	if (h->status < 200)

@@ -31,6 +31,7 @@ enum weir_scan_want {
 	WEIR_SCAN_BYTES =
 		1 << 6,		/* report how long a string is, in pieces; alone: a container too */
 	WEIR_SCAN_KEY = 1 << 7, /* report the key, whatever its value is */
+	WEIR_SCAN_TRUE = 1 << 8, /* report a literal true */
 };
 
 enum weir_scan_event {
@@ -40,6 +41,7 @@ enum weir_scan_event {
 	WEIR_SCAN_IS_NUMBER,
 	WEIR_SCAN_IS_BYTES,
 	WEIR_SCAN_IS_KEY,
+	WEIR_SCAN_IS_TRUE,
 };
 
 struct weir_scan_found {
@@ -51,7 +53,7 @@ struct weir_scan_found {
 
 /* A tree of places. Node 0 is nowhere, node 1 the document, node 2 an array of documents. */
 struct weir_scan_schema {
-	const uint8_t *want; /* of each node: enum weir_scan_want */
+	const uint16_t *want; /* of each node: enum weir_scan_want */
 	/* The node of a key in an object, or (key NULL) of an array's elements. */
 	uint8_t (*child)(uint8_t node, const char *key, size_t len);
 	void (*found)(void *ctx, uint8_t node, const struct weir_scan_found *f);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "free_lists.h"
+#include "kernel_lines.h"
 #include "migrate.h"
 #include "replies.h"
 #include "weir.skel.h"
@@ -263,21 +264,14 @@ static void forget_seen(struct weir_kernel *k, const struct weir_agent_config *c
 			__atomic_store_n(&k->seen[i + 1].bits, 0, __ATOMIC_RELAXED);
 }
 
-/* What of requests is shipped for their labels. A line's name is told by its number, which is
- * only a hint: the agent reads the name itself. */
+/* What of requests is shipped for their labels. */
 static void store_labels(struct weir_config *c, const struct weir_label_config *labels)
 {
 	struct weir_line_name names[WEIR_LINE_NAMES] = {};
 	uint64_t bits = 0;
 	uint32_t n = weir_label_lines(labels, names, &bits);
 
-	if (c->n_line_names != n || c->line_bits != bits ||
-	    memcmp(c->line_names, names, sizeof(names))) {
-		__atomic_store_n(&c->n_line_names, 0, __ATOMIC_SEQ_CST);
-		memcpy(c->line_names, names, sizeof(names));
-		c->line_bits = bits;
-		__atomic_store_n(&c->n_line_names, n, __ATOMIC_SEQ_CST);
-	}
+	weir_lines_store(c, names, n, bits);
 	c->asked_bytes = labels->asked_bytes;
 }
 

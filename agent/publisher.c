@@ -85,11 +85,14 @@ static void pass(struct weir_publisher *p, const struct weir_entry *e, bool skip
 
 static int push_entry(struct weir_publisher *p, const struct weir_entry *e, enum weir_stream stream)
 {
+	struct weir_policy *policy = p->view->policy(p->view->ctx);
 	struct weir_event_origin o = origin(p);
 	char id[WEIR_PUB_ID_TEXT], subject[WEIR_EVENT_SUBJECT];
-	int r = weir_event_json(e, &o, weir_reader_card(p->reader, weir_entry_card_id(e)),
-				&p->text);
+	int r;
 
+	o.policy = policy;
+	r = weir_event_json(e, &o, weir_reader_card(p->reader, weir_entry_card_id(e)), &p->text);
+	weir_policy_unref(policy);
 	if (r)
 		return r;
 	weir_hex(e->id.b, sizeof(e->id.b), id);

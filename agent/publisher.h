@@ -38,7 +38,7 @@ struct weir_publisher_status {
 };
 
 /* Starts the thread. NATS need not be there. node: name of this node. The view
- * (writer, denials, db_path, tenant_name, denial_counts) must outlive the publisher;
+ * (writer, denials, db_path, tenant_name, denial_counts, policy) must outlive the publisher;
  * view->publisher may be set after this returns. */
 int weir_publisher_start(const char *url, const char *node, const struct weir_agent_view *view,
 			 struct weir_publisher **out, struct weir_error *err);

@@ -51,7 +51,7 @@ static void feed_sse(struct weir_response *r, const uint8_t *p, size_t n)
 		if (item == WEIR_SSE_DATA)
 			feed_usage(r, data, len);
 		else
-			weir_usage_reset(&s->usage);
+			weir_usage_next(&s->usage);
 	}
 }
 
@@ -66,7 +66,7 @@ static void feed_ndjson(struct weir_response *r, const uint8_t *p, size_t n)
 		feed_usage(r, p, (size_t)(eol - p));
 		if (eol == end)
 			return;
-		weir_usage_reset(&state(r)->usage);
+		weir_usage_next(&state(r)->usage);
 		p = eol + 1;
 	}
 }
@@ -217,14 +217,14 @@ void weir_response_close(struct weir_response *r)
 }
 
 /* Bytes are missing, and yet the usage is known: of a stream it was reported after them; of one
- * document there is but one, and it stood before them or is proven. */
+ * document there is but one, and it stood before them or is proven. Of a sum a part is missing. */
 static bool usage_survived(const struct weir_response_state *s,
 			   const struct weir_response_seen *seen)
 {
-	if (seen->coding != WEIR_BODY_PLAIN || !seen->has_usage)
+	if (seen->coding != WEIR_BODY_PLAIN || !seen->has_usage || s->usage.several)
 		return false;
 	if (seen->stream)
-		return s->usage.settled;
+		return s->usage.counts.settled;
 	return s->http.flags & (WEIR_HTTP1_LENGTH | WEIR_HTTP1_CHUNKED);
 }
 

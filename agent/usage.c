@@ -25,12 +25,6 @@ struct context {
 
 /* ------------------------------------------------------------ documents */
 
-static void settle(struct weir_usage_scan *u, struct weir_response_seen *seen)
-{
-	weir_counts_settle(&u->counts, seen);
-	u->settled = 1;
-}
-
 static void document_starts(struct weir_usage_scan *u)
 {
 	weir_counts_document(&u->counts);
@@ -66,19 +60,18 @@ static void text_of_stream(struct weir_usage_scan *u, struct weir_response_seen 
 static void document_ends(struct weir_usage_scan *u, struct weir_response_seen *seen)
 {
 	bool element = u->scan.depth != 0; /* of an array of documents */
-	bool part = weir_counts_any(&u->counts) && (element || (u->indexed && u->finished));
+	bool one_of_several = element || (u->indexed && u->whole);
+	bool part = one_of_several && weir_counts_any(&u->counts) && (element || u->finished);
 
 	if (seen->stream)
 		text_of_stream(u, seen);
 	if (u->counts.loose)
-		settle(u, seen);
+		weir_counts_settle(&u->counts, seen);
+	u->several |= one_of_several;
 	if (part)
 		weir_counts_bank(&u->counts, seen);
-	if (u->output) {
-		if (seen->stream)
-			count_chunk(seen);
-		u->produced = u->answered = 1;
-	}
+	if (u->output && seen->stream)
+		count_chunk(seen);
 	if (!u->first_whole)
 		u->first_output |= u->output;
 	if (element)
@@ -94,11 +87,16 @@ static bool ends_in(const struct weir_scan_found *f, const char *end, size_t n)
 	return f->len >= n && !memcmp(f->text + f->len - n, end, n);
 }
 
+static void output(struct weir_usage_scan *u)
+{
+	u->output = u->produced = u->answered = 1;
+}
+
 static void text(struct weir_usage_scan *u, struct weir_response_seen *seen, int64_t n)
 {
 	seen->text_bytes += (uint64_t)n;
 	u->document_bytes += (uint64_t)n;
-	u->output = 1;
+	output(u);
 }
 
 static void found_string(struct context *c, uint8_t place, const struct weir_scan_found *f)
@@ -151,7 +149,7 @@ static void found_key(struct weir_usage_scan *u, uint8_t place)
 	case WEIR_AT_USAGE:
 	case WEIR_AT_START_USAGE:
 	case WEIR_AT_COHERE_META:
-		for (p = WEIR_AT_INPUT_DETAILS; p <= WEIR_AT_COHERE_BILLED; p++)
+		for (p = WEIR_AT_PROMPT_DETAILS; p <= WEIR_AT_COHERE_BILLED; p++)
 			weir_counts_forget_place(counts, p);
 		break;
 	case WEIR_AT_PREFILL:
@@ -171,6 +169,7 @@ static void found_open(struct context *c, uint8_t place)
 	case WEIR_AT_DOCUMENTS:
 		if (c->u->scan.depth != 1)
 			break;
+		c->u->several |= place == WEIR_AT_DOCUMENTS;
 		document_starts(c->u);
 		if (c->u->first_whole && !c->seen->stream)
 			now_a_stream(c->u, c->seen);
@@ -183,10 +182,11 @@ static void found_open(struct context *c, uint8_t place)
 		c->u->finished = 1;
 		break;
 	case WEIR_AT_VECTOR:
+	case WEIR_AT_RESULT:
 		c->u->answered = 1;
 		break;
 	default:
-		c->u->output = 1;
+		output(c->u);
 	}
 }
 
@@ -202,10 +202,10 @@ static void found_end(struct context *c, uint8_t place)
 	case WEIR_AT_CHOICE: /* in a stream it is the delta that matters: first and last are empty
 			      */
 		if (!c->seen->stream)
-			c->u->output = 1;
+			output(c->u);
 		break;
 	default:
-		settle(c->u, c->seen);
+		weir_counts_settle(&c->u->counts, c->seen);
 		c->u->provisional = place == WEIR_AT_START_USAGE;
 	}
 }
@@ -297,7 +297,7 @@ void weir_usage_end(struct weir_usage_scan *u, struct weir_response_seen *seen, 
 	u->behind = NO_HOLE;
 	if (!u->counts.loose)
 		return;
-	settle(u, seen);
+	weir_counts_settle(&u->counts, seen);
 	if (*model)
 		memcpy(seen->model, model, sizeof(seen->model));
 }
@@ -314,7 +314,7 @@ void weir_usage_head(struct weir_usage_scan *u, struct weir_response_seen *seen,
 		     enum weir_count what, int64_t n)
 {
 	weir_counts_set(&u->counts, what, 0, n);
-	settle(u, seen);
+	weir_counts_settle(&u->counts, seen);
 }
 
 size_t weir_usage_feed(struct weir_usage_scan *u, struct weir_response_seen *seen, char *model,
@@ -331,7 +331,7 @@ size_t weir_usage_feed(struct weir_usage_scan *u, struct weir_response_seen *see
 	return weir_scan_dead(&u->scan) ? n : took;
 }
 
-void weir_usage_reset(struct weir_usage_scan *u)
+void weir_usage_next(struct weir_usage_scan *u)
 {
 	weir_scan_reset(&u->scan);
 }
@@ -339,8 +339,7 @@ void weir_usage_reset(struct weir_usage_scan *u)
 void weir_usage_lost(struct weir_usage_scan *u)
 {
 	weir_scan_kill(&u->scan);
-	weir_counts_document(&u->counts);
-	u->settled = 0;
+	weir_counts_lost(&u->counts);
 }
 
 bool weir_usage_complete(const struct weir_usage_scan *u, const struct weir_response_seen *seen)

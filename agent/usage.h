@@ -33,10 +33,10 @@ struct weir_usage_scan {
 	uint8_t produced;     /* text was */
 	uint8_t answered;     /* something metered was: text or vectors */
 	uint8_t provisional;  /* usage is that of a stream's start only */
-	uint8_t settled;      /* usage was, since the last hole */
+	uint8_t several;      /* its usage is a sum over documents */
 	uint8_t behind;	      /* enum: what is read stands behind a hole */
 };
-_Static_assert(sizeof(struct weir_usage_scan) == 312, "weir_usage_scan");
+_Static_assert(sizeof(struct weir_usage_scan) == 320, "weir_usage_scan");
 
 void weir_usage_init(struct weir_usage_scan *u);
 
@@ -50,10 +50,10 @@ void weir_usage_head(struct weir_usage_scan *u, struct weir_response_seen *seen,
 size_t weir_usage_feed(struct weir_usage_scan *u, struct weir_response_seen *seen, char *model,
 		       const uint8_t *bytes, size_t n);
 
-/* Another document starts, whether or not the last one was whole. */
-void weir_usage_reset(struct weir_usage_scan *u);
+/* The event or line is over, whether or not its document was whole; another starts. */
+void weir_usage_next(struct weir_usage_scan *u);
 
-/* Bytes are missing: nothing is believed until the next reset. */
+/* Bytes are missing: nothing is believed until the next document. */
 void weir_usage_lost(struct weir_usage_scan *u);
 
 /* Bytes of a document are missing that is the only one, and whose end is known. Usage that it had

@@ -17,6 +17,8 @@ void weir_counts_init(struct weir_counts *c)
 
 void weir_counts_set(struct weir_counts *c, enum weir_count what, uint8_t place, int64_t n)
 {
+	if (c->from[what] && c->from[what] < place)
+		return;
 	c->of[what] = n;
 	c->from[what] = place;
 	c->loose |= 1u << what;
@@ -24,9 +26,8 @@ void weir_counts_set(struct weir_counts *c, enum weir_count what, uint8_t place,
 
 void weir_counts_forget(struct weir_counts *c, enum weir_count what, uint8_t place)
 {
-	if (c->from[what] != place)
-		return;
-	weir_counts_set(c, what, 0, WEIR_UNKNOWN);
+	if (c->from[what] == place)
+		weir_counts_set(c, what, 0, WEIR_UNKNOWN);
 }
 
 void weir_counts_forget_place(struct weir_counts *c, uint8_t place)
@@ -45,6 +46,12 @@ void weir_counts_document(struct weir_counts *c)
 	for (i = 0; c->loose; i++, c->loose >>= 1)
 		if (c->loose & 1)
 			c->of[i] = WEIR_UNKNOWN;
+}
+
+void weir_counts_lost(struct weir_counts *c)
+{
+	weir_counts_document(c);
+	c->settled = 0;
 }
 
 bool weir_counts_any(const struct weir_counts *c)
@@ -85,6 +92,12 @@ static int64_t add(int64_t a, int64_t b)
 	return sum;
 }
 
+static int64_t output_of(const int64_t *of)
+{
+	return known(of[WEIR_COUNT_COMPLETION],
+		     known(of[WEIR_COUNT_OUTPUT], of[WEIR_COUNT_NATIVE_OUTPUT]));
+}
+
 /* The prompt, and whether what came from a cache is beside it. */
 static int64_t prompt_of(const int64_t *of, bool *beside)
 {
@@ -98,8 +111,7 @@ static int64_t prompt_of(const int64_t *of, bool *beside)
 	}
 	if (of[WEIR_COUNT_NATIVE_PROMPT] != WEIR_UNKNOWN)
 		return of[WEIR_COUNT_NATIVE_PROMPT];
-	if (of[WEIR_COUNT_OUTPUT] == WEIR_UNKNOWN && of[WEIR_COUNT_NATIVE_OUTPUT] == WEIR_UNKNOWN &&
-	    of[WEIR_COUNT_TOTAL] != WEIR_UNKNOWN)
+	if (output_of(of) == WEIR_UNKNOWN && of[WEIR_COUNT_TOTAL] != WEIR_UNKNOWN)
 		return of[WEIR_COUNT_TOTAL];
 	*beside = true;
 	return of[WEIR_COUNT_NATIVE_FRESH];
@@ -121,13 +133,14 @@ void weir_counts_settle(struct weir_counts *c, struct weir_response_seen *seen)
 	bool beside;
 
 	c->loose = 0;
+	c->settled = 1;
 	read = known(read, of[WEIR_COUNT_NATIVE_CACHED]);
 	out->input = prompt_of(of, &beside);
 	out->cache_read = beside ? read : take_out(&out->input, read);
 	out->cache_write = beside ? write : take_out(&out->input, write);
 	seen->audio = take_out(&out->input, of[WEIR_COUNT_AUDIO]);
 	seen->image = take_out(&out->input, of[WEIR_COUNT_IMAGE]);
-	out->output = known(of[WEIR_COUNT_OUTPUT], of[WEIR_COUNT_NATIVE_OUTPUT]);
+	out->output = output_of(of);
 	out->reasoning = take_out(&out->output, of[WEIR_COUNT_REASONING]);
 	if (c->banked) {
 		out->input = add(out->input, c->base.input);
@@ -141,7 +154,10 @@ void weir_counts_settle(struct weir_counts *c, struct weir_response_seen *seen)
 
 void weir_counts_bank(struct weir_counts *c, const struct weir_response_seen *seen)
 {
+	uint8_t settled = c->settled;
+
 	weir_counts_init(c);
 	c->base = seen->usage;
 	c->banked = 1;
+	c->settled = settled;
 }

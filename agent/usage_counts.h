@@ -16,7 +16,8 @@
 enum weir_count {
 	WEIR_COUNT_PROMPT,	/* prompt_tokens: cached ones included */
 	WEIR_COUNT_INPUT,	/* input_tokens: cached ones included iff in its details */
-	WEIR_COUNT_OUTPUT,	/* reasoning included */
+	WEIR_COUNT_COMPLETION,	/* completion_tokens: reasoning included */
+	WEIR_COUNT_OUTPUT,	/* output_tokens, likewise */
 	WEIR_COUNT_CACHED,	/* in details: part of the input */
 	WEIR_COUNT_CACHE_WRITE, /* likewise */
 	WEIR_COUNT_AUDIO,	/* likewise */
@@ -39,14 +40,16 @@ struct weir_counts {
 	struct weir_usage base;	   /* what was banked */
 	uint8_t from[WEIR_COUNTS]; /* place that said so in this document; 0: it did not */
 	uint8_t banked;
-	uint16_t loose; /* bit i: of[i] was set since they were last settled */
-	uint8_t pad[6];
+	uint8_t settled; /* there was something to settle since the last hole */
+	uint16_t loose;	 /* bit i: of[i] was set since they were last settled */
+	uint8_t pad[2];
 };
-_Static_assert(sizeof(struct weir_counts) == 184, "weir_counts");
+_Static_assert(sizeof(struct weir_counts) == 192, "weir_counts");
 
 void weir_counts_init(struct weir_counts *c);
 
-/* `place` (not 0) says it. */
+/* `place` (not 0) says it. Of several places of a document that say the same the lower one is
+ * believed: proxies write both of two spellings, and zeros into one. */
 void weir_counts_set(struct weir_counts *c, enum weir_count what, uint8_t place, int64_t n);
 
 /* A place says it anew: of what it said in this document the last counts. */
@@ -55,6 +58,9 @@ void weir_counts_forget_place(struct weir_counts *c, uint8_t place);
 
 /* Another document starts. What was not settled is not known. */
 void weir_counts_document(struct weir_counts *c);
+
+/* Bytes are missing. */
+void weir_counts_lost(struct weir_counts *c);
 
 /* Into seen: usage, audio, image, has_usage. */
 void weir_counts_settle(struct weir_counts *c, struct weir_response_seen *seen);

@@ -21,7 +21,7 @@
 #define BYTES  WEIR_SCAN_BYTES
 #define KEY    WEIR_SCAN_KEY
 
-const uint8_t weir_usage_want[WEIR_PLACES] = {
+const uint16_t weir_usage_want[WEIR_PLACES] = {
 	A(DOCUMENT) = OBJECT | OPEN | END,
 	A(DOCUMENTS) = ARRAY | OPEN | END,
 	A(MODEL) = STRING,
@@ -36,6 +36,8 @@ const uint8_t weir_usage_want[WEIR_PLACES] = {
 	A(COHERE_META) = OBJECT | END | KEY,
 	A(DETAILS) = OBJECT | END | KEY,
 	A(TIMINGS) = OBJECT | END | KEY,
+	A(PROMPT_DETAILS) = OBJECT | KEY,
+	A(COMPLETION_DETAILS) = OBJECT | KEY,
 	A(INPUT_DETAILS) = OBJECT | KEY,
 	A(OUTPUT_DETAILS) = OBJECT | KEY,
 	A(COHERE_TOKENS) = OBJECT | KEY,
@@ -61,7 +63,7 @@ const uint8_t weir_usage_want[WEIR_PLACES] = {
 	A(DATUM) = OBJECT,
 	A(VECTOR) = OPEN | BYTES,
 	A(RESULTS) = ARRAY,
-	A(RESULT) = OBJECT,
+	A(RESULT) = OPEN,
 	A(SCORE) = KEY,
 	[WEIR_AT_COUNT... WEIR_PLACES - 1] = WEIR_SCAN_NUMBER | KEY,
 };
@@ -314,7 +316,7 @@ static uint8_t of_usage(const char *key, size_t len)
 		IS_COUNT("reasoning_tokens", REASONING);
 		break;
 	case 17:
-		IS_COUNT("completion_tokens", OUTPUT);
+		IS_COUNT("completion_tokens", COMPLETION);
 		break;
 	case 19:
 		IS("input_token_details", INPUT_DETAILS);
@@ -324,14 +326,14 @@ static uint8_t of_usage(const char *key, size_t len)
 		IS("output_token_details", OUTPUT_DETAILS);
 		break;
 	case 21:
-		IS("prompt_tokens_details", INPUT_DETAILS);
+		IS("prompt_tokens_details", PROMPT_DETAILS);
 		IS("output_tokens_details", OUTPUT_DETAILS);
 		break;
 	case 23:
 		IS_COUNT("cache_read_input_tokens", READ_BESIDE);
 		break;
 	case 25:
-		IS("completion_tokens_details", OUTPUT_DETAILS);
+		IS("completion_tokens_details", COMPLETION_DETAILS);
 		break;
 	case 27:
 		IS_COUNT("cache_creation_input_tokens", WRITE_BESIDE);
@@ -355,7 +357,7 @@ static uint8_t of_meta_info(const char *key, size_t len)
 		IS_COUNT("reasoning_tokens", REASONING);
 		break;
 	case 17:
-		IS_COUNT("completion_tokens", OUTPUT);
+		IS_COUNT("completion_tokens", COMPLETION);
 		break;
 	}
 	return WEIR_AT_NOWHERE;
@@ -396,12 +398,14 @@ static uint8_t of_rest(uint8_t place, const char *key, size_t len)
 		       : KEY("prompt_n")    ? COUNT(NATIVE_FRESH)
 		       : KEY("predicted_n") ? COUNT(NATIVE_OUTPUT)
 					    : WEIR_AT_NOWHERE;
+	case WEIR_AT_PROMPT_DETAILS:
 	case WEIR_AT_INPUT_DETAILS:
 		return KEY("cached_tokens")	   ? COUNT(CACHED)
 		       : KEY("cache_write_tokens") ? COUNT(CACHE_WRITE)
 		       : KEY("audio_tokens")	   ? COUNT(AUDIO)
 		       : KEY("image_tokens")	   ? COUNT(IMAGE)
 						   : WEIR_AT_NOWHERE;
+	case WEIR_AT_COMPLETION_DETAILS:
 	case WEIR_AT_OUTPUT_DETAILS:
 		return KEY("reasoning_tokens") || KEY("thinking_tokens") ? COUNT(REASONING)
 									 : WEIR_AT_NOWHERE;
@@ -425,8 +429,6 @@ static uint8_t of_rest(uint8_t place, const char *key, size_t len)
 		return KEY("embedding") || KEY("data") ? WEIR_AT_VECTOR
 		       : KEY("score") || KEY("probs")  ? WEIR_AT_SCORE
 						       : WEIR_AT_NOWHERE;
-	case WEIR_AT_RESULT:
-		return KEY("relevance_score") || KEY("score") ? WEIR_AT_SCORE : WEIR_AT_NOWHERE;
 	}
 #undef KEY
 #undef COUNT

@@ -28,6 +28,8 @@ enum weir_place {
 	WEIR_AT_DETAILS,     /* TGI */
 	WEIR_AT_TIMINGS,     /* llama.cpp */
 	/* in these */
+	WEIR_AT_PROMPT_DETAILS,
+	WEIR_AT_COMPLETION_DETAILS,
 	WEIR_AT_INPUT_DETAILS,
 	WEIR_AT_OUTPUT_DETAILS,
 	WEIR_AT_COHERE_TOKENS,
@@ -62,7 +64,7 @@ enum weir_place {
 };
 
 /* For struct weir_scan_schema. */
-extern const uint8_t weir_usage_want[WEIR_PLACES];
+extern const uint16_t weir_usage_want[WEIR_PLACES];
 uint8_t weir_usage_child(uint8_t place, const char *key, size_t len);
 
 #endif

@@ -47,6 +47,11 @@ static void of_counters(struct weir_status *s)
 	if (s->ring_lost)
 		warn(s, "ring: %" PRIu64 " records did not fit; raise \"ring_bytes\"",
 		     s->ring_lost);
+	if (s->decoders.given_up)
+		warn(s,
+		     "compressed answers: %" PRIu64 " were not read to their end for want of room, "
+		     "and billed as far as they were; raise \"decoder_bytes\"",
+		     s->decoders.given_up);
 	/* pass_untracked is no sign of it: late packets of closed connections are in it too. */
 	if (s->flows_max && s->flows_used >= s->flows_max - s->flows_max / 10)
 		warn(s,

@@ -11,25 +11,46 @@
 #include "reader.h"
 #include "tenant.h"
 
-/* The wanted name that a line begins with, len bytes at `at` of the head; WEIR_LINE_NAMES: none. */
-weir_inline weir_u32 weir_line_name(const struct weir_config *c, const struct weir_head *h,
-				    weir_u32 at, weir_u32 len)
+/* The wanted name that a kept line begins with; WEIR_LINE_NAMES: none. */
+weir_global weir_u32 weir_line_name(const struct weir_head *h, weir_u32 kept)
 {
-	weir_u64 first = weir_load64(h->bytes + at) | WEIR_LOWER;
-	weir_u64 second = weir_load64(h->bytes + at + 8) | WEIR_LOWER;
+	const struct weir_config *c = weir_config();
+	weir_u64 first, second;
+	weir_u32 at, end, next;
+	bool is_short = false;
 
+	if (!h || !c || kept >= WEIR_HEAD_KEPT)
+		return WEIR_LINE_NAMES;
+	at = h->kept[kept].off;
+	end = h->kept[kept].end;
+	weir_opaque(at);
+	if (at >= WEIR_HEAD_MAX)
+		return WEIR_LINE_NAMES;
+	first = weir_load64(h->bytes + at) | WEIR_LOWER;
+	second = weir_load64(h->bytes + at + 8) | WEIR_LOWER;
+	next = c->line_first[weir_line_hash(first)];
 #pragma clang loop unroll(disable)
-	for (weir_u32 i = 0; i < WEIR_LINE_NAMES; i++) {
-		const struct weir_line_name *n = &c->line_names[i];
-		weir_u32 colon;
+	for (int k = 0; k <= WEIR_LINE_NAMES; k++) {
+		const struct weir_line_name *n;
+		weir_u32 i = next - 1, colon;
 
-		if (i >= c->n_line_names)
+		if (!next) {
+			if (is_short)
+				break;
+			is_short = true;
+			next = c->line_short;
+			continue;
+		}
+		weir_opaque(i);
+		if (i >= WEIR_LINE_NAMES || i >= c->n_line_names)
 			break;
+		n = &c->line_names[i];
+		next = n->next;
 		if (((first & n->mask[0]) ^ n->word[0]) | ((second & n->mask[1]) ^ n->word[1]))
 			continue;
 		colon = at + n->len - 1;
 		weir_opaque(colon);
-		if (n->len > len || colon >= WEIR_HEAD_MAX || h->bytes[colon] != ':')
+		if (colon >= end || colon >= WEIR_HEAD_MAX || h->bytes[colon] != ':')
 			continue;
 		return i;
 	}
@@ -45,8 +66,12 @@ weir_inline bool weir_line_zero(const struct weir_head *h, weir_u32 at, weir_u32
 	return at < WEIR_HEAD_MAX && end - at == 1 && h->bytes[at] == '0';
 }
 
-/* A record of CLASS bytes of text; a macro, since both must be constants. Word by word, for what
- * is behind the line must be zeros, not the head's next line nor what the ring held before. */
+/* From the last but n of the ones on: a mask of n bytes, and zeros. A table, for a branch at each
+ * word is too much for 6.1's verifier. */
+static const weir_u8 weir_line_mask[2 * WEIR_LINE_LARGE] = { [0 ... WEIR_LINE_LARGE - 1] = 0xff };
+
+/* A record of CLASS bytes of text; a macro, since both must be constants. What is behind the line
+ * must be zeros, not the head's next line nor what the ring held before. */
 #define WEIR_LINE_CLASS(CLASS)                                                                     \
 	do {                                                                                       \
 		struct weir_rec_line *rec = bpf_ringbuf_reserve(&ring, sizeof(*rec) + (CLASS), 0); \
@@ -66,28 +91,27 @@ weir_inline bool weir_line_zero(const struct weir_head *h, weir_u32 at, weir_u32
 		rec->started_wall_ns = slot->started_wall_ns;                                      \
 		rec->flags = flags;                                                                \
 		rec->name = name;                                                                  \
-		_Pragma("clang loop unroll(disable)") for (weir_u32 i = 0; i < (CLASS); i += 8)    \
-		{                                                                                  \
-			weir_u64 w = 0;                                                            \
-                                                                                                   \
-			if (i < len)                                                               \
-				w = weir_load64(line + i);                                         \
-			if (len - i < 8)                                                           \
-				w &= (1ULL << (len - i) * 8) - 1;                                  \
-			weir_store64((weir_u8 *)(rec + 1) + i, w);                                 \
-		}                                                                                  \
+		skip = WEIR_LINE_LARGE - len;                                                      \
+		weir_opaque(skip);                                                                 \
+		if (skip > WEIR_LINE_LARGE)                                                        \
+			skip = WEIR_LINE_LARGE;                                                    \
+		_Pragma("clang loop unroll(full)") for (weir_u32 i = 0; i < (CLASS); i += 8)       \
+			weir_store64((weir_u8 *)(rec + 1) + i,                                     \
+				     weir_load64(line + i) &                                       \
+					     weir_load64(weir_line_mask + skip + i));              \
 		bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);                                         \
 	} while (0)
 
-/* The kept line of that number, if it is wanted. 1: it was told, or lost. flags: enum
+/* The kept line of that number, which has that name. 1: it was told, or lost. flags: enum
  * weir_label_flags. */
-weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 flags)
+weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 name, weir_u32 flags)
 {
 	const struct weir_config *c = weir_config();
 	struct weir_scratch *s = weir_scratch();
-	weir_u32 at, end, len, name, index;
 	const struct weir_slot *slot;
 	const struct weir_reader *r;
+	const struct weir_line_name *wanted;
+	weir_u32 at, end, len, skip, index;
 	const weir_u8 *line;
 
 	if (!f || !c || !s)
@@ -103,13 +127,12 @@ weir_global int weir_line_tell(struct weir_flow *f, weir_u32 kept, weir_u32 flag
 		return 0;
 	len = end - at;
 	line = r->head.bytes + at;
-	name = weir_line_name(c, &r->head, at, len);
-	index = name;
+	index = name; /* 6.1 forgets the bound of what was on the stack meanwhile */
 	weir_opaque(index);
 	if (index >= WEIR_LINE_NAMES)
 		return 0;
-	if ((c->line_names[index].flags & WEIR_LINE_NOT_ZERO) &&
-	    weir_line_zero(&r->head, at + c->line_names[index].len, end))
+	wanted = &c->line_names[index];
+	if ((wanted->flags & WEIR_LINE_NOT_ZERO) && weir_line_zero(&r->head, at + wanted->len, end))
 		return 0;
 	/* The last of the room is kept for END records. */
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > c->ring_data_max)
@@ -141,9 +164,13 @@ weir_global int weir_lines_tell(struct weir_flow *f)
 	flags = weir_trusted_peer(c, s->packet.src) ? WEIR_LABELS_TRUSTED : 0;
 #pragma clang loop unroll(disable)
 	for (weir_u32 i = 0; i < WEIR_HEAD_KEPT; i++) {
+		weir_u32 name;
+
 		if (i >= n || told >= WEIR_HEAD_LINES_MAX)
 			break;
-		told += weir_line_tell(f, i, flags);
+		name = weir_line_name(&r->head, i);
+		if (name < WEIR_LINE_NAMES)
+			told += weir_line_tell(f, i, name, flags);
 	}
 	return 0;
 }

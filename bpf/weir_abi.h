@@ -192,12 +192,16 @@ struct weir_line_name {
 	weir_u64 word[2]; /* as in memory, | 0x20 in each byte; zero where mask is */
 	weir_u64 mask[2]; /* the second may be 0 */
 	weir_u32 len;	  /* of the whole name with its colon */
-	weir_u32 flags;	  /* enum weir_line_flags */
+	weir_u16 flags;	  /* enum weir_line_flags */
+	weir_u16 next;	  /* the next of its chain, plus one; 0: none (agent/kernel_lines.c) */
 };
 
-/* A bit for a line's first 8 bytes (| 20 each): set in weir_config's line_bits if any name has it.
- */
-#define weir_line_bit(word) (1ULL << (((word)*0x9e3779b97f4a7c15ULL) >> 58))
+/* A chain of names for a line's first 8 bytes (| 20 each); its bit is set in weir_config's
+ * line_bits if any name has it. Names of less than 8 bytes are in a chain of their own, behind all
+ * others. */
+#define WEIR_LINE_CHAINS     64
+#define weir_line_hash(word) (((word)*0x9e3779b97f4a7c15ULL) >> 58)
+#define weir_line_bit(word)  (1ULL << weir_line_hash(word))
 
 struct weir_service {
 	weir_u16 port;	 /* host order */
@@ -246,8 +250,9 @@ struct weir_config {
 	weir_u32 max_heads_per_source; /* in parts at a time, of one address */
 	weir_u32 asked_bytes; /* of each request body, from its start: shipped (WEIR_REC_ASKED) */
 	weir_u32 n_line_names;
-	weir_u32 pad_lines;
+	weir_u32 line_short; /* the chain of short names: its first, plus one */
 	weir_u64 line_bits;
+	weir_u8 line_first[WEIR_LINE_CHAINS]; /* likewise, of each chain */
 	struct weir_line_name line_names[WEIR_LINE_NAMES];
 	weir_u8 port_service[65536];
 };
@@ -255,7 +260,7 @@ _Static_assert(sizeof(struct weir_line_name) == 40, "weir_line_name");
 _Static_assert(sizeof(struct weir_service) == 8, "weir_service");
 _Static_assert(sizeof(struct weir_free_path) == 72, "weir_free_path");
 _Static_assert(sizeof(struct weir_trusted) == 32, "weir_trusted");
-_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 80 + 16 + 32 * 40 + 65536,
+_Static_assert(sizeof(struct weir_config) == 456 + 32 * 72 + 16 * 32 + 160 + 32 * 40 + 65536,
 	       "weir_config");
 
 /* ------------------------------------------------------------------ tenants */

@@ -170,7 +170,7 @@ static const char *end_of(const json_t *d, const json_t *q)
 	const char *end = json_string_value(json_object_get(q, "end"));
 
 	if (has(d, "left"))
-		return "the client was gone before the end";
+		return "the client left";
 	if (end && !strcmp(end, "complete"))
 		return "the answer is complete";
 	if (end && !strcmp(end, "next_request"))

@@ -15,4 +15,4 @@ $(B)/weirctl: $(CTL_OBJ) $(B)/libweir.a
 -include $(CTL_OBJ:.o=.d)
 
 # Runs the program itself.
-$(B)/tests/unit/test_ctl $(B)/tests/unit/test_ctl_credit: | $(B)/weirctl
+$(B)/tests/unit/test_ctl $(B)/tests/unit/test_ctl_credit $(B)/tests/unit/test_ctl_usage: | $(B)/weirctl

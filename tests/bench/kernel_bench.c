@@ -25,6 +25,8 @@
 
 #include "tests/bench/request_rows.h"
 
+#include "tests/bench/told_rows.h"
+
 /* Requests and answers with as many tenants as there are. */
 static const struct row {
 	const char *what;
@@ -49,6 +51,14 @@ static const struct row {
 	{ "body under rules, whole, rewritten", rules_rewritten, 0, 1 },
 	{ "answer's head", answer_in_1, 0, 1 },
 	{ "answer's head in 2 segments", answer_in_2, 0, 2 },
+	{ "SDK's head, nothing told", sdk_none, 0, 1 },
+	{ "SDK's head, wanted lines, none there", sdk_zero, 0, 1 },
+	{ "SDK's head, one line told", sdk_one, 0, 1 },
+	{ "SDK's head, four lines told", sdk_four, 0, 1 },
+	{ "SDK's head and 1 KiB of body, not told", body_untold, 0, 1 },
+	{ "SDK's head and 1 KiB of body, told", body_told, 0, 1 },
+	{ "vectors, 2 MB in 1,450 segments, all told", vectors_all, 0, VECTORS_PACKETS },
+	{ "vectors, 2 MB in 1,450 segments, skipped", vectors_skipped, 0, VECTORS_PACKETS },
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
@@ -160,6 +170,7 @@ static void measure_rows(void)
 	static double v[ROWS][ROUNDS_MAX], base[ROUNDS_MAX];
 
 	request_rows_begin();
+	told_rows_begin();
 	for (int round = 0; round < bench.rounds; round++) {
 		base[round] = sized_ns(&sized_rows[TC_EACH], false);
 		for (int r = 0; r < ROWS; r++)

@@ -15,10 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/find_entry.h"
 #include "agent/ledger.h"
 #include "agent/ledger_read.h"
 #include "agent/price.h"
 #include "agent/store.h"
+#include "agent/usage_by.h"
 
 enum { GROUP = 4096, TEAMS = 1000, LOTS = 20, ROWS = 10000000, TIMES = 201 };
 
@@ -266,6 +268,40 @@ static void verify(struct weir_reader *rd, bool replay)
 	say("  CPU of both", c / (double)v.entries * 1e6, "us/row", "");
 }
 
+static int add_use(const struct weir_margin_item *i, void *ctx)
+{
+	return weir_usage_by_add(ctx, i);
+}
+
+/* What `weirctl usage --by` reads: every entry, decoded and added up. */
+static void usage(const struct bench *b, struct weir_reader *rd, enum weir_usage_key key)
+{
+	struct weir_usage_by *u = weir_usage_by_new(key);
+	static const struct weir_margin_query all;
+	double w = wall(), c = cpu();
+	char what[64];
+
+	must(weir_margin_walk(rd, &all, add_use, u, &err), "usage");
+	snprintf(what, sizeof(what), "usage by %s: wall", weir_usage_key_names[key]);
+	say(what, (double)b->n / (wall() - w), "rows/s", "");
+	say("  by CPU", (double)b->n / (cpu() - c), "rows/s", "");
+	if (weir_usage_by_total(u)->requests != (int64_t)b->n)
+		must(-1, "usage: not every row was counted");
+	weir_usage_by_free(u);
+}
+
+/* What `weirctl trace` reads to find the id of a server's answer: here there is none of it. */
+static void trace(const struct bench *b, struct weir_reader *rd)
+{
+	struct weir_find f = { .id = "chatcmpl-that-nobody-ever-had" };
+	double w = wall(), c = cpu();
+	size_t found;
+
+	must(weir_find_entries(rd, &f, &found, &err), "trace");
+	say("trace, past entries that are not it: wall", (double)b->n / (wall() - w), "rows/s", "");
+	say("  by CPU", (double)b->n / (cpu() - c), "rows/s", "");
+}
+
 int main(int argc, char **argv)
 {
 	static struct bench b;
@@ -286,6 +322,9 @@ int main(int argc, char **argv)
 	start_up(&b);
 	must(weir_reader_open(b.path, &rd, &err), "opening to read");
 	balance(&b, rd);
+	usage(&b, rd, WEIR_USAGE_BY_HOUR);
+	usage(&b, rd, WEIR_USAGE_BY_TENANT);
+	trace(&b, rd);
 	verify(rd, false);
 	verify(rd, true);
 	weir_reader_close(rd);

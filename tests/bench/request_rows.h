@@ -18,7 +18,9 @@ static struct {
 	uint32_t opened;
 	char by_source_head[512], head[512], head_3k4[3401], head_4k[4097], head_16k[16001];
 	char refused[512], refused_4k[4097];
-	uint8_t chunk[1400], prose[1400], list[1400];
+	uint8_t chunk[1400], prose[1400], list[1400], vectors[1448];
+	char told[4096]; /* told_rows.h */
+	size_t told_len;
 } requests;
 
 static struct conn opened(uint32_t tenant)

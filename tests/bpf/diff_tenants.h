@@ -23,20 +23,6 @@ static UNUSED void add_free_path(const struct m_path *p)
 	memset(f->mask, 0xff, f->len);
 }
 
-static UNUSED void add_line(uint32_t i, const char *name)
-{
-	struct weir_line_name *n = &lab.config->line_names[lab.config->n_line_names++];
-
-	model.lines[i] = name;
-	n->len = strlen(name) + 1;
-	n->flags = i == M_NOT_ZERO ? WEIR_LINE_NOT_ZERO : 0;
-	for (uint32_t k = 0; k < 16 && k < n->len; k++) {
-		((uint8_t *)n->word)[k] = (k + 1 < n->len ? name[k] : ':') | 0x20;
-		((uint8_t *)n->mask)[k] = 0xff;
-	}
-	lab.config->line_bits |= weir_line_bit(n->word[0]);
-}
-
 static UNUSED void set_up(void)
 {
 	static const char *const lines[] = { "x-weir-session", "x-weir-feature",
@@ -110,8 +96,10 @@ static UNUSED void set_up(void)
 	lab.config->trusted[0] =
 		(struct weir_trusted){ .lo = 0xffffcb007109, .mask_hi = ~0ULL, .mask_lo = ~0ULL };
 	lab.config->n_trusted = 1;
-	for (uint32_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
-		add_line(i, lines[i]);
+	for (uint32_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		model.lines[i] = lines[i];
+		tell_lines_of(lines[i], i == M_NOT_ZERO ? WEIR_LINE_NOT_ZERO : 0);
+	}
 	lab.config->asked_bytes = model.asked_bytes = 900;
 	address("203.0.113.9", model.trusted, &v6);
 	diff_counts(diff.counts);

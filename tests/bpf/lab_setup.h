@@ -33,6 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/kernel_lines.h"
 #include "agent/reason.h"
 #include "agent/replies.h"
 #include "tests/bpf/packets.h"
@@ -253,6 +254,28 @@ static UNUSED void free_path(const char *path)
 	f->len = len;
 	memcpy(f->word, path, len);
 	memset(f->mask, 0xff, len);
+}
+
+/* Lines of that name are told. As the agent makes them (weir_label_lines). */
+static UNUSED void tell_lines_of(const char *name, uint32_t flags)
+{
+	struct weir_config *c = lab.config;
+	struct weir_line_name names[WEIR_LINE_NAMES];
+	struct weir_line_name *n = &names[c->n_line_names];
+	size_t len = strlen(name) + 1;
+	uint64_t word;
+
+	memcpy(names, c->line_names, sizeof(names));
+	memset(n, 0, sizeof(*n));
+	for (size_t i = 0; i < len && i < 16; i++) {
+		((uint8_t *)n->word)[i] = (name[i] ? name[i] : ':') | 0x20;
+		((uint8_t *)n->mask)[i] = 0xff;
+	}
+	n->len = len;
+	n->flags = flags;
+	word = n->word[0];
+	weir_lines_store(c, names, c->n_line_names + 1,
+			 c->line_bits | (len < 8 ? ~0ULL : weir_line_bit(word)));
 }
 
 /* Before each test: settings as an operator's plain node has them, ring and wire

@@ -7,7 +7,7 @@ import re
 import pytest
 from checks import assert_metered, wait_events
 from weirlab import policy, wait_for
-from weirlab.clients import Sdk
+from weirlab.clients import Anthropic
 from weirlab.lab import CLIENT4, PORT, SERVER4
 from weirlab.origins import STACKS, Origin
 from weirlab.raw_http import Response, chat_body, send
@@ -19,11 +19,6 @@ TIGHT = policy.document({"tight": {"requests": {"per_minute": 60, "burst": 2}}},
                         {"acme": ("tight", KEY)})
 BODIES = [json.dumps(chat_body(n, stream=n % 2 == 0, include_usage=True)) for n in range(1, 7)]
 POOLED = ("httpx", "httpx-async", "aiohttp", "fetch")
-
-
-class Anthropic(Sdk):
-    """The Anthropic Node SDK, driven as the OpenAI one is."""
-    script, path = "anthropic.mjs", ""
 
 
 def calls(lab, library, bodies):

@@ -53,6 +53,11 @@ BAD = {
                            "4294967296"),
     "half-open past 16 bits": (changed("tiers/slow/half_open", 65536), "65536"),
     "cap of nothing": (changed("tiers/slow/request_cost_cap", "0"), "request_cost_cap"),
+    "unknown abort": (changed("tiers/slow/abort", "half"), 'tiers.slow.abort: "half"'),
+    "retries that are no yes or no": (changed("tiers/slow/bill_retries", 1),
+                                      "tiers.slow.bill_retries: 1"),
+    "cache hits of nothing": (changed("tenants/acme/overrides", {"bill_cache_hits": None}),
+                              "tenants.acme.overrides.bill_cache_hits: null"),
     "credit of a service": (changed("tiers/slow/services", {"chat": {"credit": "hard"}}),
                             "services.chat.credit"),
     "unknown parent": (changed("tenants/acme/parent", "zetta"), 'did you mean "zeta"'),
@@ -70,6 +75,8 @@ BAD = {
 FORMS = {"max_input_tokens": 32768, "max_output_tokens": 4096, "on_max_output": "refuse",
          "credit": "hard", "on_exhausted": "degrade", "fallback_model": "small",
          "other_protocols": "pass"}
+
+BILLING = {"abort": "full", "bill_retries": False, "bill_cache_hits": False}
 
 LEVELS = {"half_open": 16, "request_cost_cap": "0.5",
           "services": {"chat": {"concurrency": 2, "requests": {"per_second": 9}, "shadow": True},
@@ -116,14 +123,15 @@ def test_good_policy_takes_effect_at_once(lab):
 
 
 def test_limits_of_bodies_and_protocols_are_shown(lab):
-    lab.start_agent(json.loads(changed("tiers/slow", FORMS)))
+    lab.start_agent(json.loads(changed("tiers/slow", {**FORMS, **BILLING})))
     shown = lab.ctl("tenant", "show", "acme")["limits"]
-    assert {name: shown[name] for name in FORMS} == FORMS
+    assert {name: shown[name] for name in FORMS | BILLING} == FORMS | BILLING
     plain = lab.ctl("tenant", "show", "zeta")["limits"]
     assert plain["max_output_tokens"] is None and plain["fallback_model"] is None
     assert (plain["on_max_output"], plain["on_exhausted"], plain["other_protocols"]) == (
         "rewrite", "reject", "refuse")
-    assert lab.ctl("policy", "show")["tiers"]["slow"] == FORMS
+    assert [plain[name] for name in BILLING] == ["produced", True, True]
+    assert lab.ctl("policy", "show")["tiers"]["slow"] == FORMS | BILLING
     text = lab.weirctl("tenant", "show", "acme").stdout
     assert "max output tokens" in text and "fallback model" in text and "degrade" in text
 
@@ -193,7 +201,7 @@ def test_maps_of_another_abi_are_told_and_detach_cures(lab):
         "entries", 1, "name", "settings")
     run("bpftool", "map", "update", "pinned", settings, "key", "hex", "00", "00", "00", "00",
         "value", "hex", *value)
-    with pytest.raises(LabError, match="are of ABI 1, this agent speaks 4; run weir-agent "
+    with pytest.raises(LabError, match="are of ABI 1, this agent speaks 5; run weir-agent "
                                        "--detach"):
         lab.start_agent()
     run(BUILD / "weir-agent", "--detach", "--config", lab.config_path)

@@ -107,6 +107,12 @@ static inline void fake_status(void *ctx, struct weir_status *out)
 	out->suspended = 1;
 	out->drift.reaped = 8;
 	out->drift.corrected_inflight = 9;
+	out->tally.sources[WEIR_USAGE_ESTIMATED] = 21;
+	out->tally.output_guessed = 22;
+	out->tally.retry_free = 23;
+	out->tally.lost = 24;
+	out->decoders.given_up = 25;
+	out->hidden[1].streamed_hidden = 26;
 	pthread_mutex_lock(&f->lock);
 	out->enforce = f->enforce;
 	out->enforcing = f->enforce_configured_off ? WEIR_ENFORCE_CONFIGURED_OFF

@@ -138,8 +138,8 @@ static const struct sample samples[] = {
 	  { 20, 10, U, 16, U },
 	  0,
 	  "",
-	  "",
-	  "",
+	  "g",
+	  "length",
 	  WEIR_USAGE_REPORTED },
 	{ "llama.cpp stream without include_usage: timings count",
 	  SSE,
@@ -302,7 +302,8 @@ static const struct sample samples[] = {
 	  JSON,
 	  "{\"x\":{\"usage\":{\"prompt_tokens\":1}},\"y\":[{\"usage\":{\"prompt_tokens\":2}}],"
 	  "\"usage\":[{\"prompt_tokens\":3}],\"usage\":\"{\\\"prompt_tokens\\\":4}\","
-	  "\"usage\":{\"prompt_tokens\":\"5\",\"completion_tokens\":{\"x\":6},\"total_tokens\":7}}",
+	  "\"usage\":{\"prompt_tokens\":\"5\",\"completion_tokens\":{\"x\":6},\"total_tokens\":"
+	  "\"7\"}}",
 	  { U, U, U, U, U },
 	  0,
 	  "",

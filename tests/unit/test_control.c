@@ -25,6 +25,9 @@ static void status_has_the_documented_shape(void **state)
 			 12);
 	assert_true(json_is_null(json_object_get(s, "nats")));
 	assert_int_equal(json_array_size(json_object_get(s, "warnings")), 0);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(s, "answers"), "retry_free")),
+		23);
 	json_decref(s);
 }
 

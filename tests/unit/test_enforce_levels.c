@@ -154,6 +154,33 @@ static void nobody_has_a_share_of_half_open_connections(void **state)
 
 /* -- changes, restarts */
 
+/* What the ring's thread bills by, of a tenant; a scope of it bills nobody. */
+static void terms_are_the_tenants_own(void **state)
+{
+	const struct weir_terms *terms;
+	uint32_t n;
+
+	apply(S("acme", OVERRIDE("\"abort\": \"full\", \"bill_retries\": false, "
+				 "\"bill_cache_hits\": false, \"reserve_output_tokens\": 77, "
+				 "\"max_output_tokens\": 99")) "," S("beta", ""));
+	terms = weir_enforce_terms(f.enforce, number("acme"));
+	assert_int_equal(terms->abort, WEIR_ABORT_FULL);
+	assert_true(terms->free_retries && terms->free_cache_hits);
+	assert_int_equal(terms->reserve_output_tokens, 77);
+	assert_int_equal(terms->max_output_tokens, 99);
+	assert_true(entry("acme")->flags & WEIR_TENANT_ASKED_WHOLE);
+	assert_int_equal(weir_enforce_scope(f.enforce, "acme", "embed", &n), 0);
+	assert_false(f.tenants[n].flags & WEIR_TENANT_ASKED_WHOLE);
+	terms = weir_enforce_terms(f.enforce, number("beta"));
+	assert_int_equal(terms->abort, WEIR_ABORT_PRODUCED);
+	assert_false(terms->free_retries || terms->free_cache_hits);
+	assert_int_equal(terms->max_output_tokens, 0);
+	/* And back. */
+	apply(S("acme", "") "," S("beta", ""));
+	assert_false(weir_enforce_terms(f.enforce, number("acme"))->free_retries);
+	assert_false(entry("acme")->flags & WEIR_TENANT_ASKED_WHOLE);
+}
+
 static void a_suspension_outlives_policies(void **state)
 {
 	uint32_t acme;
@@ -312,6 +339,7 @@ int main(void)
 		CLAIM(a_scope_is_nobody_to_those_who_ask_for_tenants),
 		CLAIM(limits_of_a_service_come_and_go),
 		CLAIM(nobody_has_a_share_of_half_open_connections),
+		CLAIM(terms_are_the_tenants_own),
 		CLAIM(a_suspension_outlives_policies),
 		CLAIM(a_new_agent_finds_what_the_last_one_left),
 		CLAIM(services_may_be_renumbered_between_agents),

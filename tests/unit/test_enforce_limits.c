@@ -356,6 +356,9 @@ static void flags_say_which_limits_there_are(void **state)
 		  WEIR_TENANT_DOWN_OPEN },
 		{ { .connections = -1, .concurrency = -1, .on_agent_down = WEIR_DOWN_CLOSED },
 		  WEIR_TENANT_DOWN_CLOSED },
+		/* To know a request that comes again all of its body is looked at. */
+		{ { .connections = -1, .concurrency = -1, .free_retries = true },
+		  WEIR_TENANT_ASKED_WHOLE },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

@@ -25,7 +25,7 @@ static const char card_json[] =
 
 static const char *const services[] = { NULL, "llm" };
 static const struct weir_event_origin origin = { "0b0e7bd2-5a4b-4c00-8000-000000000001", "gpu-01",
-						 services, 2 };
+						 services, 2, NULL };
 
 static struct weir_row row;
 static struct weir_entry entry;
@@ -330,7 +330,7 @@ static void any_row_gives_json(void **unused)
 static void long_names_fit(void **unused)
 {
 	static char name[5000];
-	struct weir_event_origin o = { name, name, (const char *const[]){ name, name }, 2 };
+	struct weir_event_origin o = { name, name, (const char *const[]){ name, name }, 2, NULL };
 	struct weir_denied d = { .tenant = name, .reason = "requests" };
 
 	memset(name, 1, sizeof(name) - 1); /* six bytes each, escaped */

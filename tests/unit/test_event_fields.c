@@ -15,7 +15,7 @@
 #include "bpf/weir_abi.h"
 
 static const char *const services[] = { NULL, "llm" };
-static const struct weir_event_origin origin = { "ledger", "gpu-01", services, 2 };
+static const struct weir_event_origin origin = { "ledger", "gpu-01", services, 2, NULL };
 
 /* 2026-11-01T00:00:00Z */
 #define T0 UINT64_C(1793491200000000000)

@@ -71,7 +71,7 @@ static void what_an_answer_has_cost_is_what_a_cut_one_pays(void **state)
 		"HTTP/1.1 500 Oops\r\ncontent-type: text/event-stream\r\n\r\n" START WORD,
 	};
 	struct weir_rec_end e = end_record();
-	struct weir_runs runs = { .tenant = e.tenant, .terms = &terms };
+	struct weir_runs runs = { .tenant = e.tenant };
 	struct weir_finish_with with = { .terms = &terms };
 	struct weir_card *card = NULL;
 	struct weir_open o;
@@ -109,7 +109,7 @@ static void what_an_answer_has_cost_is_without_its_session(void **state)
 		"{\"match\":\"default\",\"price\":{\"output\":\"1\",\"session\":\"50\","
 		"\"request\":\"100\",\"second\":\"1000\"}}]}";
 	struct weir_rec_end e = end_record();
-	struct weir_runs runs = { .tenant = e.tenant, .terms = &terms, .for_ns = 1500000000 };
+	struct weir_runs runs = { .tenant = e.tenant, .for_ns = 1500000000 };
 	struct weir_finish_with with = { .terms = &terms };
 	struct weir_card *card = NULL;
 	struct weir_open o;

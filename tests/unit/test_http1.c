@@ -89,7 +89,50 @@ static void length_that_is_no_length_is_bad(void **unused)
 	BAD("HTTP/1.1 200 OK\r\ncontent-length: 9223372036854775808\r\n\r\n");
 	BAD("HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551617\r\n\r\n");
 	BAD("HTTP/1.1 200 OK\r\ncontent-length: 5\0x\r\n\r\nhello");
-	BAD("HTTP/1.1 200 OK\r\ncontent-length:                                         5\r\n\r\n");
+	BAD("HTTP/1.1 200 OK\r\ncontent-length:          "
+	    "                                                                                "
+	    "5\r\n\r\n");
+}
+
+static void headers_that_some_read_otherwise_are_bad(void **unused)
+{
+	BAD("HTTP/1.1 200 OK\r\ncontent-length : 5\r\n\r\nhello");
+	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding\t: chunked\r\n\r\n");
+	BAD("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n 6\r\n\r\nhello");
+	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding: x,\r\n\tchunked\r\n\r\n");
+	DONE("HTTP/1.1 200 OK\r\nx-folded: a\r\n b\r\ncontent-lengths : 7\r\ncontent-length: "
+	     "2\r\n\r\nab",
+	     "ab");
+}
+
+static void other_header_lines_are_shown(void **unused)
+{
+	static const char bytes[] = "HTTP/1.1 103 x\r\nX-A: early\r\n\r\nHTTP/1.1 200 OK\r\nX-A: 1 "
+				    "\r\nContent-Length: 2\r\n"
+				    "Content-Type: text/plain\r\ncache-status: "
+				    "789012345678901234567890123456789012345678901234"
+				    "567890123456789012345678901234567890\r\nc: \r\n\r\nab";
+	static const char want[] =
+		"A X-A: 1 |S cache-status: 78901234567890123456789012345678901234567890123456"
+		"7890123456789012345678901234|A c: |";
+	size_t piece;
+
+	for (piece = 1; piece < 400; piece = piece * 2 + 1) {
+		char got[400] = "";
+		struct weir_http1 h;
+		size_t at = 0, len, n = sizeof(bytes) - 1;
+		const uint8_t *body;
+
+		weir_http1_init(&h, false);
+		while (at < n) {
+			at += weir_http1_step(&h, (const uint8_t *)bytes + at,
+					      n - at < piece ? n - at : piece, &body, &len);
+			if (h.line_is)
+				sprintf(got + strlen(got), "%c %s|",
+					h.line_is == WEIR_HTTP1_A_LINE ? 'A' : 'S', h.line);
+		}
+		assert_string_equal(got, want);
+	}
 }
 
 static void chunks_are_joined(void **unused)
@@ -113,9 +156,11 @@ static void chunks_that_are_not_framed_are_bad(void **unused)
 	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-1\r\n");
 	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab\r\n");
 	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\r\n");
+	FRAMES("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\r\n", "", 0, OPEN);
 	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8000000000000000\r\n");
 	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10000000000000001\r\n");
-	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked                         \r\n\r\n");
+	BAD("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked          "
+	    "                                                                     \r\n\r\n");
 }
 
 static void the_last_coding_frames_the_body(void **unused)
@@ -181,6 +226,7 @@ static void what_is_not_http_is_bad(void **unused)
 	BAD("HTTP/1.1 20\r\n\r\n");
 	BAD("\x16\x03\x01\x02\n");
 	BAD("HTTP/1.\0 200 OK\r\n");
+	BAD("HTTP/1.1 200\0OK\r\n");
 }
 
 static void a_head_that_never_ends_is_bad(void **unused)
@@ -230,6 +276,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(content_length_is_obeyed),
 		cmocka_unit_test(length_that_is_no_length_is_bad),
+		cmocka_unit_test(headers_that_some_read_otherwise_are_bad),
+		cmocka_unit_test(other_header_lines_are_shown),
 		cmocka_unit_test(chunks_are_joined),
 		cmocka_unit_test(chunks_that_are_not_framed_are_bad),
 		cmocka_unit_test(the_last_coding_frames_the_body),

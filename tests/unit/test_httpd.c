@@ -74,6 +74,13 @@ static void metrics_are_prometheus_text(void **state)
 		"\nweir_capped_total 11\n",
 		"\nweir_drift_reaped_total 8\n",
 		"\nweir_drift_corrected_total{gauge=\"inflight\"} 9\n",
+		"\nweir_answers_total{usage=\"estimated\"} 21\n",
+		"\nweir_guessed_total{count=\"output\"} 22\n",
+		"\nweir_unbilled_total{reason=\"retry\"} 23\n",
+		"\nweir_lost_bytes_total 24\n",
+		"\nweir_decoders_given_up_total 25\n",
+		"\nweir_usage_hidden{service=\"llm\",form=\"streamed\"} 26\n",
+		"\nweir_usage_hidden{service=\"llm\",form=\"plain\"} 0\n",
 	};
 	char *line, *save = NULL;
 	regex_t good;

@@ -14,22 +14,27 @@
 
 #include "agent/json_scan.h"
 
-/* {"s": string, "f": filled, "n": number, "o": the same again, "a": [same], "b": container} */
-enum { NOWHERE, DOC, S, F, N, A, B };
+/* {"s": string, "f": bytes of a string, "n": number, "o": the same again, "a": [same],
+ * "b": container, "c": bytes of anything, "k": key, "t": true} */
+enum { NOWHERE, DOC, DOCS, S, F, N, A, B, C, K, T };
 
-static const uint8_t want[] = {
+static const uint16_t want[] = {
 	[DOC] = WEIR_SCAN_OBJECT | WEIR_SCAN_END,
+	[DOCS] = WEIR_SCAN_ARRAY | WEIR_SCAN_END,
 	[S] = WEIR_SCAN_STRING,
-	[F] = WEIR_SCAN_FILLED,
+	[F] = WEIR_SCAN_BYTES | WEIR_SCAN_KEY,
 	[N] = WEIR_SCAN_NUMBER,
 	[A] = WEIR_SCAN_ARRAY | WEIR_SCAN_END,
-	[B] = WEIR_SCAN_BEGIN,
+	[B] = WEIR_SCAN_OPEN,
+	[C] = WEIR_SCAN_BYTES,
+	[K] = WEIR_SCAN_KEY,
+	[T] = WEIR_SCAN_TRUE,
 };
 
 static uint8_t child(uint8_t node, const char *key, size_t len)
 {
-	static const char keys[] = "sfnoab";
-	static const uint8_t nodes[] = { S, F, N, DOC, A, B };
+	static const char keys[] = "sfnoabckt";
+	static const uint8_t nodes[] = { S, F, N, DOC, A, B, C, K, T };
 	const char *at;
 
 	if (!key)
@@ -43,7 +48,11 @@ static void found(void *ctx, uint8_t node, const struct weir_scan_found *f)
 {
 	char *log = ctx;
 	size_t used = strlen(log);
+	const char *at;
+	int n = 0;
 
+	if (used && log[used - 1] != ' ' && f->event != WEIR_SCAN_IS_BYTES)
+		strcpy(log + used++, " ");
 	switch (f->event) {
 	case WEIR_SCAN_IS_STRING: /* only what a cut string keeps is promised */
 		snprintf(log + used, 4096 - used, "s=%.*s ",
@@ -52,14 +61,28 @@ static void found(void *ctx, uint8_t node, const struct weir_scan_found *f)
 	case WEIR_SCAN_IS_NUMBER:
 		snprintf(log + used, 4096 - used, "n=%lld ", (long long)f->number);
 		break;
-	case WEIR_SCAN_IS_FILLED:
-		snprintf(log + used, 4096 - used, "f ");
+	case WEIR_SCAN_IS_BYTES: /* in pieces; their sum is promised */
+		at = strrchr(log, '#');
+		if (at && !strchr(at, ' ')) {
+			n = atoi(at + 1);
+			used = (size_t)(at - log);
+		}
+		snprintf(log + used, 4096 - used, "#%d", n + (int)f->number);
 		break;
-	case WEIR_SCAN_IS_BEGIN:
+	case WEIR_SCAN_IS_OPEN:
 		snprintf(log + used, 4096 - used, "b ");
 		break;
+	case WEIR_SCAN_IS_KEY:
+		snprintf(log + used, 4096 - used, "%s ", node == F ? "f" : "k");
+		break;
+	case WEIR_SCAN_IS_TRUE:
+		snprintf(log + used, 4096 - used, "t ");
+		break;
 	case WEIR_SCAN_IS_END:
-		snprintf(log + used, 4096 - used, node == A ? "] " : "} ");
+		snprintf(log + used, 4096 - used, "%s ",
+			 node == A	? "]"
+			 : node == DOCS ? "]]"
+					: "}");
 		break;
 	}
 }
@@ -75,8 +98,8 @@ static void scan(const char *doc, size_t n, const char *log)
 		struct weir_scan j = { 0 };
 
 		got[0] = '\0';
-		weir_scan_feed(&j, &schema, got, (const uint8_t *)doc, cut);
-		weir_scan_feed(&j, &schema, got, (const uint8_t *)doc + cut, n - cut);
+		if (weir_scan_feed(&j, &schema, got, (const uint8_t *)doc, cut) == cut)
+			weir_scan_feed(&j, &schema, got, (const uint8_t *)doc + cut, n - cut);
 		assert_string_equal(got, log);
 	}
 }
@@ -87,12 +110,15 @@ static void only_asked_for_values_are_reported(void **unused)
 {
 	SCAN("{}", "} ");
 	SCAN(" { \"s\" : \"x\" , \"t\" : \"y\" , \"n\" : 12 }\r\n", "s=x n=12 } ");
-	SCAN("{\"f\":\"\",\"f\":\"x\",\"f\":\"\\n\",\"f\":1}", "f f } ");
+	SCAN("{\"f\":\"\",\"f\":\"x\",\"f\":\"\\n\\\"..\",\"f\":1,\"f\":[2]}",
+	     "f f #1 f #6 f f } ");
+	SCAN("{\"c\":\"x\",\"n\":1,\"c\":[1,{\"y\":\"]\"}],\"n\":2,\"c\":7}", "#1 n=1 #13 n=2 } ");
+	SCAN("{\"k\":null,\"k\":[],\"x\":{\"k\":1}}", "k k } ");
+	SCAN("{\"t\":true,\"t\":false,\"t\":\"true\",\"t\":1,\"t\":true}", "t t } ");
 	SCAN("{\"b\":{},\"b\":[],\"b\":1,\"b\":\"\"}", "b b } ");
 	SCAN("{\"a\":[],\"a\":[{\"n\":1},{\"n\":2},3,[{\"n\":4}]],\"n\":5}",
 	     "] n=1 } n=2 } ] n=5 } ");
 	SCAN("{\"s\":1,\"s\":null,\"s\":[\"s\"],\"s\":{\"s\":\"x\"},\"n\":\"1\",\"n\":true}", "} ");
-	SCAN("{\"n\":1}{\"n\":2}\n{\"n\":3}", "n=1 } n=2 } n=3 } ");
 }
 
 static void structure_inside_strings_is_text(void **unused)
@@ -157,7 +183,9 @@ static void broken_structure_ends_belief(void **unused)
 	SCAN("{\"n\":}", "");
 	SCAN("{\"a\":[,]}", "");
 	SCAN("{\"x\":nul:\"n\":1}", "");
-	SCAN("[{\"n\":1}]", "");
+	SCAN("[1,{\"n\":1}]", "");
+	SCAN("[[{\"n\":1}]]", "");
+	SCAN("[{\"n\":1},{\"n\":2}}", "n=1 } n=2 } ");
 	SCAN("\"n\"", "");
 	SCAN("[DONE]", "");
 	SCAN("{\"n\":1", "");
@@ -200,6 +228,73 @@ static void deeper_than_the_schema_may_go_is_skipped(void **unused)
 	     "n=8 } } } } } } } n=1 } ");
 }
 
+static void an_array_of_documents_is_read_as_them(void **unused)
+{
+	SCAN("[{\"n\":1}]", "n=1 } ]] ");
+	SCAN(" [ {\"n\":1} , {\"s\":\"x\"}, 3, [{\"n\":4}], {\"n\":5}] ", "n=1 } s=x } n=5 } ]] ");
+	SCAN("[]", "]] ");
+}
+
+/* What follows a document is for the caller to judge: it is not taken. */
+static void nothing_is_read_behind_a_document(void **unused)
+{
+	static const char *const docs[] = { "{\"n\":1}{\"n\":2}", "{\"n\":1} ",
+					    "{\"n\":1}\n{\"n\":3}", "{\"n\":1}]" };
+	size_t i;
+
+	for (i = 0; i < 4; i++) {
+		char got[4096] = "";
+		struct weir_scan j = { 0 };
+
+		assert_int_equal(
+			weir_scan_feed(&j, &schema, got, (const uint8_t *)docs[i], strlen(docs[i])),
+			7);
+		assert_true(weir_scan_over(&j) && !weir_scan_dead(&j));
+		assert_int_equal(weir_scan_feed(&j, &schema, got, (const uint8_t *)"{\"n\":2}", 7),
+				 0);
+		assert_string_equal(got, "n=1 } ");
+	}
+}
+
+/* … up to the byte that broke it, which is not taken. */
+static void what_is_dead_takes_nothing(void **unused)
+{
+	static const struct {
+		const char *doc;
+		size_t took;
+	} broken[] = {
+		{ "{\"n\":1]", 6 },	  { "{\"n\" 1}", 5 },	  { "{\"x\":[{]},", 7 },
+		{ "{\"n\":1 \"n\"}", 7 }, { "{\"n\":1x,", 6 },	  { "{,", 1 },
+		{ "{\"n\":1,}", 7 },	  { "{\"x\":nul:1}", 8 }, { "x", 0 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		char got[4096] = "";
+		struct weir_scan j = { 0 };
+
+		assert_int_equal(weir_scan_feed(&j, &schema, got, (const uint8_t *)broken[i].doc,
+						strlen(broken[i].doc)),
+				 broken[i].took);
+		assert_true(weir_scan_dead(&j));
+	}
+}
+
+/* From the inside of a value on, as if all before had been read. */
+static void a_document_may_be_entered_in_its_middle(void **unused)
+{
+	char got[4096] = "";
+	struct weir_scan j = { 0 };
+
+	weir_string_start(&j.text);
+	j.text.bytes[0] = 'n';
+	j.text.len = 1;
+	weir_scan_enter(&j, &schema, got);
+	weir_scan_feed(&j, &schema, got, (const uint8_t *)" 5,\"o\":{\"n\":6}}", 16);
+	assert_string_equal(got, "n=5 n=6 } } ");
+	assert_true(weir_scan_over(&j));
+}
+
 static void killed_means_silent_until_reset(void **unused)
 {
 	char got[4096] = "";
@@ -207,7 +302,7 @@ static void killed_means_silent_until_reset(void **unused)
 
 	weir_scan_feed(&j, &schema, got, (const uint8_t *)"{\"n\":1,", 7);
 	weir_scan_kill(&j);
-	weir_scan_feed(&j, &schema, got, (const uint8_t *)"\"n\":2}{\"n\":3}", 13);
+	weir_scan_feed(&j, &schema, got, (const uint8_t *)"\"n\":2}", 6);
 	weir_scan_reset(&j);
 	weir_scan_feed(&j, &schema, got, (const uint8_t *)"{\"n\":4}", 7);
 	assert_string_equal(got, "n=1 n=4 } ");
@@ -224,6 +319,10 @@ int main(void)
 		cmocka_unit_test(broken_structure_ends_belief),
 		cmocka_unit_test(depth_is_bounded),
 		cmocka_unit_test(deeper_than_the_schema_may_go_is_skipped),
+		cmocka_unit_test(an_array_of_documents_is_read_as_them),
+		cmocka_unit_test(nothing_is_read_behind_a_document),
+		cmocka_unit_test(what_is_dead_takes_nothing),
+		cmocka_unit_test(a_document_may_be_entered_in_its_middle),
 		cmocka_unit_test(killed_means_silent_until_reset),
 	};
 

@@ -83,7 +83,7 @@ static void feed_cut(struct weir_response *r, const struct wire *w, const size_t
 
 		assert_non_null(piece);
 		memcpy(piece + 1, w->bytes + at, to - at);
-		assert_int_equal(weir_response_feed(r, piece + 1, to - at), to - at);
+		assert_int_equal(weir_response_feed(r, NULL, piece + 1, to - at), to - at);
 		free(piece);
 		at = to;
 	}
@@ -185,7 +185,7 @@ static void single_bytes_and_copies_between_them_change_nothing(void **unused)
 		for (at = 0; at < w.n; at++) {
 			memcpy(&copy, &r, sizeof(r)); /* an agent that was killed here */
 			memset(&r, 0xa5, sizeof(r));
-			assert_int_equal(weir_response_feed(&copy, w.bytes + at, 1), 1);
+			assert_int_equal(weir_response_feed(&copy, NULL, w.bytes + at, 1), 1);
 			memcpy(&r, &copy, sizeof(r));
 		}
 		assert_same(&whole, &r);
@@ -202,7 +202,7 @@ static void an_answer_that_is_cut_short_is_never_reported(void **unused)
 		wire_of(&w, &samples[i], CHUNKED);
 		for (at = 0; at < w.n; at++) {
 			weir_response_init(&r, false);
-			weir_response_feed(&r, w.bytes, at);
+			weir_response_feed(&r, NULL, w.bytes, at);
 			weir_response_close(&r);
 			assert_false(r.seen.done);
 			assert_int_equal(weir_response_source(&r),
@@ -227,8 +227,8 @@ static void what_was_seen_before_an_abort_stays(void **unused)
 		"\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\n\ndata: {\"choices\":[{"
 		"\"delta\":{\"content\":\"b\"}}],\"usage\":{\"prompt_tokens\":5,\"completion_"
 		"tokens\":3";
-	weir_response_feed(&r, head, sizeof(head) - 1);
-	weir_response_feed(&r, events, sizeof(events) - 1);
+	weir_response_feed(&r, NULL, head, sizeof(head) - 1);
+	weir_response_feed(&r, NULL, events, sizeof(events) - 1);
 	weir_response_close(&r);
 	assert_usage(&r.seen.usage, &want);
 	assert_int_equal(r.seen.chunks, 2);
@@ -247,12 +247,12 @@ static void answers_on_one_connection_are_told_apart(void **unused)
 		two.n = w.n;
 		weir_response_init(&r, false);
 		put_text(&two, "HTTP/1.1 404 Not Found\r\ncontent-length: 1\r\n\r\nx");
-		took = weir_response_feed(&r, two.bytes, two.n);
+		took = weir_response_feed(&r, NULL, two.bytes, two.n);
 		assert_int_equal(took, w.n);
 		assert_true(r.seen.done);
-		assert_int_equal(weir_response_feed(&r, "x", 1), 0);
+		assert_int_equal(weir_response_feed(&r, NULL, "x", 1), 0);
 		weir_response_init(&r, false);
-		assert_int_equal(weir_response_feed(&r, two.bytes + took, two.n - took),
+		assert_int_equal(weir_response_feed(&r, NULL, two.bytes + took, two.n - took),
 				 two.n - took);
 		assert_int_equal(r.seen.status, 404);
 	}
@@ -265,17 +265,25 @@ static void an_error_is_parsed_but_not_metered(void **unused)
 	struct weir_response r;
 
 	weir_response_init(&r, false);
-	assert_int_equal(weir_response_feed(&r, wire, sizeof(wire) - 1), sizeof(wire) - 1);
+	assert_int_equal(weir_response_feed(&r, NULL, wire, sizeof(wire) - 1), sizeof(wire) - 1);
 	assert_true(r.seen.done && r.seen.has_usage);
 	assert_string_equal(r.seen.response_id, "e");
 	assert_int_equal(weir_response_source(&r), WEIR_USAGE_NONE);
 }
 
-static void a_hole_is_never_a_report(void **unused)
+/* What a report says can be refined by what follows: a key that comes again, llama.cpp's timings.
+ */
+static bool is_refined(const struct sample *s)
+{
+	return strstr(s->name, "two keys") || strstr(s->name, "llama.cpp") ||
+	       strstr(s->name, "wrong depth") || strstr(s->name, "broken");
+}
+
+static void after_a_hole_a_report_is_right_or_there_is_none(void **unused)
 {
 	struct weir_response r;
+	size_t i, f, from, len, reports = 0;
 	struct wire w;
-	size_t i, f, from, len;
 
 	for (i = 0; i < N_SAMPLES; i++) {
 		for (f = 0; f < FRAMINGS; f++) {
@@ -283,18 +291,28 @@ static void a_hole_is_never_a_report(void **unused)
 			for (from = 0; from < w.n; from += 3) {
 				for (len = 1; from + len <= w.n && len < 400; len = len * 3 + 1) {
 					weir_response_init(&r, false);
-					weir_response_feed(&r, w.bytes, from);
+					weir_response_feed(&r, NULL, w.bytes, from);
 					weir_response_skip(&r, len);
-					weir_response_feed(&r, w.bytes + from + len,
+					weir_response_feed(&r, NULL, w.bytes + from + len,
 							   w.n - from - len);
 					weir_response_close(&r);
-					assert_int_equal(weir_response_source(&r),
-							 WEIR_USAGE_PARTIAL);
 					assert_true(r.seen.done || r.seen.bad);
+					if (weir_response_source(&r) == WEIR_USAGE_PARTIAL ||
+					    is_refined(&samples[i]))
+						continue;
+					if (memcmp(&r.seen.usage, &samples[i].usage,
+						   sizeof(r.seen.usage)))
+						print_error("%s: %zu from %zu\n", samples[i].name,
+							    len, from);
+					assert_int_equal(weir_response_source(&r),
+							 WEIR_USAGE_REPORTED);
+					assert_usage(&r.seen.usage, &samples[i].usage);
+					reports++;
 				}
 			}
 		}
 	}
+	assert_true(reports > 1000);
 }
 
 static void framing_by_length_goes_on_past_a_hole(void **unused)
@@ -303,11 +321,12 @@ static void framing_by_length_goes_on_past_a_hole(void **unused)
 	struct weir_response r;
 
 	weir_response_init(&r, false);
-	weir_response_feed(&r, head, sizeof(head) - 1);
+	weir_response_feed(&r, NULL, head, sizeof(head) - 1);
 	weir_response_skip(&r, 0);
 	weir_response_skip(&r, 900);
 	assert_false(r.seen.done || r.seen.bad);
-	assert_int_equal(weir_response_feed(&r, "\",\"usage\":{\"prompt_tokens\":1}}", 30), 30);
+	assert_int_equal(weir_response_feed(&r, NULL, "\",\"usage\":{\"prompt_tokens\":1}}", 30),
+			 30);
 	assert_false(r.seen.has_usage);
 	weir_response_skip(&r, UINT64_MAX);
 	assert_true(r.seen.done);
@@ -328,13 +347,13 @@ static void a_stream_is_picked_up_after_a_hole(void **unused)
 
 	for (less = 0; less <= 11; less += 11) {
 		weir_response_init(&r, false);
-		weir_response_feed(&r, before, sizeof(before) - 1 - less);
+		weir_response_feed(&r, NULL, before, sizeof(before) - 1 - less);
 		weir_response_skip(&r, 500);
-		weir_response_feed(&r, after, sizeof(after) - 1);
+		weir_response_feed(&r, NULL, after, sizeof(after) - 1);
 		weir_response_close(&r);
 		assert_usage(&r.seen.usage, &want);
 		assert_int_equal(r.seen.chunks, 2);
-		assert_int_equal(weir_response_source(&r), WEIR_USAGE_PARTIAL);
+		assert_int_equal(weir_response_source(&r), WEIR_USAGE_REPORTED);
 	}
 }
 
@@ -350,9 +369,9 @@ static void no_answer_is_none_and_a_lost_one_is_partial(void **unused)
 	assert_true(r.seen.bad);
 	assert_int_equal(weir_response_source(&r), WEIR_USAGE_PARTIAL);
 	weir_response_init(&r, false);
-	assert_int_equal(weir_response_feed(&r, "SSH-2.0-x\r\n", 11), 11);
+	assert_int_equal(weir_response_feed(&r, NULL, "SSH-2.0-x\r\n", 11), 11);
 	assert_true(r.seen.bad);
-	assert_int_equal(weir_response_feed(&r, "HTTP/1.1 200 OK\r\n\r\n", 19), 19);
+	assert_int_equal(weir_response_feed(&r, NULL, "HTTP/1.1 200 OK\r\n\r\n", 19), 19);
 	assert_int_equal(weir_response_source(&r), WEIR_USAGE_NONE);
 }
 
@@ -364,7 +383,7 @@ static void a_compressed_body_is_not_read(void **unused)
 	struct weir_response r;
 
 	weir_response_init(&r, false);
-	weir_response_feed(&r, wire, sizeof(wire) - 1);
+	weir_response_feed(&r, NULL, wire, sizeof(wire) - 1);
 	assert_true(r.seen.done && !r.seen.has_usage);
 }
 
@@ -379,7 +398,7 @@ int main(void)
 		cmocka_unit_test(what_was_seen_before_an_abort_stays),
 		cmocka_unit_test(answers_on_one_connection_are_told_apart),
 		cmocka_unit_test(an_error_is_parsed_but_not_metered),
-		cmocka_unit_test(a_hole_is_never_a_report),
+		cmocka_unit_test(after_a_hole_a_report_is_right_or_there_is_none),
 		cmocka_unit_test(framing_by_length_goes_on_past_a_hole),
 		cmocka_unit_test(a_stream_is_picked_up_after_a_hole),
 		cmocka_unit_test(no_answer_is_none_and_a_lost_one_is_partial),

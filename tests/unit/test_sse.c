@@ -55,7 +55,7 @@ static void every_line_ending_ends_a_line(void **unused)
 static void data_lines_are_joined(void **unused)
 {
 	SPLIT("data: a\ndata: b\ndata:c\n\n", "a\nb\nc|");
-	SPLIT("data:\ndata\ndata:  b\n\n", "\n b|"); /* the joint of an empty line is left out */
+	SPLIT("data:\ndata\ndata:  b\n\n", "\n\n b|"); /* "data" alone is a line of nothing */
 	SPLIT("data\n\n", "|");
 }
 

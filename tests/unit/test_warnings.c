@@ -72,25 +72,30 @@ static void what_a_service_saw_is_said_of_it(void **state)
 static void what_does_not_fit_names_the_setting(void **state)
 {
 	status.ring_lost = 1;
+	status.decoders.given_up = 3;
+	status.decoders.failed = 9; /* who sends these is the server */
 	status.verdicts[WEIR_DENY_MAP_FULL] = 2;
 	status.flows_used = 9;
 	status.flows_max = 10;
 	status.verdicts[WEIR_DROP_HEAD_ROOM] = 4;
 	status.verdicts[WEIR_DROP_UNJUDGED] = 5;
 	add(0);
-	assert_int_equal(status.n_warnings, 5);
+	assert_int_equal(status.n_warnings, 6);
 	assert_string_equal(status.warnings[0],
 			    "ring: 1 records did not fit; raise \"ring_bytes\"");
 	assert_string_equal(status.warnings[1],
+			    "compressed answers: 3 were not read to their end for want of room, "
+			    "and billed as far as they were; raise \"decoder_bytes\"");
+	assert_string_equal(status.warnings[2],
 			    "connections: 9 of 10 that can be followed; more would pass unjudged; "
 			    "raise \"max_flows\"");
-	assert_string_equal(status.warnings[2],
+	assert_string_equal(status.warnings[3],
 			    "kernel maps: 2 connections or refusals found one full; raise "
 			    "\"max_flows\" and \"max_tenants\"");
-	assert_string_equal(status.warnings[3],
+	assert_string_equal(status.warnings[4],
 			    "heads in parts: 4 segments were dropped for want of room, to come "
 			    "again; raise \"max_split_heads\"");
-	assert_memory_equal(status.warnings[4], "5 answers came to requests that nobody saw", 42);
+	assert_memory_equal(status.warnings[5], "5 answers came to requests that nobody saw", 42);
 }
 
 static void enforcement_that_is_off_is_said_first(void **state)

@@ -94,6 +94,11 @@ class Sdk(LineProcess):
         self._write(call=call.number, op="abort")
 
 
+class Anthropic(Sdk):
+    """The Anthropic Node SDK, driven as the OpenAI one is."""
+    script, path = "anthropic.mjs", ""
+
+
 class Subscriber(LineProcess):
     """Every message on some subjects, from now on. messages: list of dicts."""
 

@@ -11,6 +11,12 @@ What a request can ask of it, so that tests know beforehand what is served:
   metadata.hold       "1": stop after the first token until the admin says release
   metadata.cached     how many prompt tokens came from the prefix cache
   metadata.pad        bytes of padding in each token
+  metadata.cut_at     the answer breaks off before this token (from 1 on), or in a plain one's tail …
+  metadata.cuts       … of the first so many requests of this very body: default 1
+  metadata.fails      so many requests of this very body get a 500, the first
+  metadata.usage      "0": nothing says what was used
+  metadata.cache      what header x-cache says
+  tools               the first of them is called, with the tokens as its arguments
 
 What it served it tells on a unix socket, which nobody guards: connect, send one
 line, read one JSON document:
@@ -49,6 +55,13 @@ class Book:
         self.records = []
         self.released = asyncio.Event()
         self.bad = 0
+        self.counted = {}
+
+    def count(self, body):
+        """How many requests of this body there were, this one included."""
+        name = json.dumps(body)
+        self.counted[name] = self.counted.get(name, 0) + 1
+        return self.counted[name]
 
     def open(self, request, body, kind, prompt):
         auth = request.headers.get("authorization", "")
@@ -102,6 +115,10 @@ def prompt_words(value):
     return 0
 
 
+class Broken(Exception):
+    """Out of an answer's middle: uvicorn closes the connection."""
+
+
 class Plan:
     """How the answer to one request is made."""
 
@@ -115,12 +132,24 @@ class Plan:
         self.hold = meta.get("hold") == "1"
         self.cached = int(meta.get("cached", 0))
         self.pad = "x" * int(meta.get("pad", 0))
+        self.usage = meta.get("usage") != "0"
+        self.headers = {"x-cache": meta["cache"]} if "cache" in meta else {}
+        tools = body.get("tools") or [None]
+        self.tool = tools[0] and (tools[0].get("function") or tools[0])["name"]
+        if self.tool:
+            self.finish = "tool_calls"
+        self.stop = "tool_use" if self.tool else "max_tokens"  # as Anthropic has it
+        times = book.count(body) if "cut_at" in meta or "fails" in meta else 0
+        self.cut_at = int(meta.get("cut_at", 0)) if times <= int(meta.get("cuts", 1)) else 0
+        self.fails = 0 < times <= int(meta.get("fails", 0))
 
     def token(self, n):
         return f" tok{n}{self.pad}"
 
     async def wait(self, n):
         """Before token n, counted from 0."""
+        if n and n == self.cut_at:
+            raise Broken
         if n == 1 and self.hold:
             await book.released.wait()
         pause = self.ttft if n == 0 else self.delay
@@ -138,28 +167,41 @@ def usage_of(record):
     return usage
 
 
-def chat_choice(text, finish):
+def tool_call(name, arguments):
+    return {"index": 0, "id": "call_1", "type": "function",
+            "function": {"name": name, "arguments": arguments}}
+
+
+def chat_choice(text, finish, tool):
     return {"index": 0,
-            "message": {"role": "assistant", "content": text, "refusal": None, "annotations": None,
-                        "audio": None, "function_call": None, "tool_calls": [],
+            "message": {"role": "assistant", "content": None if tool else text, "refusal": None,
+                        "annotations": None, "audio": None, "function_call": None,
+                        "tool_calls": [tool_call(tool, text)] if tool else [],
                         "reasoning_content": None},
             "logprobs": None, "finish_reason": finish, "stop_reason": None, "token_ids": None}
 
 
-def text_choice(text, finish):
+def text_choice(text, finish, tool):
     return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish,
             "stop_reason": None, "prompt_logprobs": None}
 
 
-def chat_delta(text, finish, first):
-    delta = {"role": "assistant", "content": ""} if first else {"content": text}
+def chat_delta(text, finish, first, tool):
+    if first:
+        delta = {"role": "assistant", "content": None if tool else ""}
+        if tool:
+            delta["tool_calls"] = [tool_call(tool, "")]
+    elif tool:
+        delta = {"tool_calls": [{"index": 0, "function": {"arguments": text}}]}
+    else:
+        delta = {"content": text}
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     if finish:
         choice["stop_reason"] = None
     return choice
 
 
-def text_delta(text, finish, first):
+def text_delta(text, finish, first, tool):
     return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish,
             "stop_reason": None}
 
@@ -173,11 +215,11 @@ async def stream_answer(record, plan, envelope, delta, has_role):
         for n in range(plan.tokens):
             await plan.wait(n)
             if n == 0 and has_role:
-                yield event([delta("", None, True)])
+                yield event([delta("", None, True, plan.tool)])
             record["completion"] += 1
             last = n == plan.tokens - 1
-            yield event([delta(plan.token(n), plan.finish if last else None, False)])
-        if record["include_usage"]:
+            yield event([delta(plan.token(n), plan.finish if last else None, False, plan.tool)])
+        if record["include_usage"] and plan.usage:
             yield event([], usage=usage_of(record))
         record["state"] = "done"
         yield "data: [DONE]\n\n"
@@ -189,7 +231,8 @@ async def stream_answer(record, plan, envelope, delta, has_role):
 async def plain_answer(request, record, plan, envelope, choice):
     async def produce():
         for n in range(plan.tokens):
-            await plan.wait(n)
+            if n != plan.cut_at:
+                await plan.wait(n)
 
     async def client_gone():
         while (await request.receive())["type"] != "http.disconnect":
@@ -205,15 +248,34 @@ async def plain_answer(request, record, plan, envelope, choice):
         return PlainTextResponse("", status_code=499)
     record["completion"] = plan.tokens
     text = "".join(plan.token(n) for n in range(plan.tokens))
-    return JSONResponse({**envelope, "choices": [choice(text, plan.finish)], "service_tier": None,
-                         "system_fingerprint": None, "usage": usage_of(record),
-                         "prompt_logprobs": None, "kv_transfer_params": None})
+    whole = {**envelope, "choices": [choice(text, plan.finish, plan.tool)], "service_tier": None,
+             "system_fingerprint": None, "prompt_logprobs": None, "kv_transfer_params": None}
+    if plan.usage:
+        whole["usage"] = usage_of(record)
+    if plan.cut_at:
+        record["state"] = "aborted"
+        return broken_answer(json.dumps(whole).encode())
+    return JSONResponse(whole, headers=plan.headers)
+
+
+def broken_answer(data):
+    """An answer of which the last bytes do not come."""
+    async def pieces():
+        yield data[:-9]
+        raise Broken
+    return StreamingResponse(pieces(), media_type="application/json",
+                             headers={"content-length": str(len(data))})
 
 
 def refuse(message, status=400):
     book.bad += 1
     return JSONResponse({"error": {"message": message, "type": "BadRequestError", "param": None,
                                    "code": status}}, status_code=status)
+
+
+def failure(record):
+    record["state"] = "failed"
+    return JSONResponse({"error": {"message": "try again", "type": "server_error"}}, 500)
 
 
 async def read_body(request):
@@ -232,12 +294,14 @@ async def generate(request, kind, prompt_field, id_prefix, objects, choice, delt
     record = book.open(request, body, kind, prompt_words(body[prompt_field]))
     record["id"] = make_id(id_prefix)
     record["cached"] = plan.cached
+    if plan.fails:
+        return failure(record)
     envelope = {"id": record["id"], "object": objects[record["stream"]],
                 "created": int(time.time()), "model": record["model"]}
     if not record["stream"]:
         return await plain_answer(request, record, plan, envelope, choice)
     return StreamingResponse(stream_answer(record, plan, envelope, delta, kind == "chat"),
-                             media_type="text/event-stream")
+                             media_type="text/event-stream", headers=plan.headers)
 
 
 async def chat(request):
@@ -270,20 +334,28 @@ async def embeddings(request):
                   "completion_tokens": 0, "prompt_tokens_details": None}})
 
 
+def message_block(text, tool):
+    if tool:
+        return {"type": "tool_use", "id": "toolu_1", "name": tool, "input": {"a": text} if text
+                else {}}
+    return {"type": "text", "text": text}
+
+
 async def stream_message(record, plan, message):
     """Anthropic's events; the answer's length is told last."""
     def event(kind, **fields):
         return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
     try:
         yield event("message_start", message={**message, "content": [], "stop_reason": None})
-        yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+        yield event("content_block_start", index=0, content_block=message_block("", plan.tool))
         for n in range(plan.tokens):
             await plan.wait(n)
             record["completion"] += 1
-            yield event("content_block_delta", index=0,
-                        delta={"type": "text_delta", "text": plan.token(n)})
+            yield event("content_block_delta", index=0, delta={
+                "type": "input_json_delta", "partial_json": plan.token(n)} if plan.tool else {
+                "type": "text_delta", "text": plan.token(n)})
         yield event("content_block_stop", index=0)
-        yield event("message_delta", delta={"stop_reason": "max_tokens", "stop_sequence": None},
+        yield event("message_delta", delta={"stop_reason": plan.stop, "stop_sequence": None},
                     usage={"output_tokens": record["completion"]})
         yield event("message_stop")
         record["state"] = "done"
@@ -300,19 +372,21 @@ async def messages(request):
     plan = Plan(body)
     record = book.open(request, body, "message", prompt_words(body["messages"]))
     record["id"] = make_id("msg")
+    if plan.fails:
+        return failure(record)
     message = {"id": record["id"], "type": "message", "role": "assistant",
                "model": record["model"], "stop_sequence": None,
                "usage": {"input_tokens": record["prompt"], "output_tokens": 0}}
     if record["stream"]:
         return StreamingResponse(stream_message(record, plan, message),
-                                 media_type="text/event-stream")
+                                 media_type="text/event-stream", headers=plan.headers)
     for n in range(plan.tokens):
         await plan.wait(n)
     record["completion"], record["state"] = plan.tokens, "done"
     text = "".join(plan.token(n) for n in range(plan.tokens))
     message["usage"]["output_tokens"] = plan.tokens
-    return JSONResponse({**message, "content": [{"type": "text", "text": text}],
-                         "stop_reason": "max_tokens"})
+    return JSONResponse({**message, "content": [message_block(text, plan.tool)],
+                         "stop_reason": plan.stop}, headers=plan.headers)
 
 
 async def models(request):

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Claims about every answer of tests/corpus: the parser makes of it what is written beside it, in
+ * whichever framing and coding it comes, wherever it is cut, whatever comes before and behind it;
+ * and where bytes of it are missing, nothing wrong is called reported.
+ */
+#include "tests/unit/corpus_fixture.h"
+
+#define BIG    20000 /* bytes: of such answers not every cut is tried */
+#define STRIDE 64
+
+static struct corpus corpus;
+
+static int setup(void **unused)
+{
+	corpus_open(&corpus);
+	return 0;
+}
+
+static int teardown(void **unused)
+{
+	corpus_close(&corpus);
+	return 0;
+}
+
+/* ------------------------------------------------------------ comparing */
+
+static int differs_n(const struct answer *a, const char *how, const char *field, int64_t got,
+		     int64_t want)
+{
+	if (got == want)
+		return 0;
+	print_error("%s, %s: %s is %lld, not %lld\n", a->name, how, field, (long long)got,
+		    (long long)want);
+	return 1;
+}
+
+static int differs_text(const struct answer *a, const char *how, const char *field, const char *got,
+			size_t size, const char *want)
+{
+	if (!strncmp(got, want, size - 1) && strlen(got) < size)
+		return 0;
+	print_error("%s, %s: %s is \"%s\", not \"%s\"\n", a->name, how, field, got, want);
+	return 1;
+}
+
+/* How many fields are not as expected; each is told. */
+static int differs(const struct answer *a, const char *how, const struct weir_response *r)
+{
+	const struct weir_response_seen *s = &r->seen;
+	const struct wanted *w = &a->want;
+	int n = 0;
+
+#define COUNT(field, x) n += differs_n(a, how, #field, s->field, x)
+#define TEXT(field)	n += differs_text(a, how, #field, s->field, sizeof(s->field), w->field)
+	COUNT(bad, 0);
+	COUNT(done, !a->cut);
+	COUNT(status, w->status);
+	COUNT(stream, w->stream);
+	COUNT(chunks, w->chunks);
+	if (w->text_bytes >= 0)
+		COUNT(text_bytes, w->text_bytes);
+	COUNT(cache_status, w->cache_status);
+	COUNT(usage.input, w->usage.input);
+	COUNT(usage.cache_read, w->usage.cache_read);
+	COUNT(usage.cache_write, w->usage.cache_write);
+	COUNT(usage.output, w->usage.output);
+	COUNT(usage.reasoning, w->usage.reasoning);
+	COUNT(audio, w->audio);
+	COUNT(image, w->image);
+	TEXT(model);
+	TEXT(model_version);
+	TEXT(response_id);
+	TEXT(request_id);
+	TEXT(finish_reason);
+#undef COUNT
+#undef TEXT
+	if (weir_response_source(r) != w->source) {
+		print_error("%s, %s: %s, not %s\n", a->name, how,
+			    source_names[weir_response_source(r)], source_names[w->source]);
+		n++;
+	}
+	return n;
+}
+
+/* ------------------------------------------------------------ feeding */
+
+/* From a place of exactly that size at the end of a block, so that a read beyond it is seen. */
+static size_t feed_piece(struct weir_response *r, struct weir_decoders *d, const uint8_t *p,
+			 size_t n)
+{
+	static uint8_t *room;
+	uint8_t *copy;
+	size_t took;
+
+	if (n > BIG) {
+		copy = malloc(n);
+		assert_non_null(copy);
+		memcpy(copy, p, n);
+		took = weir_response_feed(r, d, copy, n);
+		free(copy);
+		return took;
+	}
+	if (!room)
+		room = malloc(BIG);
+	assert_non_null(room);
+	copy = room + BIG - n;
+	memcpy(copy, p, n);
+	return weir_response_feed(r, d, copy, n);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	size_t x = *(const size_t *)a, y = *(const size_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* In n + 1 pieces, then the connection closes. */
+static void feed_cut(struct weir_response *r, struct weir_decoders *d, const struct bytes *w,
+		     size_t *cuts, size_t n)
+{
+	size_t i, at = 0;
+
+	if (n)
+		qsort(cuts, n, sizeof(*cuts), ascending);
+	weir_response_init(r, false);
+	for (i = 0; i <= n; i++) {
+		size_t to = i < n ? cuts[i] : w->n;
+
+		assert_int_equal(feed_piece(r, d, w->p + at, to - at), to - at);
+		at = to;
+	}
+	weir_response_close(r);
+	weir_response_end(r, d);
+}
+
+static void feed_random(struct weir_response *r, struct weir_decoders *d, const struct bytes *w,
+			size_t cuts)
+{
+	size_t at[8], i;
+
+	assert_true(cuts <= 8);
+	for (i = 0; i < cuts; i++)
+		at[i] = rnd() % (w->n + 1);
+	feed_cut(r, d, w, at, cuts);
+}
+
+static const char *const framing_names[FRAMINGS] = { "content-length", "chunked", "close",
+						     "chunk a byte" };
+
+/* ------------------------------------------------------------ claims */
+
+static void each_answer_means_what_is_written_beside_it(void **unused)
+{
+	struct weir_response r;
+	int bad = 0;
+	size_t i, f;
+
+	assert_true(corpus.n > 150);
+	for (i = 0; i < corpus.n; i++)
+		for (f = 0; f < FRAMINGS; f++) {
+			struct answer *a = &corpus.answers[i];
+			struct bytes w;
+
+			if (!can_be(a, f))
+				continue;
+			w = wire_of(a, f);
+			feed_cut(&r, NULL, &w, NULL, 0);
+			bad += differs(a, framing_names[f], &r);
+			/* from here on it must not change */
+			if (a->want.text_bytes < 0)
+				a->want.text_bytes = r.seen.text_bytes;
+			free(w.p);
+		}
+	assert_int_equal(bad, 0);
+}
+
+/*
+ * The parser is plain data: if a cut between two marks has led to the very state that no cut led
+ * to, what follows cannot differ. (If it is another state, what follows is tried out.)
+ */
+static int cut_between(const struct answer *a, const struct bytes *w,
+		       const struct weir_response *from, const struct weir_response *to, size_t at,
+		       size_t end)
+{
+	struct weir_response r;
+	size_t cut;
+
+	for (cut = at + 1; cut < end; cut++) {
+		memcpy(&r, from, sizeof(r));
+		feed_piece(&r, NULL, w->p + at, cut - at);
+		feed_piece(&r, NULL, w->p + cut, end - cut);
+		if (!memcmp(&r, to, sizeof(r)))
+			continue;
+		feed_piece(&r, NULL, w->p + end, w->n - end);
+		weir_response_close(&r);
+		if (differs(a, "cut in two", &r)) {
+			print_error("%s: cut at byte %zu of %zu\n", a->name, cut, w->n);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static void a_cut_at_any_byte_changes_nothing(void **unused)
+{
+	struct weir_response from, to;
+	size_t i, f, at, end;
+	int bad = 0;
+
+	for (i = 0; i < corpus.n; i++)
+		for (f = 0; f <= CLOSE; f++) {
+			const struct answer *a = &corpus.answers[i];
+			struct bytes w;
+
+			if (!can_be(a, f))
+				continue;
+			w = wire_of(a, f);
+			weir_response_init(&from, false);
+			for (at = 0; at < w.n; at = end) {
+				end = at + STRIDE;
+				if (w.n > BIG && at >= 2048 && at + 4096 < w.n)
+					end = w.n - 2048; /* its middle in one */
+				if (end > w.n)
+					end = w.n;
+				memcpy(&to, &from, sizeof(to));
+				feed_piece(&to, NULL, w.p + at, end - at);
+				if (end - at <= STRIDE)
+					bad += cut_between(a, &w, &from, &to, at, end);
+				memcpy(&from, &to, sizeof(to));
+			}
+			weir_response_close(&from);
+			bad += differs(a, "in pieces of 64", &from);
+			free(w.p);
+		}
+	assert_int_equal(bad, 0);
+}
+
+static void cuts_at_two_and_three_random_bytes_change_nothing(void **unused)
+{
+	struct weir_response r;
+	int bad = 0;
+	size_t i, f, k;
+
+	for (i = 0; i < corpus.n; i++)
+		for (f = 0; f < FRAMINGS; f++) {
+			const struct answer *a = &corpus.answers[i];
+			struct bytes w;
+			size_t times;
+
+			if (!can_be(a, f))
+				continue;
+			w = wire_of(a, f);
+			times = w.n > BIG ? 2 : 24;
+			for (k = 0; k < times; k++) {
+				feed_random(&r, NULL, &w, 2 + k % 2);
+				bad += differs(a, "cut twice or thrice", &r);
+			}
+			free(w.p);
+		}
+	assert_int_equal(bad, 0);
+}
+
+static struct bytes coded(const struct answer *a, int coding)
+{
+	size_t flush = a->want.stream ? 200 : 0;
+
+	if (coding == 2)
+		return zstd(a->body.p, a->body.n, flush ? 17 : 0, flush);
+	return deflated(a->body.p, a->body.n, coding ? 15 : 15 + 16, 6, flush);
+}
+
+static void compressed_bodies_mean_the_same(void **unused)
+{
+	static const char *const names[] = { "gzip", "deflate", "zstd" };
+	static const enum weir_body_coding codings[] = { WEIR_BODY_GZIP, WEIR_BODY_DEFLATE,
+							 WEIR_BODY_ZSTD };
+	struct weir_decoders *d = pool(POOL);
+	struct weir_response r;
+	int bad = 0, c;
+	size_t i, f, k, all[8192];
+
+	for (i = 0; i < corpus.n; i++)
+		for (c = 0; c < 3; c++) {
+			const struct answer *a = &corpus.answers[i];
+			struct bytes body;
+
+			if (a->cut || a->bodiless || a->coded)
+				continue;
+			body = coded(a, c);
+			for (f = 0; f <= CLOSE; f++) {
+				struct bytes w = wire_with(a, body, names[c], f);
+
+				for (k = 0; k < (w.n > 8192 || a->body.n > BIG ? 1 : 4); k++) {
+					feed_random(&r, d, &w, k * 2);
+					bad += differs(a, names[c], &r);
+					bad += differs_n(a, names[c], "coding", r.seen.coding,
+							 codings[c]);
+				}
+				for (k = 0; k < w.n && w.n <= 8192; k++)
+					all[k] = k;
+				if (w.n <= 8192) {
+					feed_cut(&r, d, &w, all, w.n);
+					bad += differs(a, "compressed, byte by byte", &r);
+				}
+				free(w.p);
+			}
+			free(body.p);
+		}
+	assert_int_equal(bad, 0);
+	assert_int_equal(stats(d).open, 0);
+	weir_decoders_free(d);
+}
+
+static void answers_behind_interim_ones_mean_the_same(void **unused)
+{
+	static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n"
+				      "link: </x>\r\ncontent-length: 5\r\nx-request-id: no\r\n\r\n"
+				      "HTTP/1.1 100\r\n\r\n";
+	struct weir_response r;
+	int bad = 0;
+	size_t i;
+
+	for (i = 0; i < corpus.n; i++) {
+		const struct answer *a = &corpus.answers[i];
+		struct bytes w = { 0 }, rest = wire_of(a, i % 2 ? CHUNKED : LENGTH);
+
+		append_text(&w, interim);
+		append(&w, rest.p, rest.n);
+		feed_random(&r, NULL, &w, 3);
+		bad += differs(a, "behind 100 and 103", &r);
+		free(w.p);
+		free(rest.p);
+	}
+	assert_int_equal(bad, 0);
+}
+
+static void answers_on_one_connection_are_told_apart(void **unused)
+{
+	struct weir_response r;
+	struct bytes w = { 0 };
+	size_t i, at = 0, bad = 0;
+
+	for (i = 0; i < corpus.n; i++) {
+		struct bytes one = wire_of(&corpus.answers[i], rnd() % 2 ? CHUNKED : LENGTH);
+
+		if (!corpus.answers[i].cut)
+			append(&w, one.p, one.n);
+		free(one.p);
+	}
+	for (i = 0; i < corpus.n; i++) {
+		if (corpus.answers[i].cut)
+			continue;
+		weir_response_init(&r, false);
+		while (!r.seen.done && !r.seen.bad && at < w.n) {
+			size_t n = rnd() % 5000;
+
+			at += feed_piece(&r, NULL, w.p + at, n < w.n - at ? n : w.n - at);
+		}
+		bad += differs(&corpus.answers[i], "among others", &r);
+	}
+	assert_int_equal(at, w.n);
+	assert_int_equal(bad, 0);
+	free(w.p);
+}
+
+static void an_answer_to_head_is_over_with_its_head(void **unused)
+{
+	struct weir_response r;
+	size_t i;
+
+	for (i = 0; i < corpus.n; i++) {
+		const struct answer *a = &corpus.answers[i];
+		struct bytes w = wire_of(a, LENGTH);
+		size_t head = w.n - (a->body.n - a->cut);
+
+		weir_response_init(&r, true);
+		assert_int_equal(feed_piece(&r, NULL, w.p, w.n), head);
+		assert_true(r.seen.done && !r.seen.bad && !r.seen.body_started);
+		assert_int_equal(r.seen.status, a->want.status);
+		assert_int_equal(r.seen.chunks, 0);
+		free(w.p);
+	}
+}
+
+/* ------------------------------------------------------------ holes */
+
+static void feed_hole(struct weir_response *r, const struct bytes *w, size_t from, size_t size)
+{
+	weir_response_init(r, false);
+	feed_piece(r, NULL, w->p, from);
+	weir_response_skip(r, size);
+	feed_piece(r, NULL, w->p + from + size, w->n - from - size);
+	weir_response_close(r);
+}
+
+/* Unknown, or right. */
+static int wrong(const struct answer *a, const char *field, int64_t got, int64_t want)
+{
+	return got == WEIR_UNKNOWN ? 0
+				   : differs_n(a, "reported in spite of a hole", field, got, want);
+}
+
+static int wrong_report(const struct answer *a, const struct weir_response *r)
+{
+	const struct weir_usage *got = &r->seen.usage, *want = &a->want.usage;
+
+	if (weir_response_source(r) != WEIR_USAGE_REPORTED || a->want.refined)
+		return 0;
+	return wrong(a, "input", got->input, want->input) +
+	       wrong(a, "cache_read", got->cache_read, want->cache_read) +
+	       wrong(a, "cache_write", got->cache_write, want->cache_write) +
+	       wrong(a, "output", got->output, want->output) +
+	       wrong(a, "reasoning", got->reasoning, want->reasoning) +
+	       wrong(a, "audio", r->seen.audio, a->want.audio) +
+	       wrong(a, "image", r->seen.image, a->want.image);
+}
+
+static void a_hole_anywhere_reports_nothing_wrong(void **unused)
+{
+	struct weir_response r;
+	size_t i, f, k;
+	int bad = 0;
+
+	for (i = 0; i < corpus.n; i++)
+		for (f = 0; f <= CLOSE; f++) {
+			const struct answer *a = &corpus.answers[i];
+			struct bytes w = wire_of(a, f);
+			/* every byte where usage is most likely, and some longer ones anywhere */
+			size_t each = w.n < 3000 ? w.n : 600, times = w.n > BIG ? 8 : each + 60;
+
+			for (k = 0; k < times; k++) {
+				size_t from = k < each && w.n <= BIG ? w.n - each + k : rnd() % w.n;
+				size_t most = w.n - from;
+				size_t size = rnd() % (k % 2 && most > 40 ? 40 : most) + 1;
+				int n;
+
+				feed_hole(&r, &w, from, size);
+				n = wrong_report(a, &r);
+				if (n)
+					print_error("%s, %s: %zu bytes missing at %zu of %zu\n",
+						    a->name, framing_names[f], size, from, w.n);
+				bad += n;
+			}
+			free(w.p);
+		}
+	assert_int_equal(bad, 0);
+}
+
+/* What the kernel skips of an answer with a Content-Length. */
+static void a_hole_in_a_vector_changes_nothing(void **unused)
+{
+	struct weir_response r;
+	size_t i, k, vectors = 0;
+	int bad = 0;
+
+	for (i = 0; i < corpus.n; i++) {
+		const struct answer *a = &corpus.answers[i];
+		struct bytes w = wire_of(a, LENGTH);
+		size_t head = w.n - a->body.n, from, size;
+
+		if (strstr(a->name, "embed") && a->fill_size) {
+			vectors++;
+			for (k = 0; k < 20; k++) {
+				from = rnd() % (a->fill_size - 1);
+				size = rnd() % (a->fill_size - from) + 1;
+				feed_hole(&r, &w, head + a->fill_from + from, size);
+				bad += differs(a, "without its vector", &r);
+			}
+		}
+		free(w.p);
+	}
+	assert_true(vectors >= 6);
+	assert_int_equal(bad, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_answer_means_what_is_written_beside_it),
+		cmocka_unit_test(a_cut_at_any_byte_changes_nothing),
+		cmocka_unit_test(cuts_at_two_and_three_random_bytes_change_nothing),
+		cmocka_unit_test(compressed_bodies_mean_the_same),
+		cmocka_unit_test(answers_behind_interim_ones_mean_the_same),
+		cmocka_unit_test(answers_on_one_connection_are_told_apart),
+		cmocka_unit_test(an_answer_to_head_is_over_with_its_head),
+		cmocka_unit_test(a_hole_anywhere_reports_nothing_wrong),
+		cmocka_unit_test(a_hole_in_a_vector_changes_nothing),
+	};
+
+	return cmocka_run_group_tests_name("corpus", tests, setup, teardown);
+}
