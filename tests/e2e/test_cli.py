@@ -59,7 +59,9 @@ def test_status(lab):
     connected, _backlog, acked = fields(status["nats"], "connected", "backlog", "acked")
     assert connected is True and isinstance(acked, int)
     assert status["flows"]["max"] == 8192 and status["tenants"]["max"] == 1024
-    assert status["tenants"]["used"] == 2 and status["warnings"] == []
+    assert status["tenants"]["used"] == 2
+    (warning,) = status["warnings"]
+    assert warning.startswith("service llm (port 8000): 1 of 1 streamed answers"), warning
     assert status["flows"]["half_open"] == 0 and status["tenants"]["suspended"] == 0
     assert status["enforce"] == {"enforcing": True, "configured": True, "switch": None}
     assert 1 << 20 < status["memory"]["maps"] < 1 << 30
