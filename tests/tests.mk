@@ -94,7 +94,7 @@ $(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
 	$(Q)mkdir -p $(NEXT) $(@D) && cp -p --parents $(NEXT_SRC) $(NEXT)
 	$(Q)for f in bpf/weir_abi.h bpf/maps.h; do \
 		sed -E -f tests/next/abi.sed $$f >$(NEXT)/$$f && ! cmp -s $$f $(NEXT)/$$f || exit 1; done
-	$(Q)CFLAGS=-O0 $(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
+	$(Q)CFLAGS="-O0 -w" $(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
 	$(Q)cp $(NEXT)/build/weir-agent $@
 
 e2e: all soak-build $(B)/tests/weir-agent-next
