@@ -35,17 +35,17 @@ static const struct {
 	{ "list[].s", JN_S }, { "list[].x", JN_X }, { "a.b.n", JN_N },
 };
 
-static const uint8_t json_want[JN_NODES] = {
+static const uint16_t json_want[JN_NODES] = {
 	[JN_ROOT] = WEIR_SCAN_OBJECT | WEIR_SCAN_END,
 	[JN_DOCUMENTS] = WEIR_SCAN_ARRAY | WEIR_SCAN_OPEN | WEIR_SCAN_END,
-	[JN_A] = WEIR_SCAN_OBJECT | WEIR_SCAN_BYTES,
+	[JN_A] = WEIR_SCAN_OBJECT | WEIR_SCAN_BYTES | WEIR_SCAN_OPEN,
 	[JN_B] = WEIR_SCAN_OBJECT | WEIR_SCAN_END | WEIR_SCAN_OPEN | WEIR_SCAN_KEY,
-	[JN_N] = WEIR_SCAN_NUMBER,
+	[JN_N] = WEIR_SCAN_NUMBER | WEIR_SCAN_TRUE,
 	[JN_S] = WEIR_SCAN_STRING | WEIR_SCAN_NUMBER | WEIR_SCAN_KEY,
 	[JN_T] = WEIR_SCAN_BYTES | WEIR_SCAN_ARRAY,
 	[JN_LIST] = WEIR_SCAN_ARRAY | WEIR_SCAN_END,
 	[JN_E] = WEIR_SCAN_OBJECT | WEIR_SCAN_STRING,
-	[JN_X] = WEIR_SCAN_OPEN | WEIR_SCAN_BYTES,
+	[JN_X] = WEIR_SCAN_BYTES,
 };
 
 /* As the scanner asks; a.b.a is a again, so that there is a way down without end. */

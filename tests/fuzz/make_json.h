@@ -100,7 +100,7 @@ static inline void put_key(struct bytes *b, struct input *in, struct make_words 
 	size_t how = choose(in, 16);
 
 	put_byte(b, '"');
-	if (how == 14)
+	if (how == 14 && *word != '\\')
 		put_format(b, "\\u%04x%s", (unsigned char)*word, *word ? word + 1 : "");
 	else if (how == 15)
 		put_string_inside(b, in, words);

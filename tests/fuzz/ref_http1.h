@@ -57,7 +57,7 @@ static inline const struct ref_field *ref_field(const struct ref_http1 *h, const
 }
 
 /* The next element of a comma list at *p, without blanks around; false: there is none. */
-static inline bool ref_element(const char **p, const char *end, const char **from, size_t *len)
+static inline bool ref_list_element(const char **p, const char *end, const char **from, size_t *len)
 {
 	const char *stop;
 
@@ -85,7 +85,7 @@ static inline bool ref_content_length(const struct ref_http1 *h, bool *there, ui
 		const char *p = f->value, *from;
 		size_t len;
 
-		while (ref_element(&p, f->value + f->value_len, &from, &len)) {
+		while (ref_list_element(&p, f->value + f->value_len, &from, &len)) {
 			unsigned __int128 v = 0;
 
 			for (size_t k = 0; k < len; k++) {
@@ -116,7 +116,7 @@ static inline bool ref_chunked(const struct ref_http1 *h, bool *there, bool *opa
 		size_t len;
 
 		*there = true;
-		while (ref_element(&p, f->value + f->value_len, &from, &len)) {
+		while (ref_list_element(&p, f->value + f->value_len, &from, &len)) {
 			size_t name = 0;
 
 			while (name < len && !strchr(" \t;", from[name]))
@@ -138,8 +138,10 @@ static inline bool ref_status_line(const uint8_t *p, size_t n, unsigned *status)
 	for (int i = 9; i < 12; i++)
 		if (p[i] < '0' || p[i] > '9')
 			return false;
+	if (p[9] == '0' || (n > 12 && p[12] != ' '))
+		return false;
 	*status = (p[9] - '0') * 100u + (p[10] - '0') * 10u + (p[11] - '0');
-	return *status >= 100 && (n == 12 || p[12] == ' ');
+	return true;
 }
 
 /* A header line that could be read in two ways, where that matters: a name with blanks behind it,

@@ -303,11 +303,13 @@ static inline bool ref_value(struct ref_json *r)
 		if (down)
 			return ref_container(r, c == '[', want);
 		good = ref_skip(r, c == '{' ? '}' : ']', 1);
-		if (want & WEIR_SCAN_BYTES)
+		if (want == WEIR_SCAN_BYTES)
 			ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_BYTES,
 						       .number = r->p - from });
 		return good;
 	}
+	if (c == 't' && want & WEIR_SCAN_TRUE) /* whatever becomes of it */
+		ref_tell(r, (struct ref_told){ .event = WEIR_SCAN_IS_TRUE });
 	if (c != '"')
 		return c > 0 && strchr("-0123456789ntfNI", c) && ref_scalar(r, want);
 	r->p++;
