@@ -169,7 +169,7 @@ static void found_open(struct context *c, uint8_t place)
 	case WEIR_AT_DOCUMENTS:
 		if (c->u->scan.depth != 1)
 			break;
-		c->u->several |= place == WEIR_AT_DOCUMENTS;
+		c->u->several |= place == WEIR_AT_DOCUMENTS && !c->seen->stream;
 		document_starts(c->u);
 		if (c->u->first_whole && !c->seen->stream)
 			now_a_stream(c->u, c->seen);
