@@ -104,7 +104,7 @@ static inline void response_agrees(const uint8_t *p, size_t n, bool head_method,
 		/* Once a compressed body turns out bad, how far it was read hangs on the pieces. */
 		AGREE(p, n, ref.damaged || !memcmp(&got.seen, &first.seen, sizeof(got.seen)));
 		weir_response_end(&got, response_decoders());
-		if ((ref.unsure && g->bad) ||
+		if ((ref.unsure && g->bad != e->bad) ||
 		    (e->coding == WEIR_BODY_ZSTD && source == WEIR_USAGE_PARTIAL))
 			continue; /* see agree_decode.h */
 		if (ref.damaged) {

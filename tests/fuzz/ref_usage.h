@@ -114,17 +114,42 @@ static inline void ref_disjoint(struct ref_answer *a)
 			    ref_known(u->reasoning);
 }
 
-/* The place of a fact in the order in which names of one count are asked. */
+/* Where a count stands, in the order in which such places are asked: 0 first. */
 static inline size_t ref_rank(const char *path)
 {
-	for (size_t i = 0; i < sizeof(ref_usage_places) / sizeof(ref_usage_places[0]); i++) {
-		size_t n = strlen(path), len = strlen(ref_usage_places[i].path);
+	static const struct {
+		const char *end;
+		size_t rank;
+	} places[] = {
+		{ "usage", 1 },
+		{ "message.usage", 2 },
+		{ "meta_info", 3 },
+		{ "meta", 4 },
+		{ "details", 5 },
+		{ "timings", 6 },
+		{ "prompt_tokens_details", 7 },
+		{ "completion_tokens_details", 8 },
+		{ "input_tokens_details", 9 },
+		{ "input_token_details", 9 },
+		{ "output_tokens_details", 10 },
+		{ "output_token_details", 10 },
+		{ "tokens", 11 },
+		{ "billed_units", 12 },
+		{ "prefill", 13 },
+	};
+	size_t n = strlen(path), best = 0;
 
-		if (n > len && path[n - len - 1] == '.' &&
-		    !strcmp(path + n - len, ref_usage_places[i].path))
-			return i;
+	while (n && path[n - 1] != '.' && path[n - 1] != '[')
+		n--;
+	n -= !!n;
+	for (size_t i = 0; n && i < sizeof(places) / sizeof(places[0]); i++) {
+		size_t len = strlen(places[i].end);
+
+		if (n >= len && !memcmp(path + n - len, places[i].end, len) &&
+		    (n == len || path[n - len - 1] == '.'))
+			best = places[i].rank;
 	}
-	return 0;
+	return best; /* 0: the document itself */
 }
 
 static inline void ref_settle(struct ref_answer *a)
