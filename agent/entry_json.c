@@ -159,7 +159,10 @@ static void put_op(struct weir_out *o, const struct weir_entry *e)
 static void put_row(struct weir_out *o, const struct weir_row *r)
 {
 	PUT_TEXT(o, "model", r->model);
+	PUT_TEXT(o, "user", r->user);
+	PUT_TEXT(o, "team", r->team);
 	PUT_TEXT(o, "feature", r->feature);
+	PUT_TEXT(o, "cost_center", r->cost_center);
 	PUT_TEXT(o, "session", r->session);
 	weir_out_time(o, "started_at", r->started_wall_ns);
 	weir_out_money(o, "price", r->price_nano);

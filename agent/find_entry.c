@@ -24,6 +24,7 @@ struct search {
 	uint8_t trace[16];
 	bool is_trace;
 	size_t found;
+	enum weir_entry_kind other; /* what was looked up is there, but it is no usage; 0: it is */
 };
 
 /* ------------------------------------------------------------------- looked up */
@@ -32,8 +33,10 @@ static int hand_out(const struct weir_entry *e, void *ctx)
 {
 	struct search *s = ctx;
 
-	if (e->kind >= 32 || !(KINDS & 1u << e->kind))
+	if (e->kind >= 32 || !(KINDS & 1u << e->kind)) {
+		s->other = e->kind;
 		return 0;
+	}
 	s->found++;
 	return s->f->fn(e, s->by, s->f->ctx);
 }
@@ -155,6 +158,11 @@ int weir_find_entries(struct weir_reader *rd, const struct weir_find *f, size_t 
 	struct search s = { .f = f };
 	int r = f->id[0] ? look_up(rd, &s, err) : 0;
 
+	/* The id of a write may be anybody's id of a request too. */
+	if (!r && s.other && s.by != WEIR_FOUND_USAGE_ID)
+		return weir_fail(err, EINVAL,
+				 "\"%s\" is a %s and no request; `weirctl ledger TENANT` shows it",
+				 f->id, weir_entry_kind_names[s.other]);
 	if (!r && !s.found && f->id[0] && f->id[0] != '#')
 		r = search(rd, &s, err);
 	*found = s.found;

@@ -34,7 +34,7 @@ struct weir_find {
 	void *ctx;
 };
 
-/* *found: how many were handed out; 0 is no error. */
+/* *found: how many were handed out; 0 is no error. -EINVAL: it is our own id of something else. */
 int weir_find_entries(struct weir_reader *r, const struct weir_find *f, size_t *found,
 		      struct weir_error *err);
 

@@ -94,6 +94,14 @@ static inline bool in_array(const struct weir_scan *j)
 	return j->arrays >> (j->depth - 1) & 1;
 }
 
+/* p: behind its quote. */
+static inline void start_key(struct cursor *s, const uint8_t *p)
+{
+	s->p = p;
+	weir_string_start(&s->j->text);
+	s->j->state = KEY;
+}
+
 /* A value is over. Where the next bytes are the usual ones, a comma and the next
  * key's quote, go on to the inside of that key. */
 static inline __attribute__((always_inline)) void to_next_key(struct cursor *s)
@@ -107,9 +115,7 @@ static inline __attribute__((always_inline)) void to_next_key(struct cursor *s)
 	p += p[1] == ' ' ? 2 : 1;
 	if (*p != '"')
 		return;
-	s->p = p + 1;
-	weir_string_start(&j->text);
-	j->state = KEY;
+	start_key(s, p + 1);
 }
 
 /* ------------------------------------------------------------ numbers */
@@ -164,17 +170,20 @@ static void number(struct cursor *s)
 	}
 }
 
-static void skip_scalar(struct cursor *s)
+static inline const uint8_t *scalar_end(const uint8_t *p, const uint8_t *end)
 {
-	const uint8_t *p = s->p, *end = s->end;
-
 	while (p < end && (uint8_t)(*p - '+') <= 'z' - '+' && *p != ',' && *p != ':' && *p != '[' &&
 	       *p != ']')
 		p++;
-	s->p = p;
-	if (p == end)
+	return p;
+}
+
+static void skip_scalar(struct cursor *s)
+{
+	s->p = scalar_end(s->p, s->end);
+	if (s->p == s->end)
 		return;
-	if (ends_scalar(*p))
+	if (ends_scalar(*s->p))
 		to_next_key(s);
 	else
 		s->j->state = DEAD;
@@ -260,6 +269,8 @@ static void open_container(struct cursor *s, bool array)
 		if (want == WEIR_SCAN_BYTES)
 			report_bytes(s, j->node, 1);
 	}
+	if (j->state == FIRST_KEY && s->p < s->end && *s->p == '"')
+		start_key(s, s->p + 1);
 	if (want & WEIR_SCAN_OPEN)
 		report(s, j->node, WEIR_SCAN_IS_OPEN);
 }
@@ -323,6 +334,10 @@ static void next(struct cursor *s, uint8_t c)
 		}
 	} else if (c == '}' || c == ']') {
 		close_container(s, c == ']');
+		while (j->state == NEXT && s->p < s->end && (*s->p == '}' || *s->p == ']'))
+			close_container(s, *s->p == ']');
+		if (j->state == NEXT)
+			to_next_key(s);
 	} else {
 		j->state = DEAD;
 	}
@@ -338,28 +353,79 @@ static inline void key_is(struct cursor *s, const char *text, size_t len)
 		report(s, j->node, WEIR_SCAN_IS_KEY);
 }
 
-/* A key and, where the next bytes are the usual ones, on to the inside of its value. */
-static inline __attribute__((always_inline)) void key(struct cursor *s)
+/* A key that is cut, or has escapes, or is the piece's last. */
+static void odd_key(struct cursor *s)
 {
-	struct weir_scan *j = s->j;
-	const uint8_t *p = s->p;
 	const char *text;
 	size_t len;
 
-	if (!weir_string_read(&j->text, &p, s->end, &text, &len)) {
+	if (weir_string_read(&s->j->text, &s->p, s->end, &text, &len))
+		key_is(s, text, len);
+}
+
+/* A string of which the inside begins at *p, whole in this piece and without escapes: reports it as
+ * its node wants, moves *p behind it. False: it is left to the states. */
+static inline bool plain_string(struct cursor *s, uint16_t want, const uint8_t **p)
+{
+	const uint8_t *quote = weir_find(*p, s->end, WEIR_FIND_STRING_END);
+	struct weir_scan_found f = { .text = (const char *)*p, .len = (size_t)(quote - *p) };
+
+	if (quote == s->end || *quote != '"')
+		return false;
+	if (want & WEIR_SCAN_STRING) {
+		f.event = WEIR_SCAN_IS_STRING;
+		s->s->found(s->ctx, s->j->node, &f);
+	} else if (want & WEIR_SCAN_BYTES) {
+		report_bytes(s, s->j->node, f.len);
+	}
+	*p = quote + 1;
+	return true;
+}
+
+/*
+ * From the inside of a key through the members of an object, as long as they lie whole in the piece
+ * and are written as servers write them, without a step through the states. What is not so is left
+ * to these.
+ */
+static void members(struct cursor *s)
+{
+	struct weir_scan *j = s->j;
+	const uint8_t *p = s->p, *end = s->end;
+
+	while (true) {
+		const uint8_t *quote = weir_find(p, end, WEIR_FIND_STRING_END);
+		uint16_t want;
+
 		s->p = p;
-		return;
-	}
-	key_is(s, text, len);
-	if (p < s->end && *p == ':') {
-		p++;
+		if (end - quote < 4 || *quote != '"' || quote[1] != ':') {
+			odd_key(s);
+			return;
+		}
+		key_is(s, (const char *)p, (size_t)(quote - p));
+		want = s->s->want[j->node];
+		p = quote + (quote[2] == ' ' ? 3 : 2);
 		j->state = VALUE;
-		if (p < s->end && *p == ' ')
+		s->p = p;
+		if (*p == '"') {
 			p++;
+			if (!plain_string(s, want, &p)) {
+				value(s, '"');
+				return;
+			}
+		} else if ((*p == 'n' || *p == 'f' || *p == 't' || (*p >= '0' && *p <= '9')) &&
+			   !(want & (WEIR_SCAN_NUMBER | WEIR_SCAN_TRUE))) {
+			p = scalar_end(p, end);
+			if (p == end || !ends_scalar(*p))
+				return;
+		} else {
+			return;
+		}
+		s->p = p;
+		to_next_key(s);
+		if (j->state != KEY)
+			return;
+		p = s->p;
 	}
-	s->p = p;
-	if (j->state == VALUE && p < s->end && !blank(*p))
-		value(s, *p);
 }
 
 static void wanted_string(struct cursor *s)
@@ -456,7 +522,10 @@ size_t weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema
 	while (s.p < s.end) {
 		switch (j->state) {
 		case KEY:
-			key(&s);
+			if (j->text.len | j->text.cut | j->text.escaping)
+				odd_key(&s);
+			else
+				members(&s);
 			break;
 		case STRING:
 			wanted_string(&s);

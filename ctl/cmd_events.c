@@ -20,6 +20,16 @@ static void print_notes(const json_t *d)
 		printf(", unjudged");
 	if (json_is_true(json_object_get(d, "cut")))
 		printf(", cut");
+	if (json_is_true(json_object_get(d, "left")))
+		printf(", client left");
+	if (json_is_string(json_object_get(d, "abort")))
+		printf(", abort %s", ctl_text(d, "abort", text));
+	if (json_is_true(json_object_get(d, "lost_bytes")))
+		printf(", bytes lost");
+	if (json_is_true(json_object_get(d, "retry_free")))
+		printf(", free retry");
+	if (json_is_true(json_object_get(d, "cache_free")))
+		printf(", free of a cache");
 	if (json_is_true(json_object_get(d, "unpriced")))
 		printf(", unpriced");
 }

@@ -80,7 +80,6 @@ int ctl_margin(struct ctl *c)
 	ctl_set(o, "until", until ? to : NULL);
 	ctl_progress_ask(o);
 	r = ctl_request(c, o, ctl_progress_item, NULL, &result);
-	ctl_progress_end();
 	if (!r)
 		r = c->json ? ctl_print_json(result) : show(result);
 	json_decref(result);

@@ -56,7 +56,6 @@ int ctl_trace(struct ctl *c)
 	ctl_progress_ask(o);
 	items = json_array();
 	r = ctl_request(c, o, take, items, &result);
-	ctl_progress_end();
 	if (!r && c->json)
 		r = ctl_print_json(items);
 	else if (!r && json_array_size(items) == 1)

@@ -170,7 +170,6 @@ int ctl_usage(struct ctl *c)
 	ctl_set(o, "until", until ? to : NULL);
 	ctl_progress_ask(o);
 	r = ctl_request(c, o, take_row, rows, &result);
-	ctl_progress_end();
 	/* Of tenants, of all time, they are the result; of a walk they came one by one. */
 	if (!r && c->json)
 		r = ctl_print_json(json_is_array(result) ? result : rows);

@@ -125,8 +125,8 @@ void ctl_table_cell(struct ctl_table *t, const char *text); /* the next one, row
 void ctl_table_field(struct ctl_table *t, const json_t *o, const char *name);
 void ctl_table_print(struct ctl_table *t, const char *empty); /* and frees it */
 
-/* How far a walk through the ledger is, on stderr if that is a terminal: ask for it, hand each item
- * to it (true: it was of that), and take it away before anything is printed. */
+/* How far a walk through the ledger is, on stderr if that is a terminal: ask for it, and hand each
+ * item to it (true: it was of that). ctl_request takes it away again. */
 void ctl_progress_ask(json_t *request);
 bool ctl_progress(const json_t *item);
 int ctl_progress_item(json_t *item, void *ctx); /* a ctl_item_fn of nothing but these */

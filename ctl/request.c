@@ -192,6 +192,7 @@ int ctl_request(struct ctl *c, json_t *request, ctl_item_fn item, void *ctx, jso
 	struct weir_error why = { "" };
 	int r = ctl_try(c, request, item, ctx, result, &why);
 
+	ctl_progress_end();
 	return r && why.text[0] ? ctl_fail(r, "%s", why.text) : r;
 }
 

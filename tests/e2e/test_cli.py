@@ -59,7 +59,9 @@ def test_status(lab):
     connected, _backlog, acked = fields(status["nats"], "connected", "backlog", "acked")
     assert connected is True and isinstance(acked, int)
     assert status["flows"]["max"] == 8192 and status["tenants"]["max"] == 1024
-    assert status["tenants"]["used"] == 2 and status["warnings"] == []
+    assert status["tenants"]["used"] == 2
+    (warning,) = status["warnings"]  # of the stream without usage
+    assert warning.startswith("service llm ") and "--enable-force-include-usage" in warning
     assert status["flows"]["half_open"] == 0 and status["tenants"]["suspended"] == 0
     assert status["enforce"] == {"enforcing": True, "configured": True, "switch": None}
     assert 1 << 20 < status["memory"]["maps"] < 1 << 30
@@ -227,7 +229,8 @@ def test_errors_are_one_line_with_a_hint_and_an_exit_status(lab):
 
 
 def test_text_output_is_for_people(lab):
-    for args in (("status",), ("top",), ("usage",), ("tenant", "list"), ("tenant", "show", "acme"),
+    for args in (("status",), ("top",), ("usage",), ("usage", "--by", "model"), ("trace", "#2"),
+                 ("tenant", "list"), ("tenant", "show", "acme"),
                  ("credit", "balance", "acme"), ("credit", "balance", "acme", "--all"),
                  ("credit", "packs"), ("credit", "recur", "list"), ("credit", "breakage"),
                  ("ledger", "acme"), ("events",), ("why", "acme"),

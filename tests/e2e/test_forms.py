@@ -122,3 +122,5 @@ def test_many_streams_and_large_answers_are_metered_exactly(lab):
     assert_metered(events, lab.served())
     assert all(e["usage_source"] == "reported" for e in events)
     assert lab.ctl("status")["ring"]["lost"] == 0
+    assert lab.ctl("status")["verdicts"]["tap_skipped"] > 0  # vectors, of which usage is the end
+    assert not any(e.get("lost_bytes") for e in events)

@@ -231,6 +231,23 @@ static void what_was_not_as_usual_is_in_words(void **state)
 	}
 }
 
+static void an_events_line_says_what_was_not_as_usual(void **state)
+{
+	start();
+	row.flags = WEIR_ROW_LOST_BYTES;
+	row.flags2 = WEIR_ROW_LEFT | WEIR_ROW_ABORT_FREE;
+	enter(1);
+	row.flags = 0;
+	row.flags2 = WEIR_ROW_RETRY_FREE;
+	enter(2);
+	row.flags2 = WEIR_ROW_CACHE_FREE;
+	enter(3);
+	assert_int_equal(ctl("events"), 0);
+	assert_says(out, ", client left, abort free, bytes lost\n");
+	assert_says(out, ", free retry\n");
+	assert_says(out, ", free of a cache\n");
+}
+
 static void what_was_never_seen_is_no_figure(void **state)
 {
 	start();
@@ -375,6 +392,7 @@ int main(void)
 		CLAIM(what_cannot_be_summed_is_refused),
 		CLAIM(a_usual_request_is_one_screen),
 		CLAIM(what_was_not_as_usual_is_in_words),
+		CLAIM(an_events_line_says_what_was_not_as_usual),
 		CLAIM(what_was_never_seen_is_no_figure),
 		CLAIM(text_of_others_cannot_speak_to_the_terminal),
 		CLAIM(a_trace_of_several_is_a_line_each),

@@ -177,6 +177,30 @@ static void a_charge_can_be_made_again_from_its_lines(void **state)
 	json_decref(o);
 }
 
+static void a_request_says_what_it_was_for(void **state)
+{
+	struct weir_row row = { .user = "alice",
+				.team = "red",
+				.feature = "rag",
+				.cost_center = "4711",
+				.session = "s-1" };
+	struct weir_entry e = { .kind = WEIR_ENTRY_USAGE, .row = &row, .actor = "agent" };
+	json_t *o = json_of(&e);
+
+	assert_string_equal(text(o, "user"), "alice");
+	assert_string_equal(text(o, "team"), "red");
+	assert_string_equal(text(o, "feature"), "rag");
+	assert_string_equal(text(o, "cost_center"), "4711");
+	assert_string_equal(text(o, "session"), "s-1");
+	json_decref(o);
+	memset(&row, 0, sizeof(row));
+	o = json_of(&e);
+	assert_null(json_object_get(o, "user"));
+	assert_null(json_object_get(o, "team"));
+	assert_null(json_object_get(o, "cost_center"));
+	json_decref(o);
+}
+
 static void what_each_kind_has_to_say_is_there(void **state)
 {
 	struct weir_op op = { .kind = WEIR_ENTRY_VOID, .of = 7, .amount_nano = 3000000000 };
@@ -272,6 +296,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CLAIM(a_grant_is_this),
 		CLAIM(a_charge_can_be_made_again_from_its_lines),
+		CLAIM(a_request_says_what_it_was_for),
 		CLAIM(what_each_kind_has_to_say_is_there),
 		CLAIM(the_longest_entry_of_any_kind_fits),
 	};
