@@ -106,9 +106,12 @@ static inline void response_agrees(const uint8_t *p, size_t n, bool head_method,
 		weir_response_end(&got, response_decoders());
 		if ((ref.unsure && g->bad != e->bad) ||
 		    (e->coding == WEIR_BODY_ZSTD && source == WEIR_USAGE_PARTIAL))
-			continue; /* see agree_decode.h */
-		if (ref.damaged) {
-			AGREE(p, n, response_same(g, e) && source == ref.source);
+			continue;  /* see agree_decode.h */
+		if (ref.damaged) { /* what was reported before the damage may stand */
+			AGREE(p, n,
+			      response_same(g, e) &&
+				      (source == ref.source ||
+				       (source == WEIR_USAGE_REPORTED && g->has_usage)));
 			continue;
 		}
 		if (!same) {

@@ -164,7 +164,7 @@ static inline void tail_claim(const uint8_t *data, size_t size)
 		for (size_t n = 1 + choose(&in, 5); n--;)
 			put_event(&body, &in,
 				  "{'choices':[{@'delta':{'content':~}}],'usage':{"
-				  "'prompt_tokens':#,'completion_tokens':#}}");
+				  "'prompt_tokens':$,'completion_tokens':$}}");
 	else
 		put_shape(&body, &in, PICK(&in, shapes), words);
 	put_format(&b, "HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %zu\r\n\r\n",

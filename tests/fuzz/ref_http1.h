@@ -152,11 +152,14 @@ static inline bool ref_line_bad(const struct ref_http1 *h, const uint8_t *p, siz
 	const struct ref_field *last = h->n_fields ? &h->fields[h->n_fields - 1] : NULL;
 
 	for (size_t i = 0; i < 2; i++) {
-		size_t name = strlen(framing[i]);
+		size_t name = strlen(framing[i]), colon = name;
 
-		if (n > name && !strncasecmp((const char *)p, framing[i], name) &&
-		    ref_blank(p[name]))
-			return true;
+		if (n > name && !strncasecmp((const char *)p, framing[i], name)) {
+			while (colon < n && ref_blank(p[colon]))
+				colon++;
+			if (colon > name && colon < n && p[colon] == ':')
+				return true;
+		}
 		if (ref_blank(p[0]) && last && ref_is(last->line, last->name_len, framing[i]))
 			return true;
 	}

@@ -192,16 +192,14 @@ static inline void ref_document_ends(struct ref_answer *a, bool element)
 	}
 	if (a->changed)
 		ref_settle(a);
-	if (a->n_said && (element || (a->indexed && a->finished))) { /* one of several */
+	if (a->n_said &&
+	    (element || (a->indexed && a->whole && a->finished))) { /* one of several */
 		a->base = seen->usage;
 		a->banked = true;
 		for (int i = 0; i < REF_COUNTS_N; i++)
 			a->counts[i] = WEIR_UNKNOWN;
 	}
-	if (a->output) {
-		seen->chunks += seen->stream;
-		a->produced = a->answered = true;
-	}
+	seen->chunks += seen->stream && a->output;
 	if (!a->first_whole)
 		a->first_output |= a->output;
 	if (element)
@@ -258,11 +256,16 @@ static inline void ref_prefilled(struct ref_answer *a, const char *path)
 	ref_says(a, path, REF_NATIVE_PROMPT, n);
 }
 
+static inline void ref_puts_out(struct ref_answer *a)
+{
+	a->output = a->produced = a->answered = true;
+}
+
 static inline void ref_text(struct ref_answer *a, int64_t n)
 {
 	a->seen.text_bytes += (uint64_t)n;
 	a->text_bytes += (uint64_t)n;
-	a->output = true;
+	ref_puts_out(a);
 }
 
 static inline void ref_string_told(struct ref_answer *a, enum ref_what what,
@@ -320,7 +323,7 @@ static inline void ref_opens(struct ref_answer *a, const struct ref_json *r, con
 		a->answered = true;
 		break;
 	default:
-		a->output = true;
+		ref_puts_out(a);
 	}
 }
 
@@ -331,7 +334,8 @@ static inline void ref_ends(struct ref_answer *a, const struct ref_json *r, enum
 		ref_document_ends(a, r->inside);
 		break;
 	case REF_CHOICE: /* in a stream it is what it says that matters: first and last are empty */
-		a->output |= !a->seen.stream;
+		if (!a->seen.stream)
+			ref_puts_out(a);
 		break;
 	default:
 		ref_settle(a);
