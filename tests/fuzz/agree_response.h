@@ -43,8 +43,10 @@ static inline size_t response_feed(struct weir_response *r, const uint8_t *p, si
 static inline bool response_same(const struct weir_response_seen *a,
 				 const struct weir_response_seen *b)
 {
-	return a->status == b->status && a->stream == b->stream && a->done == b->done &&
-	       a->bad == b->bad && a->body_started == b->body_started && a->coding == b->coding;
+	/* of a bad status line nobody asks the status */
+	return (a->status == b->status || (a->bad && !b->status)) && a->stream == b->stream &&
+	       a->done == b->done && a->bad == b->bad && a->body_started == b->body_started &&
+	       a->coding == b->coding;
 }
 
 static inline bool response_same_counts(const struct weir_response_seen *a,
