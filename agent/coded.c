@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define ZSTD_WINDOW_LOG 23 /* RFC 9659: senders must not use more than 8 MiB */
+#define ZLIB_BLOCK	(10 * 1024 + 32768)
 
 /* Where a run of next() hands its bytes. */
 struct out {
@@ -21,11 +22,22 @@ struct out {
 
 /* ------------------------------------------------------------------------ zlib */
 
+/*
+ * What inflate takes, 7 KiB and a window of 32, as one block from the start: blocks of one size
+ * leave no holes that fit nobody.
+ */
 static void *z_alloc(void *opaque, unsigned n, unsigned size)
 {
+	size_t bytes = ((size_t)n * size + 63) & ~(size_t)63;
 	struct weir_coded *c = opaque;
-	void *p = malloc((size_t)n * size);
+	void *p;
 
+	if (bytes <= ZLIB_BLOCK - c->block_used) {
+		p = c->block + c->block_used;
+		c->block_used += bytes;
+		return p;
+	}
+	p = malloc(bytes); /* another zlib than those we know */
 	c->bytes += malloc_usable_size(p);
 	return p;
 }
@@ -34,18 +46,34 @@ static void z_free(void *opaque, void *p)
 {
 	struct weir_coded *c = opaque;
 
+	if ((uint8_t *)p >= c->block && (uint8_t *)p < c->block + ZLIB_BLOCK)
+		return;
 	c->bytes -= malloc_usable_size(p);
 	free(p);
 }
 
 static int z_init(struct weir_coded *c)
 {
+	/* 15: windows up to 32 KiB; + 16: of gzip; negative: bare deflate. */
+	int window = c->coding == WEIR_BODY_GZIP ? 15 + 16 : -15;
+
+	c->block = malloc(ZLIB_BLOCK);
+	if (!c->block)
+		return -ENOMEM;
+	c->bytes = ZLIB_BLOCK;
 	c->z.zalloc = z_alloc;
 	c->z.zfree = z_free;
 	c->z.opaque = c;
-	/* 15: windows up to 32 KiB; + 16: of gzip; negative: bare deflate. */
-	return inflateInit2(&c->z, c->coding == WEIR_BODY_GZIP ? 15 + 16 : -15) == Z_OK ? 0
-											: -ENOMEM;
+	if (inflateInit2(&c->z, window) == Z_OK)
+		return 0;
+	free(c->block);
+	return -ENOMEM;
+}
+
+static void z_end(struct weir_coded *c)
+{
+	inflateEnd(&c->z);
+	free(c->block);
 }
 
 static int emit(struct weir_coded *c, const struct out *out, size_t n)
@@ -201,7 +229,7 @@ void weir_coded_end(struct weir_coded *c)
 	if (c->coding == WEIR_BODY_ZSTD)
 		ZSTD_freeDStream(c->zstd);
 	else
-		inflateEnd(&c->z);
+		z_end(c);
 }
 
 int weir_coded_next(struct weir_coded *c, const uint8_t *bytes, size_t n, uint8_t *room,

@@ -23,10 +23,12 @@ struct weir_coded {
 		z_stream z;
 		ZSTD_DStream *zstd;
 	};
+	uint8_t *block; /* zlib's: what it asks for is cut from it */
+	size_t block_used;
 	uint64_t in, out;
-	size_t bytes;	/* zlib: what it has allocated; zstd: what it takes without a window */
-	uint8_t coding; /* enum weir_body_coding */
-	uint8_t ended;	/* the last byte seen ended the data, a member or a frame of it */
+	size_t bytes;	       /* that it has, but for a window of zstd's */
+	uint8_t coding;	       /* enum weir_body_coding */
+	uint8_t ended;	       /* the last byte seen ended the data, a member or a frame of it */
 	uint8_t first, firsts; /* deflate: its first byte, held back until the second tells which */
 	uint8_t magic;	       /* zstd: so many bytes of this frame's magic number were seen */
 	uint8_t skippable;     /* and it is that of a frame to be passed over */

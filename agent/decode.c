@@ -7,6 +7,7 @@
 #include "decode.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -16,7 +17,8 @@
 
 #define SLOT_BITS 16
 #define SLOTS_MAX ((1u << SLOT_BITS) - 1)
-#define LEAST	  8192 /* bytes that a decoder takes, about */
+#define LEAST	  32768 /* bytes that a decoder takes, or more */
+#define MMAP_FROM 65536
 
 /* Slot 0 is nobody's: the ring of those in use begins and ends there, from the one used last to the
  * one unused longest. Free ones are a list by `older`. */
@@ -77,6 +79,9 @@ int weir_decoders_new(size_t bytes, struct weir_decoders **out, struct weir_erro
 	if (bytes < WEIR_DECODERS_LEAST) /* each would be given up at once */
 		return weir_fail(err, EINVAL, "%zu bytes for compressed answers: at least %d",
 				 bytes, WEIR_DECODERS_LEAST);
+	/* The C library takes ever larger blocks from its heap once one was freed; there, windows
+	 * are pages that were written to before, and are not counted as what they take. */
+	mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
 	d = calloc(1, sizeof(*d) + (n + 1) * sizeof(d->slots[0]));
 	if (!d)
 		return weir_fail(err, ENOMEM, "out of memory");

@@ -236,7 +236,7 @@ void weir_finish(const struct weir_open *open, const struct weir_asked *asked,
 	close_response(open, end, &response);
 	put_answer(c.seen, row);
 	row->ttft_us = open->ttft_us;
-	row->usage_source = weir_response_source(&response);
+	row->usage_source = finish_source(&c, row, weir_response_source(&response));
 	/* Wherever they were, they may have said otherwise. */
 	if (end->lost_bytes && row->usage_source != WEIR_USAGE_NONE)
 		row->usage_source = WEIR_USAGE_PARTIAL;

@@ -5,8 +5,47 @@
  */
 #include "finish_priv.h"
 
+#include <string.h>
+
+#include "request_type.h"
+
 /* No model's answer is longer: who asks for more than that, and leaves, asked for no number. */
 #define FULL_MAX (INT64_C(1) << 20)
+
+static const char *type_of(const struct weir_row *row)
+{
+	return weir_request_type(row->path, strlen(row->path));
+}
+
+static bool is_one_of(const char *type, const char *const *types)
+{
+	while (type && *types)
+		if (!strcmp(type, *types++))
+			return true;
+	return false;
+}
+
+/* ------------------------------------------------------------------ is there anything */
+
+/* An answer in which nothing can be read (vectors as bytes, a transcript as plain text, speech) is
+ * metered all the same, if a model made it: else who asks for it in that form pays nothing. And
+ * one where no model runs is not metered, whatever cannot be read of it. */
+enum weir_usage_source finish_source(const struct finish_case *c, const struct weir_row *row,
+				     enum weir_usage_source parsed)
+{
+	static const char *const no_model[] = { "models", "tokenize", "detokenize", "count_tokens",
+						NULL };
+	const char *type = type_of(row);
+
+	if (is_one_of(type, no_model))
+		return parsed == WEIR_USAGE_ESTIMATED ? WEIR_USAGE_NONE : parsed;
+	if (type && parsed == WEIR_USAGE_NONE && c->seen->body_started && row->status >= 200 &&
+	    row->status < 300 && !strcmp(row->method, "POST"))
+		return WEIR_USAGE_ESTIMATED;
+	return parsed;
+}
+
+/* -------------------------------------------------------------------- what nobody said */
 
 static void guess_output(struct weir_row *row, int64_t tokens)
 {
@@ -44,9 +83,13 @@ static void guess_plain(const struct finish_case *c, struct weir_row *row)
 		     but_reasoning(row, weir_learnt_output(c->with->learnt, row->model, bytes)));
 }
 
+/* Of sound and pictures the length says nothing of tokens. */
 static void guess_input(const struct finish_case *c, struct weir_row *row)
 {
-	if (row->usage.input != WEIR_UNKNOWN || row->request_bytes == UINT64_MAX)
+	static const char *const no_text[] = { "transcription", "translation", "image", NULL };
+
+	if (row->usage.input != WEIR_UNKNOWN || row->request_bytes == UINT64_MAX ||
+	    is_one_of(type_of(row), no_text))
 		return;
 	row->usage.input = weir_learnt_input(c->with->learnt, row->model, row->request_bytes);
 	row->flags2 |= WEIR_ROW_INPUT_GUESSED;

@@ -21,6 +21,10 @@ static inline int64_t finish_known(int64_t n)
 	return n > 0 ? n : 0;
 }
 
+/* Where the counts of a row are from, by what its parser says and what was asked for. */
+enum weir_usage_source finish_source(const struct finish_case *c, const struct weir_row *row,
+				     enum weir_usage_source parsed);
+
 /* Counts that nobody reported, where the answer's or the request's bytes tell of them; marked
  * as guesses. The source, model and request's length are in the row. */
 void finish_guess(const struct finish_case *c, struct weir_row *row);

@@ -65,12 +65,22 @@ static void make_row(struct weir_fold *f, const struct weir_rec_end *rec, const 
 	weir_finish(e->open, e->asked, rec, &with, row);
 }
 
+static bool is_whole(const struct weir_row *row)
+{
+	return row->usage_source == WEIR_USAGE_REPORTED ||
+	       row->usage_source == WEIR_USAGE_ESTIMATED;
+}
+
 /* What later requests are judged by, and status tells. */
 static void remember(struct weir_fold *f, const struct ended *e, const struct weir_row *row,
 		     uint64_t end)
 {
+	struct weir_retries *retries = weir_state_retries(f->state);
+
 	if (e->has_key && weir_finish_broke_off(row))
-		weir_retries_note(weir_state_retries(f->state), e->key, row->ended_wall_ns, end);
+		weir_retries_note(retries, e->key, row->ended_wall_ns, end);
+	if (row->flags2 & WEIR_ROW_RETRY_FREE && is_whole(row))
+		weir_retries_done(retries, e->key, end);
 	weir_hidden_note(f->hidden, row, e->asked);
 	weir_tally_note(&f->tally, row);
 	weir_learnt_note(f->learnt, row, e->open ? e->open->response.seen.text_bytes : 0);

@@ -4,24 +4,24 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* In the order they are named; the last first, since each goes to its chain's front. */
+/* The last first, since each goes to its chain's front: in the order they are named. */
 static void chain(struct weir_config *c, uint32_t n)
 {
-	uint32_t at;
+	uint8_t shorts = 0;
 
-	memset(c->line_first, 0, sizeof(c->line_first));
-	c->line_short = 0;
-	for (uint32_t i = n; i-- > 0;) {
-		struct weir_line_name *name = &c->line_names[i];
-
-		if (name->mask[0] != ~UINT64_C(0)) {
-			name->next = (uint16_t)c->line_short;
-			c->line_short = i + 1;
-			continue;
+	for (uint32_t i = n; i-- > 0;)
+		if (c->line_names[i].mask[0] != ~UINT64_C(0)) {
+			c->line_names[i].next = shorts;
+			shorts = (uint8_t)(i + 1);
 		}
-		at = weir_line_hash(name->word[0]);
-		name->next = c->line_first[at];
-		c->line_first[at] = (uint8_t)(i + 1);
+	memset(c->line_first, shorts, sizeof(c->line_first));
+	for (uint32_t i = n; i-- > 0;) {
+		uint8_t *first = &c->line_first[weir_line_hash(c->line_names[i].word[0])];
+
+		if (c->line_names[i].mask[0] != ~UINT64_C(0))
+			continue;
+		c->line_names[i].next = *first;
+		*first = (uint8_t)(i + 1);
 	}
 }
 
@@ -43,9 +43,10 @@ void weir_lines_store(struct weir_config *c,
 	if (!changed)
 		return;
 	/* None for a moment: a line is then not told. */
-	__atomic_store_n(&c->n_line_names, 0, __ATOMIC_SEQ_CST);
+	memset(c->line_first, 0, sizeof(c->line_first));
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	memcpy(c->line_names, names, sizeof(c->line_names));
 	chain(c, n);
 	c->line_bits = bits;
-	__atomic_store_n(&c->n_line_names, n, __ATOMIC_SEQ_CST);
+	c->n_line_names = n;
 }

@@ -124,3 +124,12 @@ bool weir_retries_take(struct weir_retries *r, const uint64_t key[2], uint64_t s
 	store(e, pos, used_of(e) + 1);
 	return true;
 }
+
+/* take(), asked for the same pos again, looks at `state` alone. */
+void weir_retries_done(struct weir_retries *r, const uint64_t key[2], uint64_t pos)
+{
+	struct weir_retry *e = find(r, key);
+
+	if (e && pos_of(e) == pos)
+		e->until_ns = 0;
+}

@@ -41,4 +41,7 @@ void weir_retries_note(struct weir_retries *r, const uint64_t key[2], uint64_t n
 bool weir_retries_take(struct weir_retries *r, const uint64_t key[2], uint64_t started_ns,
 		       uint64_t pos);
 
+/* The retry taken at `pos` had its answer whole: others of the same are new requests. */
+void weir_retries_done(struct weir_retries *r, const uint64_t key[2], uint64_t pos);
+
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "state_file.h"
+#include "state_old.h"
 
 /* How long a row was in each version of the file; both had the same number. */
 static const uint32_t row_bytes_of[] = {
@@ -60,17 +61,6 @@ static bool copy_rows(int from, const struct weir_state_header *h, int to)
 
 /* -- open requests, of version 3 */
 
-#define COUNTS_3 14 /* of enum weir_count, which only grew */
-
-struct seen_3 {
-	uint16_t status;
-	uint8_t stream, done, has_usage, bad, body_started, pad;
-	uint32_t chunks, pad2;
-	struct weir_usage usage;
-	int64_t audio, image;
-	char model[64], response_id[64], finish_reason[16];
-};
-
 struct open_3 {
 	uint64_t next_pos, started_wall_ns, started_ns, body_bytes, offset;
 	uint32_t ordinal, ttft_us;
@@ -79,13 +69,7 @@ struct open_3 {
 	uint8_t trusted, pad[7];
 	char session[64], feature[48];
 	struct weir_body body;
-	struct seen_3 seen;
-	uint8_t http[64];
-	uint8_t scan[104]; /* where in a document */
-	int64_t counts[COUNTS_3];
-	uint8_t document_output, produced, answered, provisional, pad2[4];
-	uint8_t sse[4]; /* where in a line */
-	uint8_t lost, pad3[3];
+	struct weir_response_3 response;
 };
 _Static_assert(sizeof(struct open_3) == 848, "weir_open, version 3");
 
@@ -115,8 +99,6 @@ static void of_asked_3(const struct open_3 *old, struct weir_asked *a)
 
 static void of_open_3(const struct open_3 *old, struct weir_open *o)
 {
-	struct weir_response_seen *seen = &o->response.seen;
-
 	memset(o, 0, sizeof(*o));
 	o->next_pos = old->next_pos;
 	o->started_wall_ns = old->started_wall_ns;
@@ -124,21 +106,7 @@ static void of_open_3(const struct open_3 *old, struct weir_open *o)
 	o->offset = old->offset;
 	o->ordinal = old->ordinal;
 	o->ttft_us = old->ttft_us;
-	weir_response_init(&o->response, false);
-	seen->status = old->seen.status;
-	seen->stream = old->seen.stream;
-	seen->done = old->seen.done;
-	seen->has_usage = old->seen.has_usage;
-	seen->bad = old->seen.bad;
-	seen->body_started = old->seen.body_started;
-	seen->chunks = old->seen.chunks;
-	seen->usage = old->seen.usage;
-	seen->audio = old->seen.audio;
-	seen->image = old->seen.image;
-	memcpy(seen->model, old->seen.model, sizeof(seen->model));
-	memcpy(seen->response_id, old->seen.response_id, sizeof(seen->response_id));
-	memcpy(seen->finish_reason, old->seen.finish_reason, sizeof(seen->finish_reason));
-	seen->bad = !seen->done; /* where its parser was is not known to today's */
+	weir_response_of_3(&old->response, &o->response);
 }
 
 /* Most slots were never used: those are holes in the file. */

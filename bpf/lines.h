@@ -17,7 +17,6 @@ weir_global weir_u32 weir_line_name(const struct weir_head *h, weir_u32 kept)
 	const struct weir_config *c = weir_config();
 	weir_u64 first, second;
 	weir_u32 at, end, next;
-	bool is_short = false;
 
 	if (!h || !c || kept >= WEIR_HEAD_KEPT)
 		return WEIR_LINE_NAMES;
@@ -30,19 +29,12 @@ weir_global weir_u32 weir_line_name(const struct weir_head *h, weir_u32 kept)
 	second = weir_load64(h->bytes + at + 8) | WEIR_LOWER;
 	next = c->line_first[weir_line_hash(first)];
 #pragma clang loop unroll(disable)
-	for (int k = 0; k <= WEIR_LINE_NAMES; k++) {
+	for (int k = 0; k < WEIR_LINE_NAMES; k++) {
 		const struct weir_line_name *n;
 		weir_u32 i = next - 1, colon;
 
-		if (!next) {
-			if (is_short)
-				break;
-			is_short = true;
-			next = c->line_short;
-			continue;
-		}
 		weir_opaque(i);
-		if (i >= WEIR_LINE_NAMES || i >= c->n_line_names)
+		if (i >= WEIR_LINE_NAMES)
 			break;
 		n = &c->line_names[i];
 		next = n->next;
@@ -161,6 +153,8 @@ weir_global int weir_lines_tell(struct weir_flow *f)
 	if (!r)
 		return 0;
 	n = r->head.n_kept;
+	if (!n)
+		return 0;
 	flags = weir_trusted_peer(c, s->packet.src) ? WEIR_LABELS_TRUSTED : 0;
 #pragma clang loop unroll(disable)
 	for (weir_u32 i = 0; i < WEIR_HEAD_KEPT; i++) {

@@ -384,8 +384,6 @@ weir_global int weir_request_open(struct weir_flow *f, weir_u32 flags)
 	}
 	weir_copy16(rec->client, s->key.client);
 	bpf_ringbuf_submit(rec, BPF_RB_NO_WAKEUP);
-	if (!(flags & WEIR_SLOT_UNJUDGED) && r && r->head.n_kept)
-		weir_lines_tell(f);
 	return 0;
 }
 
@@ -600,6 +598,7 @@ weir_global int weir_judge(struct weir_flow *f)
 		flags |= WEIR_SLOT_FIRST;
 	}
 	weir_request_open(f, flags);
+	weir_lines_tell(f);
 	/* Closed since: who did that found nothing open. */
 	if (f->flags & WEIR_FLOW_RELEASED)
 		weir_request_end(f, WEIR_END_CLOSE, rq->now_ns);

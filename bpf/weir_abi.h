@@ -197,8 +197,7 @@ struct weir_line_name {
 };
 
 /* A chain of names for a line's first 8 bytes (| 20 each); its bit is set in weir_config's
- * line_bits if any name has it. Names of less than 8 bytes are in a chain of their own, behind all
- * others. */
+ * line_bits if any name has it. Names of less than 8 bytes are at the end of every chain. */
 #define WEIR_LINE_CHAINS     64
 #define weir_line_hash(word) (((word)*0x9e3779b97f4a7c15ULL) >> 58)
 #define weir_line_bit(word)  (1ULL << weir_line_hash(word))
@@ -250,9 +249,9 @@ struct weir_config {
 	weir_u32 max_heads_per_source; /* in parts at a time, of one address */
 	weir_u32 asked_bytes; /* of each request body, from its start: shipped (WEIR_REC_ASKED) */
 	weir_u32 n_line_names;
-	weir_u32 line_short; /* the chain of short names: its first, plus one */
+	weir_u32 pad_lines;
 	weir_u64 line_bits;
-	weir_u8 line_first[WEIR_LINE_CHAINS]; /* likewise, of each chain */
+	weir_u8 line_first[WEIR_LINE_CHAINS]; /* of each chain, plus one; 0: none */
 	struct weir_line_name line_names[WEIR_LINE_NAMES];
 	weir_u8 port_service[65536];
 };

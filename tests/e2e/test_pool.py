@@ -114,3 +114,41 @@ def test_each_request_of_a_pool_is_its_own_event(pool):
     connections = pool.ctl("status")["verdicts"]["admit_connection"]
     print(f"{n_requests} requests on {connections} connections")
     assert connections <= n_requests // 5, f"{connections} connections: no pool"
+
+
+def test_of_a_compressed_stream_no_more_is_read_after_a_kill(pool):
+    """What a decoder remembers is not in the state file: what was seen stays, and that it is not all
+    is said. The same stream uncompressed, and what comes after, are whole."""
+    body = chat_body(30, stream=True, include_usage=True, hold=1)
+    socks, first = [], {}
+    for coding in ("gzip", "identity"):
+        sock = pool.socket()
+        sock.connect((SERVER4, FRONT))
+        answer = send(sock, "POST", "/v1/chat/completions", "sk-acme", body,
+                      [f"accept-encoding: {coding}"])
+        assert (answer.headers.get("content-encoding") == "gzip") == (coding == "gzip")
+        socks.append((sock, answer.chunks()))
+        first[coding] = next(socks[-1][1])
+    wait_for(lambda: pool.ctl("status")["answers"]["decoders"] == 1, "the answer to be decoded")
+    wait_for(lambda: pool.ctl("status")["ring"]["used"] == 0, "the ring to be read")
+    pool.kill_agent()
+    pool.start_agent()
+    pool.admin("release")
+    for sock, chunks in socks:
+        assert b"".join(chunks)
+        sock.close()
+    with pool.socket() as sock:
+        sock.connect((SERVER4, FRONT))
+        assert send(sock, "POST", "/v1/chat/completions", "sk-acme", chat_body(3),
+                    ["accept-encoding: gzip"]).body()
+    events = wait_events(pool, 3)
+    coded, plain, later = sorted(events, key=lambda e: (not e.get("encoded", False) or
+                                                        e["usage_source"] == "reported",
+                                                        not e["stream"]))
+    served = {r["id"]: r for r in pool.served()}
+    assert (coded["usage_source"], coded["output_tokens"]) == ("partial", 1), coded
+    assert coded["response_id"] in served and coded["price"] != "0", coded
+    for event in (plain, later):
+        record = served[event["response_id"]]
+        assert event["usage_source"] == "reported" and event["output_tokens"] == record[
+            "completion"], event

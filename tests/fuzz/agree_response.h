@@ -67,13 +67,14 @@ static inline bool response_same_names(const struct weir_response_seen *a,
 static inline void response_say(const char *who, const struct weir_response_seen *s, int source)
 {
 	fprintf(stderr,
-		"%s: status %u stream %u done %u bad %u body %u coding %u usage %u: in %lld out "
+		"%s: status %u cache %u stream %u done %u bad %u body %u coding %u usage %u: in "
+		"%lld out "
 		"%lld "
 		"read %lld write %lld reasoning %lld audio %lld image %lld source %d chunks %u "
 		"text "
 		"%llu model \"%s\" version \"%s\" id \"%s\" request \"%s\" finish \"%s\"\n",
-		who, s->status, s->stream, s->done, s->bad, s->body_started, s->coding,
-		s->has_usage, (long long)s->usage.input, (long long)s->usage.output,
+		who, s->status, s->cache_status, s->stream, s->done, s->bad, s->body_started,
+		s->coding, s->has_usage, (long long)s->usage.input, (long long)s->usage.output,
 		(long long)s->usage.cache_read, (long long)s->usage.cache_write,
 		(long long)s->usage.reasoning, (long long)s->audio, (long long)s->image, source,
 		s->chunks, (unsigned long long)s->text_bytes, s->model, s->model_version,
@@ -92,10 +93,11 @@ static inline void response_agrees(const uint8_t *p, size_t n, bool head_method,
 				      head_method, closed);
 		enum weir_usage_source source = weir_response_source(&got);
 		const struct weir_response_seen *e = &ref.a.seen, *g = &got.seen;
-		bool same = response_same(g, e) && response_same_counts(g, e) &&
-			    response_same_names(g, e) && g->chunks == e->chunks &&
-			    g->text_bytes == e->text_bytes && source == ref.source &&
-			    (used == ref.used || e->bad);
+		bool same = response_same(g, e) &&
+			    (g->cache_status == e->cache_status || ref.unsure_cache) &&
+			    response_same_counts(g, e) && response_same_names(g, e) &&
+			    g->chunks == e->chunks && g->text_bytes == e->text_bytes &&
+			    source == ref.source && (used == ref.used || e->bad);
 
 		if (!i)
 			first = got;

@@ -154,6 +154,38 @@ static inline void put_document_line(struct bytes *b, struct input *in)
 	bytes_free(&d);
 }
 
+/* A header line in which a cache says something. */
+static inline void put_cache_line(struct bytes *b, struct input *in)
+{
+	static const char *const names[] = { "Cache-Status", "X-Cache", "x-cache-status",
+					     "cf-cache-status" };
+	static const char *const pieces[] = { "HIT",
+					      "miss",
+					      "; hit",
+					      ";fwd=stale",
+					      "; fwd=uri-miss",
+					      ", ",
+					      "Edge",
+					      "\"a, b; hit\"",
+					      "STALE",
+					      "; fwd=bypass",
+					      " from ",
+					      "UPDATING",
+					      ";",
+					      "Hit from cloudfront",
+					      "\"",
+					      "hit=?0",
+					      "TCP_HIT",
+					      "expired",
+					      "\\",
+					      " " };
+
+	put_format(b, "%s: ", PICK(in, names));
+	for (size_t n = choose(in, 6); n--;)
+		put_text(b, PICK(in, pieces));
+	put_text(b, "\r\n");
+}
+
 static inline void put_answer(struct bytes *b, struct input *in)
 {
 	static const char *const statuses[] = { "HTTP/1.1 200 OK",
@@ -180,6 +212,8 @@ static inline void put_answer(struct bytes *b, struct input *in)
 	put_interim(b, in);
 	put_head(b, in, PICK(in, statuses));
 	put_text(b, PICK(in, more));
+	for (size_t lines = choose(in, 8); lines-- > 5;)
+		put_cache_line(b, in);
 	if (kind < 3) {
 		put_text(b, "content-type: application/json\r\n");
 		put_document(&body, in);

@@ -6,6 +6,7 @@
 #ifndef WEIR_REF_RESPONSE_H
 #define WEIR_REF_RESPONSE_H
 
+#include "ref_cache.h"
 #include "ref_decode.h"
 #include "ref_http1.h"
 #include "ref_sse.h"
@@ -15,7 +16,8 @@ struct ref_response {
 	struct ref_answer a;
 	enum weir_usage_source source;
 	size_t used;
-	bool unsure;  /* see ref_http1: bad would be right as well */
+	bool unsure; /* see ref_http1: bad would be right as well */
+	bool unsure_cache;
 	bool damaged; /* a compressed body that is not whole */
 };
 
@@ -200,6 +202,7 @@ static inline void ref_response(struct ref_response *r, const uint8_t *p, size_t
 	r->used = h.used;
 	r->unsure = h.unsure;
 	r->a.seen.coding = (uint8_t)ref_coding_of(&h);
+	r->a.seen.cache_status = (uint8_t)ref_cache(&h, &r->unsure_cache);
 	ref_request_id(&r->a, &h);
 	ref_head_count(&r->a, &h, "x-prompt-tokens", REF_NATIVE_PROMPT);
 	ref_head_count(&r->a, &h, "x-generated-tokens", REF_NATIVE_OUTPUT);

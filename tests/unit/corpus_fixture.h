@@ -85,7 +85,7 @@ static inline int index_of(const char *word, const char *const *words, int n)
 
 static inline void read_wanted(struct answer *a, const char *path)
 {
-	const char *source = "", *cache = "";
+	const char *source = "", *cache = "", *event; /* the parser does not know paths */
 	struct wanted *w = &a->want;
 	json_int_t counts[7];
 	json_error_t e;
@@ -100,17 +100,18 @@ static inline void read_wanted(struct answer *a, const char *path)
 	if (!a->json)
 		fail_msg("%s:%d: %s", path, e.line, e.text);
 	/* strict: a field that is misspelt would expect nothing */
-	if (json_unpack_ex(
-		    a->json, &e, JSON_STRICT,
-		    "{s:s, s:i, s:b, s:s, s?I, s?I, s?I, s?I, s?I, s?I, s?I, s?I, s?I, s?s, s?s,"
-		    " s?s, s?s, s?s, s?s, s?b}",
-		    "what", &w->what, "status", &w->status, "stream", &w->stream, "source", &source,
-		    "input", &counts[0], "cache_read", &counts[1], "cache_write", &counts[2],
-		    "output", &counts[3], "reasoning", &counts[4], "audio", &counts[5], "image",
-		    &counts[6], "chunks", &w->chunks, "text_bytes", &w->text_bytes, "model",
-		    &w->model, "model_version", &w->model_version, "response_id", &w->response_id,
-		    "request_id", &w->request_id, "finish_reason", &w->finish_reason,
-		    "cache_status", &cache, "refined", &w->refined))
+	if (json_unpack_ex(a->json, &e, JSON_STRICT,
+			   "{s:s, s:i, s:b, s:s, s?s, s?I, s?I, s?I, s?I, s?I, s?I, s?I, s?I, s?I, "
+			   "s?s, s?s,"
+			   " s?s, s?s, s?s, s?s, s?b}",
+			   "what", &w->what, "status", &w->status, "stream", &w->stream, "source",
+			   &source, "event_source", &event, "input", &counts[0], "cache_read",
+			   &counts[1], "cache_write", &counts[2], "output", &counts[3], "reasoning",
+			   &counts[4], "audio", &counts[5], "image", &counts[6], "chunks",
+			   &w->chunks, "text_bytes", &w->text_bytes, "model", &w->model,
+			   "model_version", &w->model_version, "response_id", &w->response_id,
+			   "request_id", &w->request_id, "finish_reason", &w->finish_reason,
+			   "cache_status", &cache, "refined", &w->refined))
 		fail_msg("%s: %s", path, e.text);
 	w->usage = (struct weir_usage){ counts[0], counts[1], counts[2], counts[3], counts[4] };
 	w->audio = counts[5];

@@ -280,34 +280,57 @@ static void what_is_not_certain_to_be_a_retry_is_billed(void **state)
 	}
 }
 
-static void three_retries_are_free_and_errors_use_none_of_them(void **state)
+/* Requests of the same body after one that broke off: 503, broken off again three times or whole
+ * at once, and then whole. */
+static struct kept *retry_often(struct node *b, int broken)
 {
 	static const char error[] = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
-	struct node *b = node_new(*state);
 	uint32_t ordinal = 2000;
-	struct kept *k;
 
 	b->enforce.terms[b->f->acme].free_retries = true;
 	put_asked(b, 1, BODY);
 	put_broken(b, 1);
-	for (int i = 0; i < 2; i++) {
-		put_asked(b, ordinal, BODY);
-		put_piece(b, WEIR_REC_DATA, ordinal, 0, error, strlen(error));
-		put_end(b, ordinal++, 0, WEIR_END_RESPONSE);
-	}
+	put_asked(b, ordinal, BODY);
+	put_piece(b, WEIR_REC_DATA, ordinal, 0, error, strlen(error));
+	put_end(b, ordinal++, 0, WEIR_END_RESPONSE);
 	for (int i = 0; i < 4; i++) {
 		put_asked(b, ordinal, BODY);
-		put_answer(b, ordinal, "small");
-		put_end(b, ordinal++, 0, WEIR_END_RESPONSE);
+		if (i < broken) {
+			put_broken(b, ordinal);
+		} else {
+			put_answer(b, ordinal, "small");
+			put_end(b, ordinal, 0, WEIR_END_RESPONSE);
+		}
+		ordinal++;
 	}
 	show(b, b->n);
 	run(b, true);
-	k = all(b->f);
-	assert_int_equal(k->n, 7);
-	for (size_t i = 3; i < 6; i++)
+	return all(b->f);
+}
+
+static void three_retries_are_free_and_errors_use_none_of_them(void **state)
+{
+	struct node *b = node_new(*state);
+	struct kept *k = retry_often(b, 3);
+
+	assert_int_equal(k->n, 6);
+	for (size_t i = 2; i < 5; i++)
 		assert_true(is_free(&k->row[i]));
-	assert_false(is_free(&k->row[6]));
-	assert_int_equal(k->row[6].price_nano, 10);
+	assert_false(is_free(&k->row[5]));
+	assert_int_equal(k->row[5].price_nano, 10);
+	node_free(b);
+}
+
+static void after_a_whole_answer_no_retry_is_free(void **state)
+{
+	struct node *b = node_new(*state);
+	struct kept *k = retry_often(b, 1);
+
+	assert_int_equal(k->n, 6);
+	assert_true(is_free(&k->row[2]));
+	assert_true(is_free(&k->row[3]));
+	assert_false(is_free(&k->row[4]));
+	assert_false(is_free(&k->row[5]));
 	node_free(b);
 }
 
@@ -521,6 +544,7 @@ int main(void)
 		cmocka_unit_test(a_retry_is_free_once_wherever_it_was_killed),
 		cmocka_unit_test(what_is_not_certain_to_be_a_retry_is_billed),
 		TEST(three_retries_are_free_and_errors_use_none_of_them),
+		TEST(after_a_whole_answer_no_retry_is_free),
 		TEST(what_a_request_says_is_its_own),
 		cmocka_unit_test(a_refusal_in_the_body_is_settled_once_wherever_it_was_killed),
 		TEST(a_refusal_in_the_body_gives_back_what_it_reserved),

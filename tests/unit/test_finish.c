@@ -264,7 +264,7 @@ static void cached_tokens_weigh_what_the_tier_says(void **state)
 	"\"models\":[" models "]}"
 #define PLAIN "HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
-/* Of an answer that names no model and has no tokens, to /v1/chat/completions. */
+/* Of an answer that names no model and has no tokens, to a path that is no model's. */
 static struct weir_row plain(int status, const char *card)
 {
 	struct weir_rec_end e = end_record();
@@ -273,6 +273,7 @@ static struct weir_row plain(int status, const char *card)
 
 	snprintf(text, sizeof(text), PLAIN, status);
 	answer(&o, &e, text);
+	memcpy(asked.path, "/v1/files/7 HTTP/1.1\r\n", 23);
 	return finish_by(card, &o, &e);
 }
 
@@ -285,7 +286,7 @@ static void what_has_no_tokens_is_priced_by_its_path_alone(void **state)
 	assert_int_equal(r.card_id, 0);
 	assert_int_equal(r.flags & (WEIR_ROW_BILLABLE | WEIR_ROW_UNPRICED), WEIR_ROW_BILLABLE);
 	r = plain(200, CARD("", "{\"match\":\"default\",\"price\":{\"request\":\"1\"}},"
-				"{\"path\":\"/v1/chat/*\",\"unit\":\"report\","
+				"{\"path\":\"/v1/files/*\",\"unit\":\"report\","
 				"\"price\":{\"request\":\"5\"}}"));
 	assert_int_equal(r.card_id, 1);
 	assert_int_equal(r.card_entry, 1);

@@ -92,6 +92,90 @@ static void nothing_reported_is_not_guessed_over(void **state)
 	assert_int_equal(r.flags2, 0);
 }
 
+static void ask_for(const char *method, const char *path)
+{
+	memset(asked.method, 0, sizeof(asked.method));
+	memset(asked.path, 0, sizeof(asked.path));
+	memcpy(asked.method, method, strlen(method));
+	memcpy(asked.path, path, strlen(path));
+}
+
+/* Else whoever asks for it in a form that cannot be read has it for nothing. */
+static void what_a_model_made_is_metered_in_whatever_form(void **state)
+{
+	static const char *const made[] = { "/v1/embeddings", "/pooling", "/v1/audio/speech",
+					    "/v1/chat/completions" };
+	static const struct {
+		const char *method, *path;
+	} not_made[] = {
+		{ "POST ", "/tokenize" },
+		{ "POST ", "/detokenize" },
+		{ "POST ", "/v1/messages/count_tokens" },
+		{ "GET ", "/v1/models" },
+		{ "GET ", "/v1/chat/completions" },
+		{ "POST ", "/metrics" },
+	};
+	static const char vectors[] =
+		"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n"
+		"content-length: 9\r\n\r\n\1\2\3\4\5\6\7\10\11";
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+	struct weir_row r;
+
+	for (size_t i = 0; i < sizeof(made) / sizeof(*made); i++) {
+		answer(&o, &e, vectors);
+		ask_for("POST ", made[i]);
+		r = finish(&o, &e);
+		assert_int_equal(r.usage_source, WEIR_USAGE_ESTIMATED);
+		assert_int_equal(r.usage.input, 20);
+		assert_int_equal(r.usage.output, WEIR_UNKNOWN);
+		assert_int_equal(r.flags2, WEIR_ROW_INPUT_GUESSED);
+	}
+	for (size_t i = 0; i < sizeof(not_made) / sizeof(*not_made); i++) {
+		answer(&o, &e, vectors);
+		ask_for(not_made[i].method, not_made[i].path);
+		r = finish(&o, &e);
+		assert_int_equal(r.usage_source, WEIR_USAGE_NONE);
+		assert_int_equal(r.flags2, 0);
+	}
+	/* Nothing came, or an error did. */
+	answer(&o, &e, "HTTP/1.1 204 Nothing\r\n\r\n");
+	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_NONE);
+	answer(&o, &e, "HTTP/1.1 404 Not here\r\ncontent-length: 2\r\n\r\n{}");
+	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_NONE);
+}
+
+/* A list of models in a coding that is not read. */
+static void where_no_model_runs_nothing_is_guessed(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+
+	answer(&o, &e,
+	       "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: br\r\n"
+	       "content-length: 4\r\n\r\n\1\2\3\4");
+	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_ESTIMATED);
+	ask_for("GET ", "/v1/models");
+	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_NONE);
+}
+
+/* A megabyte of sound is not a quarter of a million tokens. */
+static void the_length_of_sound_is_no_measure(void **state)
+{
+	struct weir_rec_end e = end_record();
+	struct weir_open o;
+	struct weir_row r;
+
+	answer(&o, &e, ok("{\"text\":\"abcdefghijklmnopqrstuvwxyz01\"}", 0));
+	ask_for("POST ", "/v1/audio/transcriptions");
+	asked.body_bytes = 1 << 20;
+	r = finish(&o, &e);
+	assert_int_equal(r.usage_source, WEIR_USAGE_ESTIMATED);
+	assert_int_equal(r.usage.input, WEIR_UNKNOWN);
+	assert_int_equal(r.usage.output, 7);
+	assert_int_equal(r.flags2, WEIR_ROW_OUTPUT_GUESSED);
+}
+
 static void what_others_reported_is_the_measure(void **state)
 {
 	struct weir_finish_with w = with(&terms);
@@ -312,6 +396,9 @@ int main(void)
 		cmocka_unit_test(a_plain_answer_without_usage_is_measured_by_its_text),
 		cmocka_unit_test(counts_are_guessed_one_by_one),
 		cmocka_unit_test(nothing_reported_is_not_guessed_over),
+		cmocka_unit_test(what_a_model_made_is_metered_in_whatever_form),
+		cmocka_unit_test(where_no_model_runs_nothing_is_guessed),
+		cmocka_unit_test(the_length_of_sound_is_no_measure),
 		cmocka_unit_test(what_others_reported_is_the_measure),
 		cmocka_unit_test(what_had_come_is_billed),
 		cmocka_unit_test(of_a_head_alone_nothing_is_guessed),

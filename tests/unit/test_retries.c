@@ -80,6 +80,21 @@ static void asked_again_it_says_the_same(void **state)
 	assert_false(take(T0 + 4, 600));
 }
 
+static void a_whole_answer_ends_them(void **state)
+{
+	weir_retries_note(&table, key, T0, 200);
+	assert_true(take(T0 + 1, 300));
+	weir_retries_done(&table, key, 250); /* not of that one */
+	assert_true(take(T0 + 2, 400));
+	for (int killed = 0; killed < 3; killed++) {
+		assert_true(take(T0 + 2, 400));
+		weir_retries_done(&table, key, 400);
+	}
+	assert_false(take(T0 + 3, 500));
+	weir_retries_note(&table, key, T0 + 3, 500); /* which was billed, and broke off too */
+	assert_true(take(T0 + 4, 600));
+}
+
 /* Killed before the word that makes the entry, there is none, and it is made again. */
 static void half_an_entry_is_none(void **state)
 {
@@ -171,6 +186,7 @@ int main(void)
 		CLAIM(after_ten_minutes_it_is_a_new_request),
 		CLAIM(others_are_not_it),
 		CLAIM(asked_again_it_says_the_same),
+		CLAIM(a_whole_answer_ends_them),
 		CLAIM(half_an_entry_is_none),
 		CLAIM(the_first_to_end_is_forgotten_when_it_is_full),
 		CLAIM(many_are_known),

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/state_file.h"
+#include "agent/state_old.h"
 
 struct file {
 	char dir[32];
@@ -396,14 +397,37 @@ static void a_full_queue_of_an_older_version_is_carried_over_whole(void **state)
 
 enum { SLOTS_3 = 6400, OPEN_3 = 848, PARSER_3 = 8 + 2 * OPEN_3 };
 
-/* Of POST /v1/chat/completions by 9.9…, whose labels and body were read, answered by 200. */
+/* A stream between two events: what it said of its usage, and how it is framed. */
+static void fill_answer(struct weir_response_3 *r)
+{
+	memset(r, 0, sizeof(*r));
+	r->status = r->http.status = 200;
+	r->stream = r->has_usage = r->body_started = 1;
+	r->chunks = 34;
+	strcpy(r->model, "m");
+	strcpy(r->response_id, "r-1");
+	strcpy(r->finish_reason, "stop");
+	r->http.phase = 4; /* before a chunk's size */
+	r->http.flags = 4 | 8;
+	r->http.type = 1;
+	for (size_t i = 0; i < WEIR_COUNTS_3; i++)
+		r->counts[i] = WEIR_UNKNOWN;
+	r->counts[0] = 155; /* all of the prompt */
+	r->counts[2] = 34;
+	r->counts[3] = 20; /* cached */
+	r->counts[12] = 7; /* audio */
+	r->counts[13] = 8;
+	r->sse_phase = 1;
+	r->produced = r->answered = 1;
+}
+
+/* Of POST /v1/chat/completions by 9.9…, whose labels and body were read. */
 static void fill_open(uint8_t *o)
 {
 	const uint64_t numbers[] = { 4096, 77, 66, 400, 123 };
 	const uint32_t ordinal[] = { 3, 5000 };
-	const int64_t usage[] = { 120, 20, WEIR_UNKNOWN, 34, WEIR_UNKNOWN, 7, 8 };
 	const struct weir_body body = { .max_tokens = 9000, .model = "asked" };
-	const uint32_t chunks = 34;
+	struct weir_response_3 answer;
 
 	memset(o, 0, OPEN_3);
 	memcpy(o, numbers, sizeof(numbers));
@@ -415,15 +439,8 @@ static void fill_open(uint8_t *o)
 	memcpy(o + 144, "s-1", 3);
 	memcpy(o + 208, "chat", 4);
 	memcpy(o + 256, &body, sizeof(body));
-	o[336] = 200;
-	o[338] = 1; /* a stream */
-	o[340] = 1; /* that said its usage */
-	o[342] = 1;
-	memcpy(o + 344, &chunks, sizeof(chunks));
-	memcpy(o + 352, usage, sizeof(usage));
-	memcpy(o + 408, "m", 1);
-	memcpy(o + 472, "r-1", 3);
-	memcpy(o + 536, "stop", 4);
+	fill_answer(&answer);
+	memcpy(o + 336, &answer, sizeof(answer));
 }
 
 /* A file of version 3 with that in one slot, half a second copy, and nothing in others. */
