@@ -82,7 +82,7 @@ static void close_container(struct cursor *s, bool array)
 
 /* ------------------------------------------------------------ tokens */
 
-static void value(struct cursor *s, uint8_t c)
+static inline __attribute__((always_inline)) void value(struct cursor *s, uint8_t c)
 {
 	struct weir_scan *j = s->j;
 	uint16_t want = s->s->want[j->node];
@@ -158,15 +158,17 @@ static void odd_key(struct cursor *s)
 static inline bool plain_string(struct cursor *s, uint16_t want, const uint8_t **p)
 {
 	const uint8_t *quote = weir_find(*p, s->end, WEIR_FIND_STRING_END);
-	struct weir_scan_found f = { .text = (const char *)*p, .len = (size_t)(quote - *p) };
 
 	if (quote == s->end || *quote != '"')
 		return false;
 	if (want & WEIR_SCAN_STRING) {
-		f.event = WEIR_SCAN_IS_STRING;
+		struct weir_scan_found f = { .event = WEIR_SCAN_IS_STRING,
+					     .text = (const char *)*p,
+					     .len = (size_t)(quote - *p) };
+
 		s->s->found(s->ctx, s->j->node, &f);
 	} else if (want & WEIR_SCAN_BYTES) {
-		report_bytes(s, s->j->node, f.len);
+		report_bytes(s, s->j->node, (size_t)(quote - *p));
 	}
 	*p = quote + 1;
 	return true;
