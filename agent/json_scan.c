@@ -38,6 +38,7 @@ enum flags {
 	NUMBER_BAD = 1 << 0,
 	NUMBER_DIGITS = 1 << 1,
 	NUMBER_FRACTION = 1 << 2,
+	TOO_DEEP = 1 << 3,
 };
 
 struct cursor {
@@ -52,6 +53,7 @@ void weir_scan_reset(struct weir_scan *j)
 {
 	j->state = DOCUMENT;
 	j->depth = 0;
+	j->flags = 0;
 }
 
 void weir_scan_kill(struct weir_scan *j)
@@ -67,6 +69,11 @@ bool weir_scan_over(const struct weir_scan *j)
 bool weir_scan_dead(const struct weir_scan *j)
 {
 	return j->state == DEAD;
+}
+
+bool weir_scan_too_deep(const struct weir_scan *j)
+{
+	return j->state == DEAD && (j->flags & TOO_DEEP);
 }
 
 static inline bool blank(uint8_t c)
@@ -194,6 +201,7 @@ static void skip_scalar(struct cursor *s)
 static void nest(struct weir_scan *j, bool array)
 {
 	if (j->nested == WEIR_SCAN_NESTED) {
+		j->flags = TOO_DEEP;
 		j->state = DEAD;
 		return;
 	}

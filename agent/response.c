@@ -77,6 +77,10 @@ static void feed_document(struct weir_response *r, const uint8_t *p, size_t n)
 	struct weir_response_state *s = state(r);
 	size_t took = feed_usage(r, p, n);
 
+	if (weir_usage_too_deep(&s->usage)) {
+		weir_usage_behind_hole(&s->usage, &r->seen, s->http.line);
+		took += feed_usage(r, p + took, n - took);
+	}
 	while (took < n && (p[took] == ' ' || p[took] == '\t'))
 		took++;
 	if (took == n)

@@ -100,9 +100,17 @@ $(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
 e2e: all soak-build $(B)/tests/weir-agent-next
 	$(Q)$(PYTHON) -m pytest -q -rs -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
+# Whole answers begin with the files of tests/corpus, which are only read; what is found to be new
+# goes to build/. Words of tests/fuzz/<name>.dict come up more often than by chance.
 SECONDS ?= 20
+FUZZ_SEEDS := $(B)/tests/fuzz/seeds
 fuzz: $(FUZZ_BIN)
-	$(Q)set -e; for f in $(FUZZ_BIN); do echo "# $$f"; $$f -max_total_time=$(SECONDS) -max_len=65536; done
+	$(Q)set -e; for f in $(FUZZ_BIN); do \
+		n=$${f##*/}; seeds=; dict=; mkdir -p $(FUZZ_SEEDS)/$$n; \
+		if [ $$n = fuzz_response ]; then seeds=$$(echo tests/corpus/*/); fi; \
+		if [ -e tests/fuzz/$$n.dict ]; then dict=-dict=tests/fuzz/$$n.dict; fi; \
+		echo "# $$f"; $$f -max_total_time=$(SECONDS) -max_len=65536 -artifact_prefix=$(FUZZ_SEEDS)/ \
+			$$dict $(FUZZ_SEEDS)/$$n $$seeds; done
 
 -include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d) $(MODEL).d $(MODEL)-san.d
 

@@ -178,6 +178,9 @@ static inline void json_agrees(const uint8_t *p, size_t n)
 		json_flush(&got);
 		AGREE(p, n, weir_scan_over(&scan) == over);
 		AGREE(p, n, !over || at == ends);
+		if (!bytes_same(&got.text, &expected.text))
+			fprintf(stderr, "expected\n%.*s\ngot\n%.*s\n", (int)expected.text.n,
+				(char *)expected.text.p, (int)got.text.n, (char *)got.text.p);
 		AGREE(p, n, bytes_same(&got.text, &expected.text));
 		bytes_free(&got.text);
 	}

@@ -43,8 +43,10 @@ static inline size_t response_feed(struct weir_response *r, const uint8_t *p, si
 static inline bool response_same(const struct weir_response_seen *a,
 				 const struct weir_response_seen *b)
 {
-	return a->status == b->status && a->stream == b->stream && a->done == b->done &&
-	       a->bad == b->bad && a->body_started == b->body_started && a->coding == b->coding;
+	/* of a bad status line nobody asks the status */
+	return (a->status == b->status || (a->bad && !b->status)) && a->stream == b->stream &&
+	       a->done == b->done && a->bad == b->bad && a->body_started == b->body_started &&
+	       a->coding == b->coding;
 }
 
 static inline bool response_same_counts(const struct weir_response_seen *a,
@@ -104,11 +106,14 @@ static inline void response_agrees(const uint8_t *p, size_t n, bool head_method,
 		/* Once a compressed body turns out bad, how far it was read hangs on the pieces. */
 		AGREE(p, n, ref.damaged || !memcmp(&got.seen, &first.seen, sizeof(got.seen)));
 		weir_response_end(&got, response_decoders());
-		if ((ref.unsure && g->bad) ||
+		if ((ref.unsure && g->bad != e->bad) ||
 		    (e->coding == WEIR_BODY_ZSTD && source == WEIR_USAGE_PARTIAL))
-			continue; /* see agree_decode.h */
-		if (ref.damaged) {
-			AGREE(p, n, response_same(g, e) && source == ref.source);
+			continue;  /* see agree_decode.h */
+		if (ref.damaged) { /* what was reported before the damage may stand */
+			AGREE(p, n,
+			      response_same(g, e) &&
+				      (source == ref.source ||
+				       (source == WEIR_USAGE_REPORTED && g->has_usage)));
 			continue;
 		}
 		if (!same) {

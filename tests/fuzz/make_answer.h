@@ -110,7 +110,7 @@ static inline void put_document(struct bytes *b, struct input *in)
 }
 
 /* One of an event stream, in the ways that its lines may be cut and ended. */
-static inline void put_event(struct bytes *b, struct input *in)
+static inline void put_event(struct bytes *b, struct input *in, const char *shape)
 {
 	static const char *const fields[] = { "",	  "",	   "",	       ": a comment",
 					      "event: x", "id: 1", "retry: 9", "data",
@@ -124,7 +124,7 @@ static inline void put_event(struct bytes *b, struct input *in)
 		put_text(b, field);
 		put_text(b, eol);
 	}
-	put_shape(&d, in, PICK(in, event_shapes), answer_list);
+	put_shape(&d, in, shape, answer_list);
 	put_text(b, how & 1 ? "data:" : "data: ");
 	for (size_t i = 0; i < d.n; i++) {
 		bool line_end = d.p[i] == '\n' || d.p[i] == '\r';
@@ -221,7 +221,7 @@ static inline void put_answer(struct bytes *b, struct input *in)
 	} else if (kind < 6) {
 		put_text(b, "content-type: text/event-stream; charset=utf-8\r\n");
 		while (n--)
-			put_event(&body, in);
+			put_event(&body, in, PICK(in, event_shapes));
 	} else {
 		put_text(b, kind == 6 ? "Content-Type: application/x-ndjson\r\n"
 				      : "content-type: application/json\r\n");

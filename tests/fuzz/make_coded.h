@@ -14,7 +14,7 @@ static inline void put_deflated(struct bytes *b, struct input *in, const uint8_t
 {
 	static const int strategies[] = { Z_DEFAULT_STRATEGY, Z_FIXED, Z_HUFFMAN_ONLY, Z_RLE };
 	gz_header header = { .name = (Bytef *)"usage.json", .hcrc = 1 };
-	size_t room = compressBound(n) + 128;
+	size_t room = 2 * n + 1024;
 	uint8_t *out = malloc(room), how = take(in, 1);
 	z_stream z = { .next_in = (uint8_t *)p, .next_out = out, .avail_out = room };
 

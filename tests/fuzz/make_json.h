@@ -145,7 +145,8 @@ static inline void put_json(struct bytes *b, struct input *in, struct make_words
 }
 
 /*
- * A shape: its text, with '#' for a number, '~' for a string with its quotes, '*' for any value,
+ * A shape: its text, with '#' for a number, '$' for a count, '~' for a string with its quotes, '*'
+ * for any value,
  * '@' for a few members (or nothing), and ' for ". Blanks come in between now and then.
  */
 static inline void put_shape(struct bytes *b, struct input *in, const char *shape,
@@ -155,6 +156,9 @@ static inline void put_shape(struct bytes *b, struct input *in, const char *shap
 		switch (*shape) {
 		case '#':
 			put_number(b, in);
+			break;
+		case '$':
+			put_format(b, "%u", (unsigned)take(in, 2));
 			break;
 		case '~':
 			put_string(b, in, words);

@@ -152,15 +152,18 @@ static inline bool ref_line_bad(const struct ref_http1 *h, const uint8_t *p, siz
 	const struct ref_field *last = h->n_fields ? &h->fields[h->n_fields - 1] : NULL;
 
 	for (size_t i = 0; i < 2; i++) {
-		size_t name = strlen(framing[i]);
+		size_t name = strlen(framing[i]), colon = name;
 
-		if (n > name && !strncasecmp((const char *)p, framing[i], name) &&
-		    ref_blank(p[name]))
-			return true;
+		if (n > name && !strncasecmp((const char *)p, framing[i], name)) {
+			while (colon < n && ref_blank(p[colon]))
+				colon++;
+			if (colon > name && colon < n && p[colon] == ':')
+				return true;
+		}
 		if (ref_blank(p[0]) && last && ref_is(last->line, last->name_len, framing[i]))
 			return true;
 	}
-	return memchr(p, 0, n);
+	return false;
 }
 
 static inline void ref_put_field(struct ref_http1 *h, const uint8_t *p, size_t n)
@@ -261,7 +264,12 @@ static inline void ref_http1(struct ref_http1 *h, const uint8_t *p, size_t n, bo
 		at += len + 1;
 		if (len && line[len - 1] == '\r')
 			len--;
-		if (!h->status) {
+		/* who reads on behind it, and who does not? */
+		h->bad = len && memchr(line, 0, len);
+		h->unsure |= h->bad && !memchr(line, 0, len < REF_LINE_KEPT ? len : REF_LINE_KEPT);
+		if (h->bad) {
+			h->status = h->status > 199 ? h->status : 0;
+		} else if (!h->status) {
 			h->bad = len && !ref_status_line(line, len, &h->status);
 		} else if (len) {
 			h->bad = ref_line_bad(h, line, len);

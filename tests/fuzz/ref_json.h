@@ -210,6 +210,8 @@ static inline bool ref_scalar(struct ref_json *r, unsigned want)
 	for (i = 0; i < len; i++)
 		if (!from[i] || !strchr(number, from[i]))
 			return false;
+	if (len > 1 && from[0] == '0' && from[1] >= '0' && from[1] <= '9')
+		return true; /* 012 is nothing */
 	for (i = 0; i < len && from[i] >= '0' && from[i] <= '9' && v <= INT64_MAX; i++)
 		v = v * 10 + (unsigned)(from[i] - '0');
 	if (i < len && from[i] == '.')

@@ -110,8 +110,8 @@ static inline void ref_baggage(const struct bytes *text, bool cut, const char *n
 	bytes_free(&more);
 }
 
-static inline void ref_source(const struct ref_lines *lines, const struct weir_label_source *s,
-			      struct ref_said *said)
+static inline void ref_label_source(const struct ref_lines *lines,
+				    const struct weir_label_source *s, struct ref_said *said)
 {
 	struct bytes name = { 0 }, value = { 0 };
 
@@ -231,7 +231,7 @@ static inline void ref_labels(const struct weir_label_config *c, const struct re
 
 			if (c->sources[i].label != label)
 				continue;
-			ref_source(lines, &c->sources[i], &said);
+			ref_label_source(lines, &c->sources[i], &said);
 			there = said.times;
 			if (there)
 				ref_label(out, (enum weir_label)label, &said.value);

@@ -114,17 +114,42 @@ static inline void ref_disjoint(struct ref_answer *a)
 			    ref_known(u->reasoning);
 }
 
-/* The place of a fact in the order in which names of one count are asked. */
+/* Where a count stands, in the order in which such places are asked: 0 first. */
 static inline size_t ref_rank(const char *path)
 {
-	for (size_t i = 0; i < sizeof(ref_usage_places) / sizeof(ref_usage_places[0]); i++) {
-		size_t n = strlen(path), len = strlen(ref_usage_places[i].path);
+	static const struct {
+		const char *end;
+		size_t rank;
+	} places[] = {
+		{ "usage", 1 },
+		{ "message.usage", 2 },
+		{ "meta_info", 3 },
+		{ "meta", 4 },
+		{ "details", 5 },
+		{ "timings", 6 },
+		{ "prompt_tokens_details", 7 },
+		{ "completion_tokens_details", 8 },
+		{ "input_tokens_details", 9 },
+		{ "input_token_details", 9 },
+		{ "output_tokens_details", 10 },
+		{ "output_token_details", 10 },
+		{ "tokens", 11 },
+		{ "billed_units", 12 },
+		{ "prefill", 13 },
+	};
+	size_t n = strlen(path), best = 0;
 
-		if (n > len && path[n - len - 1] == '.' &&
-		    !strcmp(path + n - len, ref_usage_places[i].path))
-			return i;
+	while (n && path[n - 1] != '.' && path[n - 1] != '[')
+		n--;
+	n -= !!n;
+	for (size_t i = 0; n && i < sizeof(places) / sizeof(places[0]); i++) {
+		size_t len = strlen(places[i].end);
+
+		if (n >= len && !memcmp(path + n - len, places[i].end, len) &&
+		    (n == len || path[n - len - 1] == '.'))
+			best = places[i].rank;
 	}
-	return 0;
+	return best; /* 0: the document itself */
 }
 
 static inline void ref_settle(struct ref_answer *a)
@@ -167,16 +192,14 @@ static inline void ref_document_ends(struct ref_answer *a, bool element)
 	}
 	if (a->changed)
 		ref_settle(a);
-	if (a->n_said && (element || (a->indexed && a->finished))) { /* one of several */
+	if (a->n_said &&
+	    (element || (a->indexed && a->whole && a->finished))) { /* one of several */
 		a->base = seen->usage;
 		a->banked = true;
 		for (int i = 0; i < REF_COUNTS_N; i++)
 			a->counts[i] = WEIR_UNKNOWN;
 	}
-	if (a->output) {
-		seen->chunks += seen->stream;
-		a->produced = a->answered = true;
-	}
+	seen->chunks += seen->stream && a->output;
 	if (!a->first_whole)
 		a->first_output |= a->output;
 	if (element)
@@ -233,11 +256,16 @@ static inline void ref_prefilled(struct ref_answer *a, const char *path)
 	ref_says(a, path, REF_NATIVE_PROMPT, n);
 }
 
+static inline void ref_puts_out(struct ref_answer *a)
+{
+	a->output = a->produced = a->answered = true;
+}
+
 static inline void ref_text(struct ref_answer *a, int64_t n)
 {
 	a->seen.text_bytes += (uint64_t)n;
 	a->text_bytes += (uint64_t)n;
-	a->output = true;
+	ref_puts_out(a);
 }
 
 static inline void ref_string_told(struct ref_answer *a, enum ref_what what,
@@ -295,7 +323,7 @@ static inline void ref_opens(struct ref_answer *a, const struct ref_json *r, con
 		a->answered = true;
 		break;
 	default:
-		a->output = true;
+		ref_puts_out(a);
 	}
 }
 
@@ -306,7 +334,8 @@ static inline void ref_ends(struct ref_answer *a, const struct ref_json *r, enum
 		ref_document_ends(a, r->inside);
 		break;
 	case REF_CHOICE: /* in a stream it is what it says that matters: first and last are empty */
-		a->output |= !a->seen.stream;
+		if (!a->seen.stream)
+			ref_puts_out(a);
 		break;
 	default:
 		ref_settle(a);

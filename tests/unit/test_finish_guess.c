@@ -124,6 +124,7 @@ static void what_a_model_made_is_metered_in_whatever_form(void **state)
 
 	for (size_t i = 0; i < sizeof(made) / sizeof(*made); i++) {
 		answer(&o, &e, vectors);
+		o.response.seen.opaque = 1;
 		ask_for("POST ", made[i]);
 		r = finish(&o, &e);
 		assert_int_equal(r.usage_source, WEIR_USAGE_ESTIMATED);
@@ -133,30 +134,60 @@ static void what_a_model_made_is_metered_in_whatever_form(void **state)
 	}
 	for (size_t i = 0; i < sizeof(not_made) / sizeof(*not_made); i++) {
 		answer(&o, &e, vectors);
+		o.response.seen.opaque = 1;
 		ask_for(not_made[i].method, not_made[i].path);
 		r = finish(&o, &e);
 		assert_int_equal(r.usage_source, WEIR_USAGE_NONE);
 		assert_int_equal(r.flags2, 0);
 	}
-	/* Nothing came, or an error did. */
+	/* A page, a document that says nothing of a model; nothing at all; an error. */
+	answer(&o, &e, ok("{\"done\":true,\"done_reason\":\"load\"}", 0));
+	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_NONE);
 	answer(&o, &e, "HTTP/1.1 204 Nothing\r\n\r\n");
 	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_NONE);
 	answer(&o, &e, "HTTP/1.1 404 Not here\r\ncontent-length: 2\r\n\r\n{}");
 	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_NONE);
 }
 
-/* A list of models in a coding that is not read. */
-static void where_no_model_runs_nothing_is_guessed(void **state)
+#define BROTLI(type)                                                                               \
+	"HTTP/1.1 200 OK\r\ncontent-type: " type "\r\ncontent-encoding: br\r\n"                    \
+	"content-length: 4\r\n\r\n\1\2\3\4"
+
+/* Else a coding that is not read has the output for nothing; and leaving before its end all. */
+static void what_is_in_a_coding_that_is_not_read_is_guessed_by_its_length(void **state)
 {
 	struct weir_rec_end e = end_record();
 	struct weir_open o;
+	struct weir_row r;
 
-	answer(&o, &e,
-	       "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: br\r\n"
-	       "content-length: 4\r\n\r\n\1\2\3\4");
-	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_ESTIMATED);
+	answer(&o, &e, BROTLI("application/json"));
+	e.response_bytes = o.offset = 4000;
+	r = finish(&o, &e);
+	assert_int_equal(r.usage_source, WEIR_USAGE_ESTIMATED);
+	assert_int_equal(r.usage.output, 1000);
+	assert_int_equal(r.flags2, GUESSED | WEIR_ROW_ENCODED);
+	answer(&o, &e, BROTLI("text/event-stream"));
+	e.response_bytes = o.offset = 4000;
+	assert_int_equal(finish(&o, &e).usage.output, 250);
+	/* Vectors are no output; a page or a list of models is nobody's at all. */
+	ask_for("POST ", "/v1/embeddings");
+	r = finish(&o, &e);
+	assert_int_equal(r.usage.output, WEIR_UNKNOWN);
+	assert_int_equal(r.usage.input, 20);
+	ask_for("GET ", "/");
+	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_NONE);
 	ask_for("GET ", "/v1/models");
 	assert_int_equal(finish(&o, &e).usage_source, WEIR_USAGE_NONE);
+	/* Left before its last byte. */
+	answer(&o, &e,
+	       "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: br\r\n"
+	       "content-length: 9999\r\n\r\n\1\2\3\4");
+	e.response_bytes = o.offset = 4000;
+	e.h.flags = WEIR_END_CLOSE;
+	e.flags = WEIR_SLOT_LEFT;
+	r = finish(&o, &e);
+	assert_int_equal(r.usage_source, WEIR_USAGE_PARTIAL);
+	assert_int_equal(r.usage.output, 250);
 }
 
 /* A megabyte of sound is not a quarter of a million tokens. */
@@ -397,7 +428,7 @@ int main(void)
 		cmocka_unit_test(counts_are_guessed_one_by_one),
 		cmocka_unit_test(nothing_reported_is_not_guessed_over),
 		cmocka_unit_test(what_a_model_made_is_metered_in_whatever_form),
-		cmocka_unit_test(where_no_model_runs_nothing_is_guessed),
+		cmocka_unit_test(what_is_in_a_coding_that_is_not_read_is_guessed_by_its_length),
 		cmocka_unit_test(the_length_of_sound_is_no_measure),
 		cmocka_unit_test(what_others_reported_is_the_measure),
 		cmocka_unit_test(what_had_come_is_billed),
