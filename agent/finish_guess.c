@@ -36,22 +36,33 @@ static bool is_unread(const struct finish_case *c)
 
 /* ------------------------------------------------------------------ is there anything */
 
-/* An answer that is no document (vectors as bytes, a transcript as plain text, speech) is metered
- * all the same, if a model made it: else who asks for it in that form pays nothing. And one where
- * no model runs is not metered, whatever cannot be read of it. */
+static bool runs_no_model(const char *type)
+{
+	static const char *const types[] = { "models", "tokenize", "detokenize", "count_tokens",
+					     NULL };
+
+	return is_one_of(type, types);
+}
+
+/* An answer that is no document: vectors as bytes, a transcript as plain text, speech. Is it a
+ * model's, by what was asked for, and not a file or the server's own figures? */
+static bool is_opaque_output(const struct finish_case *c, const struct weir_row *row)
+{
+	const char *type = type_of(row);
+
+	return c->seen->opaque && c->seen->body_started && type && !runs_no_model(type) &&
+	       row->status >= 200 && row->status < 300 && !strcmp(row->method, "POST");
+}
+
+/* What is no document is metered all the same, if a model made it: else who asks for it in that
+ * form pays nothing. And where no model runs nothing is, whatever cannot be read of it. */
 enum weir_usage_source finish_source(const struct finish_case *c, const struct weir_row *row,
 				     enum weir_usage_source parsed)
 {
-	static const char *const no_model[] = { "models", "tokenize", "detokenize", "count_tokens",
-						NULL };
-	const char *type = type_of(row);
-
-	if (is_one_of(type, no_model) || (is_unread(c) && !strcmp(row->method, "GET")))
+	if (runs_no_model(type_of(row)) || (is_unread(c) && !strcmp(row->method, "GET")))
 		return parsed == WEIR_USAGE_ESTIMATED ? WEIR_USAGE_NONE : parsed;
-	if (type && parsed == WEIR_USAGE_NONE && c->seen->opaque && c->seen->body_started &&
-	    row->status >= 200 && row->status < 300 && !strcmp(row->method, "POST"))
-		return WEIR_USAGE_ESTIMATED;
-	return parsed;
+	return parsed == WEIR_USAGE_NONE && is_opaque_output(c, row) ? WEIR_USAGE_ESTIMATED
+								     : parsed;
 }
 
 /* -------------------------------------------------------------------- what nobody said */
@@ -119,6 +130,8 @@ static void guess_input(const struct finish_case *c, struct weir_row *row)
 
 static bool has_output(const struct finish_case *c, const struct weir_row *row)
 {
+	if (c->seen->opaque)
+		return is_opaque_output(c, row);
 	return c->seen->chunks || c->seen->text_bytes || row->usage.output > 0 ||
 	       row->usage.reasoning > 0 || is_unread(c);
 }
@@ -163,7 +176,8 @@ static bool was_finished(const struct finish_case *c)
 /* Was it an answer of a model's, as far as can be told? Not a list or a file. */
 static bool is_generation(const struct finish_case *c, const struct weir_row *row)
 {
-	return has_output(c, row) || c->seen->has_usage || row->model[0] || row->model_requested[0];
+	return !runs_no_model(type_of(row)) && (has_output(c, row) || c->seen->has_usage ||
+						row->model[0] || row->model_requested[0]);
 }
 
 static int64_t output_asked_for(const struct finish_case *c, const struct weir_row *row)

@@ -129,6 +129,10 @@ static void content_type(struct weir_http1 *h, const char *value)
 		h->type = WEIR_HTTP1_NDJSON;
 	else if (IS("application/json"))
 		h->type = WEIR_HTTP1_JSON;
+	else if (IS("text/plain") || IS("text/vtt") || IS("text/srt") || IS("application/x-subrip"))
+		h->type = WEIR_HTTP1_TEXT;
+	else if (IS("application/octet-stream") || !strncasecmp(value, "audio/", 6))
+		h->type = WEIR_HTTP1_BYTES;
 	else
 		h->type = WEIR_HTTP1_OTHER;
 #undef IS

@@ -98,8 +98,12 @@ static void read_body(void *ctx, const uint8_t *p, size_t n)
 	struct weir_response *r = ctx;
 	struct weir_response_state *s = state(r);
 
+	if (r->seen.opaque && !r->seen.text_bytes && n && (*p == '{' || *p == '['))
+		r->seen.opaque = 0; /* JSON that is called something else */
 	if (s->http.type == WEIR_HTTP1_SSE)
 		feed_sse(r, p, n);
+	else if (r->seen.opaque)
+		r->seen.text_bytes += s->http.type == WEIR_HTTP1_TEXT ? n : 0;
 	else if (s->lines)
 		feed_ndjson(r, p, n);
 	else
@@ -114,6 +118,7 @@ static void body_starts(struct weir_response *r, struct weir_decoders *d)
 
 	r->seen.body_started = 1;
 	r->seen.stream = s->http.type == WEIR_HTTP1_SSE || s->http.type == WEIR_HTTP1_NDJSON;
+	r->seen.opaque = s->http.type >= WEIR_HTTP1_TEXT;
 	s->lines = s->http.type == WEIR_HTTP1_NDJSON;
 	if (s->http.flags & WEIR_HTTP1_OPAQUE)
 		r->seen.coding = WEIR_BODY_CODED;
@@ -123,7 +128,7 @@ static void body_starts(struct weir_response *r, struct weir_decoders *d)
 		s->decoder = weir_decoder_open(d, r->seen.coding);
 	s->dark = !s->decoder;
 	/* Not readable, but of a type that is metered: there was something to meter. */
-	if (s->dark && s->http.type != WEIR_HTTP1_OTHER)
+	if (s->dark && s->http.type != WEIR_HTTP1_OTHER && !r->seen.opaque)
 		s->usage.answered = 1;
 }
 

@@ -124,7 +124,6 @@ static void what_a_model_made_is_metered_in_whatever_form(void **state)
 
 	for (size_t i = 0; i < sizeof(made) / sizeof(*made); i++) {
 		answer(&o, &e, vectors);
-		o.response.seen.opaque = 1;
 		ask_for("POST ", made[i]);
 		r = finish(&o, &e);
 		assert_int_equal(r.usage_source, WEIR_USAGE_ESTIMATED);
@@ -134,7 +133,6 @@ static void what_a_model_made_is_metered_in_whatever_form(void **state)
 	}
 	for (size_t i = 0; i < sizeof(not_made) / sizeof(*not_made); i++) {
 		answer(&o, &e, vectors);
-		o.response.seen.opaque = 1;
 		ask_for(not_made[i].method, not_made[i].path);
 		r = finish(&o, &e);
 		assert_int_equal(r.usage_source, WEIR_USAGE_NONE);
@@ -197,6 +195,13 @@ static void the_length_of_sound_is_no_measure(void **state)
 	struct weir_open o;
 	struct weir_row r;
 
+	answer(&o, &e,
+	       "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\n"
+	       "content-length: 28\r\n\r\nabcdefghijklmnopqrstuvwxyz01");
+	ask_for("POST ", "/v1/audio/transcriptions");
+	r = finish(&o, &e);
+	assert_int_equal(r.usage_source, WEIR_USAGE_ESTIMATED);
+	assert_int_equal(r.usage.output, 7);
 	answer(&o, &e, ok("{\"text\":\"abcdefghijklmnopqrstuvwxyz01\"}", 0));
 	ask_for("POST ", "/v1/audio/transcriptions");
 	asked.body_bytes = 1 << 20;
@@ -409,15 +414,37 @@ static void what_was_cut_is_billed_for_what_came(void **state)
 	}
 }
 
-/* A list, a file: nobody produced anything. */
+/* A page, a file, the server's own figures: nobody produced anything. */
 static void what_no_model_made_is_not_billed_in_full(void **state)
 {
-	struct weir_row r = left(&full, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
-					"content-length: 100\r\n\r\nhello");
+	static const struct {
+		const char *kind, *method, *path;
+	} cases[] = {
+		{ "text/html", "POST ", "/v1/chat/completions" },
+		{ "text/plain", "GET ", "/metrics" },
+		{ "text/plain", "POST ", "/tokenize" },
+		{ "application/octet-stream", "GET ", "/v1/files/7" },
+	};
+	const struct weir_terms *const all[] = { &full, &produced };
 
-	assert_int_equal(r.usage.output, WEIR_UNKNOWN);
-	assert_int_equal(r.flags2, WEIR_ROW_LEFT);
-	assert_int_equal(r.price_nano, 0);
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(*cases); i++) {
+		struct weir_rec_end e = left_record();
+		struct weir_open o;
+		struct weir_row r;
+		char text[256];
+
+		snprintf(text, sizeof(text),
+			 "HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: 100\r\n\r\nhello",
+			 cases[i / 2].kind);
+		answer(&o, &e, text);
+		ask_for(cases[i / 2].method, cases[i / 2].path);
+		if (strstr(cases[i / 2].path, "tokenize"))
+			strcpy(asked.text.model, "llama-3");
+		r = finish_as(card_json, &o, &e, with(all[i & 1]));
+		assert_int_equal(r.usage.output, WEIR_UNKNOWN);
+		assert_int_equal(r.flags2, WEIR_ROW_LEFT);
+		assert_int_equal(r.price_nano, 0);
+	}
 }
 
 int main(void)
