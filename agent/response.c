@@ -149,6 +149,16 @@ static void feed_body(struct weir_response *r, struct weir_decoders *d, const ui
 	}
 }
 
+/* Code that ends before its own end hides what would have followed. */
+static void body_ends(struct weir_response *r, struct weir_decoders *d)
+{
+	struct weir_response_state *s = state(r);
+
+	if (d && s->decoder && !weir_decoder_close(d, s->decoder))
+		s->lost = 1;
+	s->decoder = 0;
+}
+
 static void note_framing(struct weir_response *r)
 {
 	const struct weir_http1 *h = &state(r)->http;
@@ -179,18 +189,16 @@ size_t weir_response_feed(struct weir_response *r, struct weir_decoders *d, cons
 	note_framing(r);
 	if (r->seen.done) {
 		weir_usage_end(&s->usage, &r->seen, s->http.line);
-		weir_response_end(r, d);
+		body_ends(r, d);
 	}
 	return r->seen.bad ? n : (size_t)(p - (const uint8_t *)bytes);
 }
 
 void weir_response_end(struct weir_response *r, struct weir_decoders *d)
 {
-	struct weir_response_state *s = state(r);
-
-	if (d && s->decoder)
-		weir_decoder_close(d, s->decoder);
-	s->decoder = 0;
+	if (d && state(r)->decoder)
+		weir_decoder_close(d, state(r)->decoder);
+	state(r)->decoder = 0;
 }
 
 /* ------------------------------------------------------------ missing bytes */

@@ -34,7 +34,8 @@ struct answer {
 	size_t cut;		     /* the connection closes so many bytes before its end */
 	size_t fill_from, fill_size; /* of the body: what @fill@ became */
 	bool bodiless;
-	bool coded; /* its head has a coding already */
+	bool ended, closed; /* never delimited by a close; by nothing else */
+	bool coded;	    /* its head has a coding already */
 	struct wanted want;
 	json_t *json;
 };
@@ -163,11 +164,17 @@ static inline void read_option(struct options *o, struct answer *a, const char *
 		return;
 	if (sscanf(line, "# cut: %zu", &a->cut) == 1)
 		return;
-	o->bom |= !strcmp(line, "# bom: yes");
-	o->percent |= !strcmp(line, "# percent: yes");
-	a->bodiless |= !strcmp(line, "# framing: none");
-	if (strcmp(line, "# bom: yes") && strcmp(line, "# percent: yes") &&
-	    strcmp(line, "# framing: none"))
+	if (!strcmp(line, "# bom: yes"))
+		o->bom = true;
+	else if (!strcmp(line, "# percent: yes"))
+		o->percent = true;
+	else if (!strcmp(line, "# framing: none"))
+		a->bodiless = true;
+	else if (!strcmp(line, "# framing: ended"))
+		a->ended = true;
+	else if (!strcmp(line, "# framing: close"))
+		a->closed = true;
+	else
 		fail_msg("%s: \"%s\" is no option", path, line);
 }
 
@@ -327,7 +334,9 @@ static inline struct bytes wire_of(const struct answer *a, enum framing framing)
  */
 static inline bool can_be(const struct answer *a, enum framing framing)
 {
-	return !(framing == CLOSE && a->cut) && !(framing == BYTES && a->body.n > 100000);
+	if (framing == CLOSE)
+		return !a->cut && !a->ended;
+	return !a->closed && !(framing == BYTES && a->body.n > 100000);
 }
 
 /* ------------------------------------------------------------ comparing */

@@ -5,6 +5,8 @@
  */
 #include "tests/unit/consumer_fixture.h"
 
+#include <zlib.h>
+
 /* ------------------------------------------------------------------------ claims */
 
 static void degraded(struct node *b)
@@ -272,6 +274,102 @@ static void what_a_request_says_is_its_own(void **state)
 	node_free(b);
 }
 
+/* -- compressed answers: what undoes them is not in the state */
+
+/* put_answer's, compressed; its first `part` bytes, or all of them. */
+static void put_gzip(struct node *b, uint32_t ordinal, size_t part)
+{
+	static const char body[] = "{\"model\":\"small\",\"choices\":[{}],\"usage\":"
+				   "{\"prompt_tokens\":10,\"completion_tokens\":4}}";
+	uint8_t packed[512];
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)body,
+		       .avail_in = sizeof(body) - 1,
+		       .next_out = packed,
+		       .avail_out = sizeof(packed) };
+	char text[1024];
+	size_t n;
+
+	assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+	n = (size_t)snprintf(text, sizeof(text),
+			     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+			     "content-encoding: gzip\r\ncontent-length: %lu\r\n\r\n",
+			     z.total_out);
+	memcpy(text + n, packed, z.total_out);
+	n += z.total_out;
+	deflateEnd(&z);
+	if (part < n)
+		n = part;
+	for (size_t at = 0; at < n; at += 150)
+		put_piece(b, WEIR_REC_DATA, ordinal, at, text + at, n - at < 150 ? n - at : 150);
+}
+
+static void compressed_answers_are_read(void **state)
+{
+	struct node *b = node_new(*state);
+	struct weir_consumer_stats stats;
+	struct kept *k;
+
+	put_request(b, 1, 0, "/v1/chat/completions");
+	put_gzip(b, 1, SIZE_MAX);
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+	show(b, b->n);
+	stats = run(b, true);
+	assert_int_equal(stats.decoders.opened, 1);
+	assert_int_equal(stats.decoders.open, 0);
+	k = all(b->f);
+	assert_int_equal(k->n, 1);
+	assert_int_equal(k->row[0].usage_source, WEIR_USAGE_REPORTED);
+	assert_int_equal(k->row[0].price_nano, 10);
+	node_free(b);
+}
+
+/* Its own END, or that of nobody: the next request on the connection came. */
+static void decoders_are_given_back(void **state)
+{
+	for (int end = 0; end < 3; end++) {
+		struct weir_consumer_stats stats;
+		struct fixture *f;
+		struct node *b;
+
+		fixture_up(state);
+		f = *state;
+		b = node_new(f);
+		put_request(b, 1, 0, "/v1/chat/completions");
+		put_gzip(b, 1, 160);
+		if (end == 1)
+			put_end(b, 1, 0, WEIR_END_CLOSE);
+		else if (end == 2)
+			put_request(b, 2, 0, "/v1/chat/completions");
+		show(b, b->n);
+		stats = run(b, true);
+		assert_int_equal(stats.decoders.opened, 1);
+		assert_int_equal(stats.decoders.open, end ? 0 : 1);
+		node_free(b);
+		fixture_down(state);
+	}
+}
+
+/* What undid it died with the agent: its next one does not guess. */
+static void after_a_kill_a_compressed_answer_is_partial(void **state)
+{
+	struct node *b = node_new(*state);
+	struct kept *k;
+
+	put_request(b, 1, 0, "/v1/chat/completions");
+	put_gzip(b, 1, SIZE_MAX);
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+	show(b, 2);
+	run(b, false);
+	show(b, b->n);
+	run(b, true);
+	k = all(b->f);
+	assert_int_equal(k->n, 1);
+	assert_int_equal(k->row[0].usage_source, WEIR_USAGE_PARTIAL);
+	assert_int_equal(k->row[0].usage.input, WEIR_UNKNOWN);
+	node_free(b);
+}
+
 /* Priced, and the reservation comes back, but the wallet does not pay. */
 static void what_is_not_posted_takes_nothing_off_the_ceiling(void **state)
 {
@@ -325,6 +423,9 @@ int main(void)
 		TEST(an_unjudged_answer_is_metered_and_priced),
 		TEST(a_body_is_its_own_requests),
 		TEST(labels_are_their_own_requests),
+		TEST(compressed_answers_are_read),
+		cmocka_unit_test(decoders_are_given_back),
+		TEST(after_a_kill_a_compressed_answer_is_partial),
 		TEST(what_is_not_posted_takes_nothing_off_the_ceiling),
 		TEST(a_record_that_is_too_short_is_passed_over),
 	};
