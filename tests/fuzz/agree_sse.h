@@ -65,8 +65,9 @@ static inline void put_sse(struct bytes *b, struct input *in)
 		"\xef\xbb", "\n\r",    "data: a long line of more than sixteen bytes",
 		" ",
 	};
-	size_t c;
+	size_t c = choose(in, 8);
 
+	put_text(b, c == 6 ? "\xef\xbb\xbf" : c == 7 ? "\xef\xbb" : "");
 	while ((c = take(in, 1)))
 		c < sizeof(pieces) / sizeof(pieces[0]) ? put_text(b, pieces[c])
 						       : put_byte(b, (uint8_t)c);

@@ -68,6 +68,13 @@ static inline void put_chunks(struct bytes *b, struct input *in, const uint8_t *
 	uint32_t how = take(in, 2);
 	struct cut cut = { how, how & 1 ? 0 : 1 + how % 64 };
 
+	if (how % 64 == 63) { /* more than there are bytes, or than there can be */
+		static const char *const sizes[] = { "fffffffff", "7fffffffffffffff",
+						     "8000000000000000", "10000000000000001" };
+
+		put_text(b, PICK(in, sizes));
+		put_text(b, "\r\n");
+	}
 	for (size_t at = 0, len; at < n; at += len) {
 		len = cut_next(&cut, n - at);
 		put_format(b, how & 2 ? "%zX" : how & 4 ? "0%zx" : "%zx", len);
