@@ -14,7 +14,7 @@ bench-build: all soak-build $(BENCH_BIN)
 
 $(B)/tests/bench/%: tests/bench/%.c $(B)/libweir.a | $(B)/tests/bench/
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CFLAGS) -MMD -MP $< $(B)/libweir.a $(LDFLAGS) $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) $(WHOLE) -MMD -MP $< $(B)/libweir.a $(LDFLAGS) $(LDLIBS) -o $@
 
 $(B)/synflood.bpf.o: tests/bench/synflood.bpf.c | $(B)/
 	$(call say,BPF,$@)
