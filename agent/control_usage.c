@@ -152,8 +152,9 @@ static int page(uint64_t seq, void *ctx)
 		return -EPIPE;
 	if (!w->progress)
 		return 0;
-	r = weir_call_item(w->c, json_pack("{s:o,s:o}", "seq", weir_json_count(seq), "newest",
-					   weir_json_count(w->newest)));
+	r = weir_call_item(w->c, json_pack("{s:o,s:o}", "seq",
+					   weir_json_count(seq < w->newest ? seq : w->newest),
+					   "newest", weir_json_count(w->newest)));
 	return r ? r : weir_call_flush(w->c);
 }
 

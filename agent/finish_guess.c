@@ -12,6 +12,9 @@
 /* No model's answer is longer: who asks for more than that, and leaves, asked for no number. */
 #define FULL_MAX (INT64_C(1) << 20)
 
+#define UNREAD_TOKEN 4	/* compressed bytes of a token, in a plain answer */
+#define UNREAD_EVENT 16 /* likewise of an event of a stream */
+
 static const char *type_of(const struct weir_row *row)
 {
 	return weir_request_type(row->path, strlen(row->path));
@@ -25,24 +28,41 @@ static bool is_one_of(const char *type, const char *const *types)
 	return false;
 }
 
+/* In a coding that is never read (br): of its body only the length is known. */
+static bool is_unread(const struct finish_case *c)
+{
+	return c->seen->coding == WEIR_BODY_CODED && c->seen->body_started;
+}
+
 /* ------------------------------------------------------------------ is there anything */
 
-/* An answer in which nothing can be read (vectors as bytes, a transcript as plain text, speech) is
- * metered all the same, if a model made it: else who asks for it in that form pays nothing. And
- * one where no model runs is not metered, whatever cannot be read of it. */
+static bool runs_no_model(const char *type)
+{
+	static const char *const types[] = { "models", "tokenize", "detokenize", "count_tokens",
+					     NULL };
+
+	return is_one_of(type, types);
+}
+
+/* An answer that is no document: vectors as bytes, a transcript as plain text, speech. Is it a
+ * model's, by what was asked for, and not a file or the server's own figures? */
+static bool is_opaque_output(const struct finish_case *c, const struct weir_row *row)
+{
+	const char *type = type_of(row);
+
+	return c->seen->opaque && c->seen->body_started && type && !runs_no_model(type) &&
+	       row->status >= 200 && row->status < 300 && !strcmp(row->method, "POST");
+}
+
+/* What is no document is metered all the same, if a model made it: else who asks for it in that
+ * form pays nothing. And where no model runs nothing is, whatever cannot be read of it. */
 enum weir_usage_source finish_source(const struct finish_case *c, const struct weir_row *row,
 				     enum weir_usage_source parsed)
 {
-	static const char *const no_model[] = { "models", "tokenize", "detokenize", "count_tokens",
-						NULL };
-	const char *type = type_of(row);
-
-	if (is_one_of(type, no_model))
+	if (runs_no_model(type_of(row)) || (is_unread(c) && !strcmp(row->method, "GET")))
 		return parsed == WEIR_USAGE_ESTIMATED ? WEIR_USAGE_NONE : parsed;
-	if (type && parsed == WEIR_USAGE_NONE && c->seen->body_started && row->status >= 200 &&
-	    row->status < 300 && !strcmp(row->method, "POST"))
-		return WEIR_USAGE_ESTIMATED;
-	return parsed;
+	return parsed == WEIR_USAGE_NONE && is_opaque_output(c, row) ? WEIR_USAGE_ESTIMATED
+								     : parsed;
 }
 
 /* -------------------------------------------------------------------- what nobody said */
@@ -83,6 +103,19 @@ static void guess_plain(const struct finish_case *c, struct weir_row *row)
 		     but_reasoning(row, weir_learnt_output(c->with->learnt, row->model, bytes)));
 }
 
+/* By its length, where a model writes text: a plain answer packs as much text into a byte of code
+ * as there is around it; a stream packs each event by itself, and flushes it. */
+static void guess_unread(const struct finish_case *c, struct weir_row *row)
+{
+	static const char *const writes[] = { "chat",	       "completion",  "response",
+					      "message",       "generate",    "infill",
+					      "transcription", "translation", NULL };
+
+	if (row->usage.output == WEIR_UNKNOWN && is_one_of(type_of(row), writes))
+		guess_output(row, (int64_t)(row->response_bytes /
+					    (c->seen->stream ? UNREAD_EVENT : UNREAD_TOKEN)));
+}
+
 /* Of sound and pictures the length says nothing of tokens. */
 static void guess_input(const struct finish_case *c, struct weir_row *row)
 {
@@ -97,8 +130,10 @@ static void guess_input(const struct finish_case *c, struct weir_row *row)
 
 static bool has_output(const struct finish_case *c, const struct weir_row *row)
 {
+	if (c->seen->opaque)
+		return is_opaque_output(c, row);
 	return c->seen->chunks || c->seen->text_bytes || row->usage.output > 0 ||
-	       row->usage.reasoning > 0;
+	       row->usage.reasoning > 0 || is_unread(c);
 }
 
 void finish_guess(const struct finish_case *c, struct weir_row *row)
@@ -107,7 +142,9 @@ void finish_guess(const struct finish_case *c, struct weir_row *row)
 	if (row->usage_source != WEIR_USAGE_ESTIMATED &&
 	    !(row->usage_source == WEIR_USAGE_PARTIAL && has_output(c, row)))
 		return;
-	if (c->seen->stream)
+	if (is_unread(c))
+		guess_unread(c, row);
+	else if (c->seen->stream)
 		guess_streamed(c, row);
 	else
 		guess_plain(c, row);
@@ -139,7 +176,8 @@ static bool was_finished(const struct finish_case *c)
 /* Was it an answer of a model's, as far as can be told? Not a list or a file. */
 static bool is_generation(const struct finish_case *c, const struct weir_row *row)
 {
-	return has_output(c, row) || c->seen->has_usage || row->model[0] || row->model_requested[0];
+	return !runs_no_model(type_of(row)) && (has_output(c, row) || c->seen->has_usage ||
+						row->model[0] || row->model_requested[0]);
 }
 
 static int64_t output_asked_for(const struct finish_case *c, const struct weir_row *row)

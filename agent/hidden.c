@@ -98,6 +98,12 @@ static uint64_t minute_of(uint64_t wall_ns)
 	return wall_ns / (60 * WEIR_SECOND);
 }
 
+/* Compressed, and not even its id was found in it. */
+static bool is_unread(const struct weir_row *row)
+{
+	return row->flags2 & WEIR_ROW_ENCODED && !row->response_id[0] && !row->finish_reason[0];
+}
+
 static void count(struct weir_hidden_counts *n, const struct weir_row *row, bool asked)
 {
 	bool streamed = row->flags & WEIR_ROW_STREAM;
@@ -106,6 +112,10 @@ static void count(struct weir_hidden_counts *n, const struct weir_row *row, bool
 	*(streamed ? &n->streamed : &n->plain) += 1;
 	if (!(row->flags2 & WEIR_ROW_OUTPUT_GUESSED))
 		return;
+	if (is_unread(row)) {
+		n->unread++;
+		return;
+	}
 	*(streamed ? &n->streamed_hidden : &n->plain_hidden) += 1;
 	n->asked += streamed && asked;
 	server = weir_hidden_server(row);
@@ -137,6 +147,7 @@ static void add(struct weir_hidden_counts *sum, const struct weir_hidden_counts 
 	sum->plain += n->plain;
 	sum->streamed_hidden += n->streamed_hidden;
 	sum->plain_hidden += n->plain_hidden;
+	sum->unread += n->unread;
 	sum->asked += n->asked;
 	for (size_t i = 0; i < WEIR_SERVER_MAX; i++)
 		sum->of[i] += n->of[i];

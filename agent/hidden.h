@@ -30,7 +30,8 @@ enum weir_server {
 struct weir_hidden_counts {
 	uint64_t streamed, plain;		/* all of them */
 	uint64_t streamed_hidden, plain_hidden; /* whose output nobody reported */
-	uint64_t asked;		      /* of streamed_hidden: the request said include_usage */
+	uint64_t unread; /* in a coding that nobody here reads: likewise, and in neither of these */
+	uint64_t asked;	 /* of streamed_hidden: the request said include_usage */
 	uint64_t of[WEIR_SERVER_MAX]; /* of the hidden: that seem to be such a server's */
 };
 

@@ -129,6 +129,10 @@ static void content_type(struct weir_http1 *h, const char *value)
 		h->type = WEIR_HTTP1_NDJSON;
 	else if (IS("application/json"))
 		h->type = WEIR_HTTP1_JSON;
+	else if (IS("text/plain") || IS("text/vtt") || IS("text/srt") || IS("application/x-subrip"))
+		h->type = WEIR_HTTP1_TEXT;
+	else if (IS("application/octet-stream") || !strncasecmp(value, "audio/", 6))
+		h->type = WEIR_HTTP1_BYTES;
 	else
 		h->type = WEIR_HTTP1_OTHER;
 #undef IS
@@ -169,17 +173,20 @@ static bool header_line(struct weir_http1 *h, bool cut)
 static bool status_line(struct weir_http1 *h, const char *line)
 {
 	const char *digit = line + 9;
+	uint16_t status = 0;
 	int i;
 
 	if (strncmp(line, "HTTP/1.", 7) || line[7] < '0' || line[7] > '9' || line[8] != ' ')
 		return false;
-	h->status = 0;
 	for (i = 0; i < 3; i++) {
 		if (digit[i] < '0' || digit[i] > '9')
 			return false;
-		h->status = h->status * 10 + (digit[i] - '0');
+		status = status * 10 + (digit[i] - '0');
 	}
-	return h->status >= 100 && (digit[3] == ' ' || !digit[3]);
+	if (status < 100 || (digit[3] != ' ' && digit[3]))
+		return false;
+	h->status = status;
+	return true;
 }
 
 /* The empty line: what follows (RFC 9112 6.3). */

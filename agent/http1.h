@@ -18,6 +18,8 @@ enum weir_http1_type {
 	WEIR_HTTP1_SSE,
 	WEIR_HTTP1_NDJSON,
 	WEIR_HTTP1_JSON,
+	WEIR_HTTP1_TEXT,  /* plain, or subtitles: what a model heard */
+	WEIR_HTTP1_BYTES, /* vectors, sound */
 };
 
 enum weir_http1_flags {

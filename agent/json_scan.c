@@ -4,54 +4,17 @@
  * anywhere. A token that lies whole in the piece at hand is used in place; only
  * one that is cut or has escapes goes through `text`.
  *
- * Each level descended into costs a byte of stack; levels of a container that
- * is skipped cost a bit, which is there so that "[}" cannot lift what follows
- * to a place where it would be taken for something else.
+ * Each level descended into costs a byte of stack.
  */
-#include "json_scan.h"
+#include "json_scan_priv.h"
 
 #include <string.h>
-
-#include "find.h"
-
-enum state {
-	DOCUMENT,  /* before one */
-	FIRST_KEY, /* { was read */
-	NEXT_KEY,  /* { … , was read */
-	KEY,	   /* in it */
-	COLON,
-	VALUE,
-	FIRST_ELEMENT, /* [ was read */
-	NEXT,	       /* , or the container's end */
-	STRING,	       /* in one that is wanted */
-	BYTES,	       /* in one whose length is */
-	SKIP_STRING,
-	NUMBER,	     /* in one that is wanted */
-	SKIP_SCALAR, /* in a number or literal that is not */
-	NESTED,	     /* in a container that is not */
-	NESTED_STRING,
-	OVER, /* behind the document */
-	DEAD,
-};
-
-enum flags {
-	NUMBER_BAD = 1 << 0,
-	NUMBER_DIGITS = 1 << 1,
-	NUMBER_FRACTION = 1 << 2,
-};
-
-struct cursor {
-	struct weir_scan *j;
-	const struct weir_scan_schema *s;
-	void *ctx;
-	const uint8_t *p;
-	const uint8_t *end;
-};
 
 void weir_scan_reset(struct weir_scan *j)
 {
 	j->state = DOCUMENT;
 	j->depth = 0;
+	j->flags = 0;
 }
 
 void weir_scan_kill(struct weir_scan *j)
@@ -69,185 +32,12 @@ bool weir_scan_dead(const struct weir_scan *j)
 	return j->state == DEAD;
 }
 
-static inline bool blank(uint8_t c)
+bool weir_scan_too_deep(const struct weir_scan *j)
 {
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-static void report(struct cursor *s, uint8_t node, enum weir_scan_event event)
-{
-	struct weir_scan_found f = { .event = event };
-
-	s->s->found(s->ctx, node, &f);
-}
-
-static void report_bytes(struct cursor *s, uint8_t node, size_t n)
-{
-	struct weir_scan_found f = { .event = WEIR_SCAN_IS_BYTES, .number = (int64_t)n };
-
-	if (n)
-		s->s->found(s->ctx, node, &f);
-}
-
-static inline bool in_array(const struct weir_scan *j)
-{
-	return j->arrays >> (j->depth - 1) & 1;
-}
-
-/* p: behind its quote. */
-static inline void start_key(struct cursor *s, const uint8_t *p)
-{
-	s->p = p;
-	weir_string_start(&s->j->text);
-	s->j->state = KEY;
-}
-
-/* A value is over. Where the next bytes are the usual ones, a comma and the next
- * key's quote, go on to the inside of that key. */
-static inline __attribute__((always_inline)) void to_next_key(struct cursor *s)
-{
-	struct weir_scan *j = s->j;
-	const uint8_t *p = s->p;
-
-	j->state = NEXT;
-	if (s->end - p < 3 || *p != ',' || in_array(j))
-		return;
-	p += p[1] == ' ' ? 2 : 1;
-	if (*p != '"')
-		return;
-	start_key(s, p + 1);
-}
-
-/* ------------------------------------------------------------ numbers */
-
-static inline bool ends_scalar(uint8_t c)
-{
-	return c == ',' || c == '}' || c == ']' || blank(c);
-}
-
-static void number_end(struct cursor *s)
-{
-	struct weir_scan *j = s->j;
-	struct weir_scan_found f = { .event = WEIR_SCAN_IS_NUMBER, .number = (int64_t)j->number };
-
-	if (!ends_scalar(*s->p)) {
-		j->state = DEAD;
-		return;
-	}
-	if ((j->flags & NUMBER_DIGITS) && !(j->flags & NUMBER_BAD) && j->number <= INT64_MAX)
-		s->s->found(s->ctx, j->node, &f);
-	to_next_key(s);
-}
-
-/* A number that is wanted. 12.0 is 12; a sign, an exponent or a true fraction is no count. */
-static void number(struct cursor *s)
-{
-	struct weir_scan *j = s->j;
-
-	for (; s->p < s->end; s->p++) {
-		uint8_t c = *s->p;
-
-		if (c >= '0' && c <= '9') {
-			if (j->flags & NUMBER_FRACTION) {
-				if (c != '0')
-					j->flags |= NUMBER_BAD;
-				continue;
-			}
-			if ((j->flags & NUMBER_DIGITS) && !j->number)
-				j->flags |= NUMBER_BAD; /* 012 */
-			j->flags |= NUMBER_DIGITS;
-			if (__builtin_mul_overflow(j->number, 10, &j->number) ||
-			    __builtin_add_overflow(j->number, c - '0', &j->number))
-				j->flags |= NUMBER_BAD;
-		} else if (c == '.' && !(j->flags & NUMBER_FRACTION)) {
-			j->flags |= NUMBER_FRACTION;
-		} else if (c == '.' || c == '-' || c == '+' || (c | 0x20) == 'e') {
-			j->flags |= NUMBER_BAD;
-		} else {
-			number_end(s);
-			return;
-		}
-	}
-}
-
-static inline const uint8_t *scalar_end(const uint8_t *p, const uint8_t *end)
-{
-	while (p < end && (uint8_t)(*p - '+') <= 'z' - '+' && *p != ',' && *p != ':' && *p != '[' &&
-	       *p != ']')
-		p++;
-	return p;
-}
-
-static void skip_scalar(struct cursor *s)
-{
-	s->p = scalar_end(s->p, s->end);
-	if (s->p == s->end)
-		return;
-	if (ends_scalar(*s->p))
-		to_next_key(s);
-	else
-		s->j->state = DEAD;
+	return j->state == DEAD && (j->flags & TOO_DEEP);
 }
 
 /* ------------------------------------------------------------ containers */
-
-static void nest(struct weir_scan *j, bool array)
-{
-	if (j->nested == WEIR_SCAN_NESTED) {
-		j->state = DEAD;
-		return;
-	}
-	if (array)
-		j->nested_arrays |= UINT64_C(1) << j->nested;
-	else
-		j->nested_arrays &= ~(UINT64_C(1) << j->nested);
-	j->nested++;
-}
-
-/* A container that is not wanted, with all it holds. */
-static void skip_nested(struct cursor *s)
-{
-	struct weir_scan *j = s->j;
-
-	if (j->state == NESTED_STRING) {
-		if (!weir_string_skip(&j->text, &s->p, s->end))
-			return;
-		j->state = NESTED;
-	}
-	while (j->state == NESTED) {
-		uint8_t c;
-
-		s->p = weir_find(s->p, s->end, WEIR_FIND_NESTING);
-		if (s->p == s->end)
-			return;
-		c = *s->p++;
-		if (c == '"') {
-			weir_string_start(&j->text);
-			if (!weir_string_skip(&j->text, &s->p, s->end)) {
-				j->state = NESTED_STRING;
-				return;
-			}
-		} else if (c == '{' || c == '[') {
-			nest(j, c == '[');
-		} else if ((c == ']') != (j->nested_arrays >> (j->nested - 1) & 1)) {
-			j->state = DEAD;
-		} else if (!--j->nested) {
-			j->state = NEXT;
-		}
-	}
-	if (j->state == DEAD)
-		s->p--;
-}
-
-static void nested(struct cursor *s)
-{
-	const uint8_t *from = s->p;
-	uint8_t node = s->j->node;
-
-	skip_nested(s);
-	if (s->s->want[node] == WEIR_SCAN_BYTES)
-		report_bytes(s, node, (size_t)(s->p - from));
-}
 
 static void open_container(struct cursor *s, bool array)
 {
@@ -265,7 +55,7 @@ static void open_container(struct cursor *s, bool array)
 	} else {
 		j->nested = 0;
 		j->state = NESTED;
-		nest(j, array);
+		weir_scan_nest(j, array);
 		if (want == WEIR_SCAN_BYTES)
 			report_bytes(s, j->node, 1);
 	}
@@ -292,7 +82,7 @@ static void close_container(struct cursor *s, bool array)
 
 /* ------------------------------------------------------------ tokens */
 
-static void value(struct cursor *s, uint8_t c)
+static inline __attribute__((always_inline)) void value(struct cursor *s, uint8_t c)
 {
 	struct weir_scan *j = s->j;
 	uint16_t want = s->s->want[j->node];
@@ -368,15 +158,17 @@ static void odd_key(struct cursor *s)
 static inline bool plain_string(struct cursor *s, uint16_t want, const uint8_t **p)
 {
 	const uint8_t *quote = weir_find(*p, s->end, WEIR_FIND_STRING_END);
-	struct weir_scan_found f = { .text = (const char *)*p, .len = (size_t)(quote - *p) };
 
 	if (quote == s->end || *quote != '"')
 		return false;
 	if (want & WEIR_SCAN_STRING) {
-		f.event = WEIR_SCAN_IS_STRING;
+		struct weir_scan_found f = { .event = WEIR_SCAN_IS_STRING,
+					     .text = (const char *)*p,
+					     .len = (size_t)(quote - *p) };
+
 		s->s->found(s->ctx, s->j->node, &f);
 	} else if (want & WEIR_SCAN_BYTES) {
-		report_bytes(s, s->j->node, f.len);
+		report_bytes(s, s->j->node, (size_t)(quote - *p));
 	}
 	*p = quote + 1;
 	return true;
@@ -538,14 +330,14 @@ size_t weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *schema
 				to_next_key(&s);
 			break;
 		case NUMBER:
-			number(&s);
+			weir_scan_number(&s);
 			break;
 		case SKIP_SCALAR:
-			skip_scalar(&s);
+			weir_scan_skip_scalar(&s);
 			break;
 		case NESTED_STRING:
 		case NESTED:
-			nested(&s);
+			weir_scan_nested(&s);
 			break;
 		case OVER:
 		case DEAD:

@@ -83,6 +83,7 @@ size_t weir_scan_feed(struct weir_scan *j, const struct weir_scan_schema *s, voi
 /* The document was whole, and nothing was fed behind it. */
 bool weir_scan_over(const struct weir_scan *j);
 bool weir_scan_dead(const struct weir_scan *j);
+bool weir_scan_too_deep(const struct weir_scan *j); /* dead, of that alone */
 
 /* In the middle of a document: a key of its own was read into j->text, and its colon. */
 void weir_scan_enter(struct weir_scan *j, const struct weir_scan_schema *s, void *ctx);

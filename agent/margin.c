@@ -106,7 +106,8 @@ static int page(uint64_t seq, void *ctx)
 {
 	struct walk *w = ctx;
 
-	return w->q->page ? w->q->page(seq, w->ctx) : 0;
+	/* Refunds are looked up when the walk is at its end. */
+	return w->q->page ? w->q->page(w->refund ? UINT64_MAX : seq, w->ctx) : 0;
 }
 
 int weir_margin_walk(struct weir_reader *rd, const struct weir_margin_query *q, weir_margin_fn fn,

@@ -51,7 +51,8 @@ struct weir_margin_query {
 	uint32_t tenant;
 	size_t limit;	    /* entries looked at; 0: all */
 	uint64_t *last_seq; /* the last of them; untouched if there was none; NULL: not wanted */
-	int (*page)(uint64_t seq, void *ctx); /* of struct weir_entry_query; NULL: not wanted */
+	int (*page)(uint64_t seq,
+		    void *ctx); /* of struct weir_entry_query; UINT64_MAX: at refunds */
 };
 typedef int (*weir_margin_fn)(const struct weir_margin_item *i, void *ctx);
 int weir_margin_walk(struct weir_reader *r, const struct weir_margin_query *q, weir_margin_fn fn,

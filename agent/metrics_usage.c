@@ -86,6 +86,7 @@ static void write_hidden(const struct weir_agent_view *v, FILE *f, const struct 
 	for (size_t i = 1; i < v->n_services && i < WEIR_MAX_SERVICES; i++) {
 		put_hidden(f, v->services[i], "streamed", s->hidden[i].streamed_hidden);
 		put_hidden(f, v->services[i], "plain", s->hidden[i].plain_hidden);
+		put_hidden(f, v->services[i], "unread", s->hidden[i].unread);
 	}
 }
 

@@ -77,6 +77,10 @@ static void feed_document(struct weir_response *r, const uint8_t *p, size_t n)
 	struct weir_response_state *s = state(r);
 	size_t took = feed_usage(r, p, n);
 
+	if (weir_usage_too_deep(&s->usage)) {
+		weir_usage_behind_hole(&s->usage, &r->seen, s->http.line);
+		took += feed_usage(r, p + took, n - took);
+	}
 	while (took < n && (p[took] == ' ' || p[took] == '\t'))
 		took++;
 	if (took == n)
@@ -94,8 +98,12 @@ static void read_body(void *ctx, const uint8_t *p, size_t n)
 	struct weir_response *r = ctx;
 	struct weir_response_state *s = state(r);
 
+	if (r->seen.opaque && !r->seen.text_bytes && n && (*p == '{' || *p == '['))
+		r->seen.opaque = 0; /* JSON that is called something else */
 	if (s->http.type == WEIR_HTTP1_SSE)
 		feed_sse(r, p, n);
+	else if (r->seen.opaque)
+		r->seen.text_bytes += s->http.type == WEIR_HTTP1_TEXT ? n : 0;
 	else if (s->lines)
 		feed_ndjson(r, p, n);
 	else
@@ -110,6 +118,7 @@ static void body_starts(struct weir_response *r, struct weir_decoders *d)
 
 	r->seen.body_started = 1;
 	r->seen.stream = s->http.type == WEIR_HTTP1_SSE || s->http.type == WEIR_HTTP1_NDJSON;
+	r->seen.opaque = s->http.type >= WEIR_HTTP1_TEXT;
 	s->lines = s->http.type == WEIR_HTTP1_NDJSON;
 	if (s->http.flags & WEIR_HTTP1_OPAQUE)
 		r->seen.coding = WEIR_BODY_CODED;
@@ -119,7 +128,7 @@ static void body_starts(struct weir_response *r, struct weir_decoders *d)
 		s->decoder = weir_decoder_open(d, r->seen.coding);
 	s->dark = !s->decoder;
 	/* Not readable, but of a type that is metered: there was something to meter. */
-	if (s->dark && s->http.type != WEIR_HTTP1_OTHER)
+	if (s->dark && s->http.type != WEIR_HTTP1_OTHER && !r->seen.opaque)
 		s->usage.answered = 1;
 }
 
@@ -138,6 +147,16 @@ static void feed_body(struct weir_response *r, struct weir_decoders *d, const ui
 		s->dark = 1;
 		s->lost = 1;
 	}
+}
+
+/* Code that ends before its own end hides what would have followed. */
+static void body_ends(struct weir_response *r, struct weir_decoders *d)
+{
+	struct weir_response_state *s = state(r);
+
+	if (d && s->decoder && !weir_decoder_close(d, s->decoder))
+		s->lost = 1;
+	s->decoder = 0;
 }
 
 static void note_framing(struct weir_response *r)
@@ -170,18 +189,16 @@ size_t weir_response_feed(struct weir_response *r, struct weir_decoders *d, cons
 	note_framing(r);
 	if (r->seen.done) {
 		weir_usage_end(&s->usage, &r->seen, s->http.line);
-		weir_response_end(r, d);
+		body_ends(r, d);
 	}
 	return r->seen.bad ? n : (size_t)(p - (const uint8_t *)bytes);
 }
 
 void weir_response_end(struct weir_response *r, struct weir_decoders *d)
 {
-	struct weir_response_state *s = state(r);
-
-	if (d && s->decoder)
-		weir_decoder_close(d, s->decoder);
-	s->decoder = 0;
+	if (d && state(r)->decoder)
+		weir_decoder_close(d, state(r)->decoder);
+	state(r)->decoder = 0;
 }
 
 /* ------------------------------------------------------------ missing bytes */

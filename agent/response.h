@@ -27,7 +27,8 @@ struct weir_response_seen {
 	uint8_t body_started; /* first byte of the body was seen */
 	uint8_t cache_status; /* enum weir_cache_status */
 	uint8_t coding;	      /* enum weir_body_coding: what was undone */
-	uint8_t pad[3];
+	uint8_t opaque;	      /* its type is no document's: text/plain, bytes, sound */
+	uint8_t pad[2];
 	uint32_t chunks;     /* stream events that carried output */
 	uint64_t text_bytes; /* of output: text as the JSON has it, and what tool calls say */
 	struct weir_usage usage;

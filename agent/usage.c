@@ -169,7 +169,7 @@ static void found_open(struct context *c, uint8_t place)
 	case WEIR_AT_DOCUMENTS:
 		if (c->u->scan.depth != 1)
 			break;
-		c->u->several |= place == WEIR_AT_DOCUMENTS;
+		c->u->several |= place == WEIR_AT_DOCUMENTS && !c->seen->stream;
 		document_starts(c->u);
 		if (c->u->first_whole && !c->seen->stream)
 			now_a_stream(c->u, c->seen);
@@ -328,7 +328,7 @@ size_t weir_usage_feed(struct weir_usage_scan *u, struct weir_response_seen *see
 		return n;
 	}
 	took = weir_scan_feed(&u->scan, &schema, &c, bytes, n);
-	return weir_scan_dead(&u->scan) ? n : took;
+	return weir_scan_dead(&u->scan) && !weir_scan_too_deep(&u->scan) ? n : took;
 }
 
 void weir_usage_next(struct weir_usage_scan *u)
@@ -338,8 +338,14 @@ void weir_usage_next(struct weir_usage_scan *u)
 
 void weir_usage_lost(struct weir_usage_scan *u)
 {
+	weir_scan_reset(&u->scan); /* dead, and of no level */
 	weir_scan_kill(&u->scan);
 	weir_counts_lost(&u->counts);
+}
+
+bool weir_usage_too_deep(const struct weir_usage_scan *u)
+{
+	return !u->behind && weir_scan_too_deep(&u->scan);
 }
 
 bool weir_usage_complete(const struct weir_usage_scan *u, const struct weir_response_seen *seen)
@@ -347,5 +353,6 @@ bool weir_usage_complete(const struct weir_usage_scan *u, const struct weir_resp
 	const struct weir_usage *usage = &seen->usage;
 	bool output = usage->output != WEIR_UNKNOWN || usage->reasoning != WEIR_UNKNOWN;
 
-	return usage->input != WEIR_UNKNOWN && (output || !u->produced) && !u->provisional;
+	return usage->input != WEIR_UNKNOWN && (output || !u->produced) && !u->provisional &&
+	       (!u->several || u->first_whole);
 }

@@ -46,7 +46,7 @@ void weir_usage_head(struct weir_usage_scan *u, struct weir_response_seen *seen,
 
 /* The next n bytes of a document, in any cut; what they say goes into seen. Behind a hole the
  * model's name is not certain at first: it goes into `model` (of seen->model's size), which is kept
- * for u from call to call. Returns n, or less if the document ended there. */
+ * for u from call to call. Returns n, or less if the document ended there, or nests too deep. */
 size_t weir_usage_feed(struct weir_usage_scan *u, struct weir_response_seen *seen, char *model,
 		       const uint8_t *bytes, size_t n);
 
@@ -64,6 +64,9 @@ void weir_usage_behind_hole(struct weir_usage_scan *u, const struct weir_respons
 
 /* The body ended here. */
 void weir_usage_end(struct weir_usage_scan *u, struct weir_response_seen *seen, const char *model);
+
+/* More levels than are followed: a hole of a kind. */
+bool weir_usage_too_deep(const struct weir_usage_scan *u);
 
 /* Everything there is to bill was reported. */
 bool weir_usage_complete(const struct weir_usage_scan *u, const struct weir_response_seen *seen);

@@ -179,6 +179,12 @@ static void of_hidden(struct weir_status *s, const struct weir_config_service *c
 	if (n->plain_hidden)
 		warn(s, text, c->name, c->port, n->plain_hidden, n->plain, "plain",
 		     WEIR_HIDDEN_MINUTES, cure_of_plain(n));
+	if (n->unread)
+		warn(s,
+		     "service %s (port %u): %" PRIu64 " answers of the last %d minutes were in a "
+		     "content coding that is not read, and were estimated by their length: let the "
+		     "server or the proxy before it use gzip, zstd or none",
+		     c->name, c->port, n->unread, WEIR_HIDDEN_MINUTES);
 }
 
 void weir_warnings_add(struct weir_status *s, const struct weir_config_service *services,

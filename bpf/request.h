@@ -598,7 +598,8 @@ weir_global int weir_judge(struct weir_flow *f)
 		flags |= WEIR_SLOT_FIRST;
 	}
 	weir_request_open(f, flags);
-	weir_lines_tell(f);
+	if (rq->line_bits)
+		weir_lines_tell(f);
 	/* Closed since: who did that found nothing open. */
 	if (f->flags & WEIR_FLOW_RELEASED)
 		weir_request_end(f, WEIR_END_CLOSE, rq->now_ns);

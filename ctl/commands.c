@@ -300,7 +300,7 @@ const struct ctl_command ctl_commands[] = {
 	{ .noun = "usage",
 	  .args = "[TENANT]",
 	  .max_args = 1,
-	  .summary = "requests, tokens and price: by tenant, user, feature, model, day …",
+	  .summary = "requests, tokens and price by tenant, user, feature, model, day",
 	  .details =
 		  "By tenant, with neither --since nor --until: all there ever was, at once. "
 		  "Anything else is summed from the ledger: what started from --since (default: "

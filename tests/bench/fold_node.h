@@ -34,9 +34,9 @@ static const char node_card[] =
 
 /* Records of one scene: what 1,024 connections say and are answered, in turn. */
 struct scene {
-	struct answer bytes; /* each record behind its length */
-	uint64_t records, rows, text;
-	uint64_t input, output; /* tokens of all of it */
+	struct answer bytes;	     /* each record behind its length */
+	uint64_t records, rows, fed; /* bytes of answers */
+	uint64_t input, output;	     /* tokens of all of it */
 };
 
 struct node {
@@ -167,7 +167,7 @@ static inline bool scene_answer(struct scene *s, uint32_t slot, const struct ans
 		return true;
 	scene_put(s, &end, sizeof(end), NULL, 0);
 	s->rows++;
-	s->text += a->text;
+	s->fed += a->n;
 	s->input += a->input;
 	s->output += a->output;
 	return false;

@@ -203,7 +203,8 @@ struct m_conn {
 	uint32_t raw; /* the reason it passes by, or 0 */
 	int64_t raw_at;
 	struct m_request rq;
-	int64_t next; /* where the next head begins, its skipped CR and LF behind */
+	int64_t next;	  /* where the next head begins, its skipped CR and LF behind */
+	int64_t blank_at; /* from here to there is only CR and LF */
 	uint8_t part[M_HEAD_MAX + 4096];
 	int64_t part_len; /* of the head at `next` */
 	struct m_kept kept[M_KEPT];

@@ -155,7 +155,7 @@ static UNUSED void m_syn_ack(struct m_conn *c, const struct m_packet *p, struct 
 	c->tapped = true;
 	c->answer = A_IDLE;
 	c->first_seq = p->ack;
-	c->acked = c->next = c->part_len = 0;
+	c->acked = c->next = c->blank_at = c->part_len = 0;
 	c->rq.any = false;
 	c->raw = 0;
 	c->over = c->judged = false;

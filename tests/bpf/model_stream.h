@@ -48,7 +48,7 @@ static UNUSED uint32_t m_follow(struct m_conn *c, const uint8_t *p, size_t n)
 			return WEIR_DROP_PIPELINED;
 		rq->ended = true;
 		rq->have += n - i - 1;
-		rq->end = c->next = rq->have;
+		rq->end = c->next = c->blank_at = rq->have;
 		break;
 	}
 	/* The chunk's last byte is framing: what is behind it is. */
@@ -160,7 +160,7 @@ static UNUSED void m_new_head(struct m_conn *c, const struct m_packet *p, const 
 	rq->ended = h.body != M_CHUNKED;
 	c->part_len = 0;
 	if (h.body != M_CHUNKED) {
-		rq->end = c->next = rq->body_at + h.body_bytes;
+		rq->end = c->next = c->blank_at = rq->body_at + h.body_bytes;
 		if (n > h.body_bytes)
 			c->next += n - h.body_bytes;
 		return;
@@ -203,7 +203,7 @@ static UNUSED bool m_in_data(const struct m_conn *c, int64_t a, int64_t b)
 static UNUSED bool m_same(const struct m_conn *c, const struct m_packet *p, int64_t a, int64_t b)
 {
 	const struct m_request *rq = &c->rq;
-	int64_t from = a > c->acked ? a : c->acked, kept_to;
+	int64_t from = a > c->acked ? a : c->acked, first = a, kept_to;
 	const uint8_t *bytes = p->bytes;
 
 	if (rq->any && !rq->parts && from < rq->body_at && b > rq->at) {
@@ -215,6 +215,11 @@ static UNUSED bool m_same(const struct m_conn *c, const struct m_packet *p, int6
 		bytes += from - a;
 		a = from;
 	}
+	/* Empty lines come again as that. */
+	if (!c->part_len && (!rq->any || rq->ended))
+		for (int64_t at = from > c->blank_at ? from : c->blank_at; at < b; at++)
+			if (p->bytes[at - first] != '\r' && p->bytes[at - first] != '\n')
+				return false;
 	/* To where it was kept; behind is body that nobody has to read. */
 	kept_to = c->part_len			     ? c->next + c->part_len
 		  : rq->any && rq->body == M_CHUNKED ? c->data_at
@@ -279,7 +284,7 @@ static UNUSED void m_client_packet(struct m_conn *c, const struct m_packet *p, s
 			return;
 		}
 		c->raw = 0;
-		c->next = c->raw_at;
+		c->next = c->blank_at = c->raw_at;
 		c->part_len = 0;
 	}
 	seen = chunks ? rq->have : c->next + c->part_len;

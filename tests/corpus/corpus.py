@@ -20,7 +20,8 @@ class Answer:
         self.status = int(lines[0].split()[1])
         self.headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
         self.coded = any(name.lower() == "content-encoding" for name, _ in self.headers)
-        self.bodiless = options.get("framing") == "none"
+        self.framing = options.get("framing")
+        self.bodiless = self.framing == "none"
         self.cut = int(options.get("cut", 0))
         self.body = self._body(body[:-1], options)
 

@@ -116,29 +116,28 @@ def test_full_without_a_number_is_what_is_reserved(lab):
 
 @pytest.mark.parametrize("tenant, free", (("again", True), ("paid-again", False)))
 def test_what_broke_off_may_be_asked_again(lab, tenant, free):
+    """Three times, until it is whole; the fourth is paid, and may be asked again as well."""
     client = Sdk(lab, f"sk-{tenant}")
-    body = chat_body(9, f"for {tenant}", stream=True, include_usage=True, cut_at=4)
+    body = chat_body(9, f"for {tenant}", stream=True, include_usage=True, cut_at=4, cuts=5)
     other = chat_body(9, f"of {tenant}", stream=True, include_usage=True)
-    assert not client.call(params=body)["ok"]
-    first = event_of(lab, tenant)
-    assert first["usage_source"] == "partial" and first["billable"] and "left" not in first
-    assert first["output_tokens"] == 4
-    price_of(first, first["input_tokens"], 4)
-    # Another body is another request; and three times is what anybody gets.
-    for n, params in enumerate((other, body, body, body, body), 2):
-        assert client.call(params=params)["ok"]
+    asked = [(body, False), (other, True), *[(body, False)] * 4, (body, True), (body, True)]
+    for n, (params, whole) in enumerate(asked, 1):
+        assert client.call(params=params)["ok"] == whole
         wait_events(lab, n, tenant)
-    events = events_of(lab, tenant)[1:]
-    assert [e.get("retry_free", False) for e in events] == [False, *[free] * 3, False]
-    for event in events:
-        assert (event["usage_source"], event["output_tokens"]) == ("reported", 9)
+    events = events_of(lab, tenant)
+    want = [False, False, True, True, True, False, True, False]
+    assert [e.get("retry_free", False) for e in events] == [free and w for w in want]
+    for event, (_, whole) in zip(events, asked):
+        assert "left" not in event
+        assert (event["usage_source"], event["output_tokens"]) == (
+            ("reported", 9) if whole else ("partial", 4))
         assert event["billable"] == (not event.get("retry_free", False))
         if event["billable"]:
-            price_of(event, 2, 9)
+            price_of(event, event["input_tokens"], event["output_tokens"])
         else:
             assert event["price"] == "0"
     if free:
-        assert lab.ctl("status")["answers"]["retry_free"] >= 3
+        assert lab.ctl("status")["answers"]["retry_free"] >= 4
 
 
 def test_plain_answer_without_its_tail_may_be_asked_again(lab):

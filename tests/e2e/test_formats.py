@@ -22,7 +22,11 @@ MODES = ("length", "chunked", "gzip", "gzip in chunks", "close")
 
 def modes_of(answer):
     """A close ends any answer: that one is cut shows only where its length is known."""
-    return MODES[:2] if answer.cut else MODES[:1] if answer.bodiless else MODES
+    if answer.bodiless:
+        return MODES[:1]
+    if answer.framing == "close":
+        return MODES[-1:]
+    return MODES[:2] if answer.cut else MODES[:-1] if answer.framing == "ended" else MODES
 
 
 def ask(lab, sock, answer, mode):

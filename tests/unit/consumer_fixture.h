@@ -253,6 +253,23 @@ static inline void put_line(struct node *b, uint32_t ordinal, const char *line, 
 	    sizeof(rec.r) + (strlen(line) > WEIR_LINE_SMALL ? WEIR_LINE_LARGE : WEIR_LINE_SMALL));
 }
 
+#define BODY "{\"model\":\"small\",\"user\":\"ann\",\"max_tokens\":90}"
+
+/* As put_request, with a body of that length. */
+static inline void put_post(struct node *b, uint32_t ordinal, size_t body_bytes)
+{
+	struct weir_rec_request r = { .h = head_of(WEIR_REC_REQUEST, ordinal, 0),
+				      .started_wall_ns = b->f->t0 + ordinal,
+				      .reserved_nano = RESERVED,
+				      .body_bytes = body_bytes,
+				      .tenant = b->f->acme,
+				      .wallet = b->f->acme,
+				      .method = "POST",
+				      .path = "/v1/chat/completions" };
+
+	put(b, &r, sizeof(r));
+}
+
 /* Bytes of a request's body, or (DATA) of an answer. */
 static inline void put_piece(struct node *b, uint8_t type, uint32_t ordinal, uint64_t at,
 			     const char *text, size_t n)
@@ -304,6 +321,41 @@ static inline void put_end(struct node *b, uint32_t ordinal, uint32_t flags, uin
 	memcpy(r.others, b->others, sizeof(r.others));
 	r.h.flags = cause;
 	put(b, &r, sizeof(r));
+}
+
+/* Killed after any record, with the ring's position anywhere before that: the next
+ * agent ends where one that was never killed does. */
+static inline void killed_anywhere(void **state, void (*fill)(struct node *b),
+				   void (*check)(struct node *b))
+{
+	size_t n = 1;
+
+	for (size_t seen = 0; seen <= n; seen++) {
+		for (size_t kept = 0; kept <= seen; kept++) {
+			struct fixture *f;
+			struct node *b;
+
+			fixture_up(state);
+			f = *state;
+			b = node_new(f);
+			fill(b);
+			n = b->n;
+			show(b, seen);
+			run(b, false);
+			assert_int_equal(*consumer_at(b), seen ? b->ends[seen - 1] : 0);
+			*consumer_at(b) = kept ? b->ends[kept - 1] : 0;
+			show(b, n);
+			run(b, false);
+			check(b);
+			assert_int_equal(weir_reserved_now(&b->tenants[f->acme]), 0);
+			assert_true(weir_released(&b->tenants[f->acme]) >= RESERVED);
+			assert_int_equal(weir_state_rows(b->state), 0);
+			assert_verifies(f);
+			node_free(b);
+			fixture_down(state);
+		}
+	}
+	assert_true(n >= 3);
 }
 
 #endif

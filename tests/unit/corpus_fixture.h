@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tests/corpus read into memory (its README.md has the format), and written as HTTP again, in any
- * framing. Paths are from the root of the repository, where tests are run.
+ * framing; and what a parser made of it compared. Paths are from the root of the repository, where
+ * tests are run.
  */
 #ifndef WEIR_CORPUS_FIXTURE_H
 #define WEIR_CORPUS_FIXTURE_H
@@ -13,6 +14,8 @@
 
 #include "agent/response.h"
 #include "tests/unit/decode_fixture.h"
+
+#define BIG 20000 /* bytes: of such answers not every cut is tried */
 
 struct wanted {
 	const char *what;
@@ -31,7 +34,8 @@ struct answer {
 	size_t cut;		     /* the connection closes so many bytes before its end */
 	size_t fill_from, fill_size; /* of the body: what @fill@ became */
 	bool bodiless;
-	bool coded; /* its head has a coding already */
+	bool ended, closed; /* never delimited by a close; by nothing else */
+	bool coded;	    /* its head has a coding already */
 	struct wanted want;
 	json_t *json;
 };
@@ -160,11 +164,17 @@ static inline void read_option(struct options *o, struct answer *a, const char *
 		return;
 	if (sscanf(line, "# cut: %zu", &a->cut) == 1)
 		return;
-	o->bom |= !strcmp(line, "# bom: yes");
-	o->percent |= !strcmp(line, "# percent: yes");
-	a->bodiless |= !strcmp(line, "# framing: none");
-	if (strcmp(line, "# bom: yes") && strcmp(line, "# percent: yes") &&
-	    strcmp(line, "# framing: none"))
+	if (!strcmp(line, "# bom: yes"))
+		o->bom = true;
+	else if (!strcmp(line, "# percent: yes"))
+		o->percent = true;
+	else if (!strcmp(line, "# framing: none"))
+		a->bodiless = true;
+	else if (!strcmp(line, "# framing: ended"))
+		a->ended = true;
+	else if (!strcmp(line, "# framing: close"))
+		a->closed = true;
+	else
 		fail_msg("%s: \"%s\" is no option", path, line);
 }
 
@@ -264,6 +274,9 @@ static inline void corpus_close(struct corpus *c)
 
 enum framing { LENGTH, CHUNKED, CLOSE, BYTES, FRAMINGS }; /* BYTES: a chunk a byte */
 
+static const char *const framing_names[FRAMINGS] = { "content-length", "chunked", "close",
+						     "chunk a byte" };
+
 static inline void chunked(struct bytes *w, const struct bytes *body, size_t n, bool each_byte)
 {
 	size_t at, size;
@@ -321,7 +334,111 @@ static inline struct bytes wire_of(const struct answer *a, enum framing framing)
  */
 static inline bool can_be(const struct answer *a, enum framing framing)
 {
-	return !(framing == CLOSE && a->cut) && !(framing == BYTES && a->body.n > 100000);
+	if (framing == CLOSE)
+		return !a->cut && !a->ended;
+	return !a->closed && !(framing == BYTES && a->body.n > 100000);
+}
+
+/* ------------------------------------------------------------ comparing */
+
+static inline int differs_n(const struct answer *a, const char *how, const char *field, int64_t got,
+			    int64_t want)
+{
+	if (got == want)
+		return 0;
+	print_error("%s, %s: %s is %lld, not %lld\n", a->name, how, field, (long long)got,
+		    (long long)want);
+	return 1;
+}
+
+static inline int differs_text(const struct answer *a, const char *how, const char *field,
+			       const char *got, size_t size, const char *want)
+{
+	if (!strncmp(got, want, size - 1) && strlen(got) < size)
+		return 0;
+	print_error("%s, %s: %s is \"%s\", not \"%s\"\n", a->name, how, field, got, want);
+	return 1;
+}
+
+/* How many fields are not as expected; each is told. */
+static inline int differs(const struct answer *a, const char *how, const struct weir_response *r)
+{
+	const struct weir_response_seen *s = &r->seen;
+	const struct wanted *w = &a->want;
+	int n = 0;
+
+#define COUNT(field, x) n += differs_n(a, how, #field, s->field, x)
+#define TEXT(field)	n += differs_text(a, how, #field, s->field, sizeof(s->field), w->field)
+	COUNT(bad, 0);
+	COUNT(done, !a->cut);
+	COUNT(status, w->status);
+	COUNT(stream, w->stream);
+	COUNT(chunks, w->chunks);
+	if (w->text_bytes >= 0)
+		COUNT(text_bytes, w->text_bytes);
+	COUNT(cache_status, w->cache_status);
+	COUNT(usage.input, w->usage.input);
+	COUNT(usage.cache_read, w->usage.cache_read);
+	COUNT(usage.cache_write, w->usage.cache_write);
+	COUNT(usage.output, w->usage.output);
+	COUNT(usage.reasoning, w->usage.reasoning);
+	COUNT(audio, w->audio);
+	COUNT(image, w->image);
+	TEXT(model);
+	TEXT(model_version);
+	TEXT(response_id);
+	TEXT(request_id);
+	TEXT(finish_reason);
+#undef COUNT
+#undef TEXT
+	if (weir_response_source(r) != w->source) {
+		print_error("%s, %s: %s, not %s\n", a->name, how,
+			    source_names[weir_response_source(r)], source_names[w->source]);
+		n++;
+	}
+	return n;
+}
+
+/* ------------------------------------------------------------ feeding */
+
+/* From a place of exactly that size at the end of a block, so that a read beyond it is seen. */
+static inline size_t feed_piece(struct weir_response *r, struct weir_decoders *d, const uint8_t *p,
+				size_t n)
+{
+	static uint8_t *room;
+	uint8_t *copy;
+	size_t took;
+
+	if (n > BIG) {
+		copy = malloc(n);
+		assert_non_null(copy);
+		memcpy(copy, p, n);
+		took = weir_response_feed(r, d, copy, n);
+		free(copy);
+		return took;
+	}
+	if (!room)
+		room = malloc(BIG);
+	assert_non_null(room);
+	copy = room + BIG - n;
+	memcpy(copy, p, n);
+	return weir_response_feed(r, d, copy, n);
+}
+
+/* ------------------------------------------------------------ of a test group */
+
+static struct corpus corpus;
+
+static inline int setup(void **unused)
+{
+	corpus_open(&corpus);
+	return 0;
+}
+
+static inline int teardown(void **unused)
+{
+	corpus_close(&corpus);
+	return 0;
 }
 
 #endif

@@ -57,6 +57,15 @@ static inline void answer(struct weir_open *o, struct weir_rec_end *e, const cha
 	o->offset = e->response_bytes = strlen(text);
 }
 
+/* Another request line than answer() makes; words end in a blank. */
+static inline void ask_for(const char *method, const char *path)
+{
+	memset(asked.method, 0, sizeof(asked.method));
+	memset(asked.path, 0, sizeof(asked.path));
+	memcpy(asked.method, method, strlen(method));
+	memcpy(asked.path, path, strlen(path));
+}
+
 /* Services by number; end_record() is of none. */
 static const char *const services[] = { NULL, "llm", "embed" };
 

@@ -5,6 +5,8 @@
  */
 #include "tests/unit/consumer_fixture.h"
 
+#include <zlib.h>
+
 /* ------------------------------------------------------------------------ claims */
 
 static void degraded(struct node *b)
@@ -57,23 +59,7 @@ static void assert_labelled(struct node *b)
 
 /* -- of what the head and the body say now */
 
-#define BODY   "{\"model\":\"small\",\"user\":\"ann\",\"max_tokens\":90}"
 #define PARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-/* As put_request, with a body of that length. */
-static void put_post(struct node *b, uint32_t ordinal, size_t body_bytes)
-{
-	struct weir_rec_request r = { .h = head_of(WEIR_REC_REQUEST, ordinal, 0),
-				      .started_wall_ns = b->f->t0 + ordinal,
-				      .reserved_nano = RESERVED,
-				      .body_bytes = body_bytes,
-				      .tenant = b->f->acme,
-				      .wallet = b->f->acme,
-				      .method = "POST",
-				      .path = "/v1/chat/completions" };
-
-	put(b, &r, sizeof(r));
-}
 
 static void said(struct node *b)
 {
@@ -107,97 +93,9 @@ static void assert_said(struct node *b)
 	assert_int_equal(k->row[0].price_nano, 10);
 }
 
-/* -- retries of a tenant of bill_retries: false */
-
-/* An answer that the server breaks off in its middle. */
-static void put_broken(struct node *b, uint32_t ordinal)
-{
-	static const char text[] =
-		"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-		"transfer-encoding: chunked\r\n\r\n1000\r\n"
-		"data: {\"model\":\"small\",\"choices\":[{\"delta\":{\"content\":\"x\"}}],"
-		"\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":1}}\n\n"
-		"data: {\"choices\":[{\"delta\":{\"con";
-
-	put_piece(b, WEIR_REC_DATA, ordinal, 0, text, strlen(text));
-	put_end(b, ordinal, 0, WEIR_END_CLOSE);
-}
-
-static void put_asked(struct node *b, uint32_t ordinal, const char *body)
-{
-	put_post(b, ordinal, strlen(body));
-	put_piece(b, WEIR_REC_ASKED, ordinal, 0, body, strlen(body));
-}
-
-static bool is_free(const struct weir_row *row)
-{
-	return row->flags2 & WEIR_ROW_RETRY_FREE;
-}
-
-/* The records' times are all alike, and a wall clock's nanosecond each in these tests: what came
- * after began when it had broken off, or later. */
-static void retried(struct node *b)
-{
-	b->enforce.terms[b->f->acme].free_retries = true;
-	b->tenants[b->f->acme].reserved_nano = 2 * RESERVED;
-	put_asked(b, 1, BODY);
-	put_broken(b, 1);
-	put_asked(b, 2000, BODY);
-	put_answer(b, 2000, "small");
-	put_end(b, 2000, 0, WEIR_END_RESPONSE);
-}
-
-static void assert_retried(struct node *b)
-{
-	struct kept *k = all(b->f);
-
-	assert_int_equal(k->n, 2);
-	assert_false(is_free(&k->row[0]));
-	assert_int_equal(k->row[0].price_nano, 10);
-	assert_true(is_free(&k->row[1]));
-	assert_int_equal(k->row[1].flags & WEIR_ROW_BILLABLE, 0);
-	assert_int_equal(k->row[1].price_nano, 0);
-	assert_int_equal(k->row[1].usage.input, 10);
-}
-
 static void assert_nothing(struct node *b)
 {
 	assert_int_equal(all(b->f)->n, 0);
-}
-
-/* Killed after any record, with the ring's position anywhere before that: the next
- * agent ends where one that was never killed does. */
-static void killed_anywhere(void **state, void (*fill)(struct node *b),
-			    void (*check)(struct node *b))
-{
-	size_t n = 1;
-
-	for (size_t seen = 0; seen <= n; seen++) {
-		for (size_t kept = 0; kept <= seen; kept++) {
-			struct fixture *f;
-			struct node *b;
-
-			fixture_up(state);
-			f = *state;
-			b = node_new(f);
-			fill(b);
-			n = b->n;
-			show(b, seen);
-			run(b, false);
-			assert_int_equal(*consumer_at(b), seen ? b->ends[seen - 1] : 0);
-			*consumer_at(b) = kept ? b->ends[kept - 1] : 0;
-			show(b, n);
-			run(b, false);
-			check(b);
-			assert_int_equal(weir_reserved_now(&b->tenants[f->acme]), 0);
-			assert_true(weir_released(&b->tenants[f->acme]) >= RESERVED);
-			assert_int_equal(weir_state_rows(b->state), 0);
-			assert_verifies(f);
-			node_free(b);
-			fixture_down(state);
-		}
-	}
-	assert_true(n >= 3);
 }
 
 static void what_the_body_said_is_billed_once_wherever_it_was_killed(void **state)
@@ -213,125 +111,6 @@ static void labels_are_kept_wherever_it_was_killed(void **state)
 static void what_head_and_body_say_is_kept_wherever_it_was_killed(void **state)
 {
 	killed_anywhere(state, said, assert_said);
-}
-
-static void a_retry_is_free_once_wherever_it_was_killed(void **state)
-{
-	killed_anywhere(state, retried, assert_retried);
-}
-
-/* As retried(), but for what is done between. */
-static struct kept *retry_after(struct node *b, void (*second)(struct node *b))
-{
-	b->enforce.terms[b->f->acme].free_retries = true;
-	put_asked(b, 1, BODY);
-	put_broken(b, 1);
-	second(b);
-	put_answer(b, 2000, "small");
-	put_end(b, 2000, 0, WEIR_END_RESPONSE);
-	show(b, b->n);
-	run(b, true);
-	return all(b->f);
-}
-
-static void another_body(struct node *b)
-{
-	put_asked(b, 2000, "{\"model\":\"small\",\"user\":\"bob\",\"max_tokens\":90}");
-}
-
-static void half_a_body(struct node *b)
-{
-	put_post(b, 2000, strlen(BODY));
-	put_piece(b, WEIR_REC_ASKED, 2000, 0, BODY, strlen(BODY) - 1);
-}
-
-static void a_body_with_a_hole(struct node *b)
-{
-	put_post(b, 2000, strlen(BODY));
-	put_piece(b, WEIR_REC_ASKED, 2000, 0, BODY, 10);
-	put_piece(b, WEIR_REC_ASKED, 2000, 11, BODY + 11, strlen(BODY) - 11);
-}
-
-static void of_a_tier_that_bills_them(struct node *b)
-{
-	put_asked(b, 2000, BODY);
-	b->enforce.terms[b->f->acme].free_retries = false;
-}
-
-static void what_is_not_certain_to_be_a_retry_is_billed(void **state)
-{
-	void (*const seconds[])(struct node *) = { another_body, half_a_body, a_body_with_a_hole,
-						   of_a_tier_that_bills_them };
-
-	for (size_t i = 0; i < sizeof(seconds) / sizeof(*seconds); i++) {
-		struct fixture *f;
-		struct node *b;
-		struct kept *k;
-
-		fixture_up(state);
-		f = *state;
-		b = node_new(f);
-		k = retry_after(b, seconds[i]);
-		assert_int_equal(k->n, 2);
-		assert_false(is_free(&k->row[1]));
-		assert_int_equal(k->row[1].price_nano, 10);
-		node_free(b);
-		fixture_down(state);
-	}
-}
-
-/* Requests of the same body after one that broke off: 503, broken off again three times or whole
- * at once, and then whole. */
-static struct kept *retry_often(struct node *b, int broken)
-{
-	static const char error[] = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
-	uint32_t ordinal = 2000;
-
-	b->enforce.terms[b->f->acme].free_retries = true;
-	put_asked(b, 1, BODY);
-	put_broken(b, 1);
-	put_asked(b, ordinal, BODY);
-	put_piece(b, WEIR_REC_DATA, ordinal, 0, error, strlen(error));
-	put_end(b, ordinal++, 0, WEIR_END_RESPONSE);
-	for (int i = 0; i < 4; i++) {
-		put_asked(b, ordinal, BODY);
-		if (i < broken) {
-			put_broken(b, ordinal);
-		} else {
-			put_answer(b, ordinal, "small");
-			put_end(b, ordinal, 0, WEIR_END_RESPONSE);
-		}
-		ordinal++;
-	}
-	show(b, b->n);
-	run(b, true);
-	return all(b->f);
-}
-
-static void three_retries_are_free_and_errors_use_none_of_them(void **state)
-{
-	struct node *b = node_new(*state);
-	struct kept *k = retry_often(b, 3);
-
-	assert_int_equal(k->n, 6);
-	for (size_t i = 2; i < 5; i++)
-		assert_true(is_free(&k->row[i]));
-	assert_false(is_free(&k->row[5]));
-	assert_int_equal(k->row[5].price_nano, 10);
-	node_free(b);
-}
-
-static void after_a_whole_answer_no_retry_is_free(void **state)
-{
-	struct node *b = node_new(*state);
-	struct kept *k = retry_often(b, 1);
-
-	assert_int_equal(k->n, 6);
-	assert_true(is_free(&k->row[2]));
-	assert_true(is_free(&k->row[3]));
-	assert_false(is_free(&k->row[4]));
-	assert_false(is_free(&k->row[5]));
-	node_free(b);
 }
 
 static void a_refusal_in_the_body_is_settled_once_wherever_it_was_killed(void **state)
@@ -495,6 +274,102 @@ static void what_a_request_says_is_its_own(void **state)
 	node_free(b);
 }
 
+/* -- compressed answers: what undoes them is not in the state */
+
+/* put_answer's, compressed; its first `part` bytes, or all of them. */
+static void put_gzip(struct node *b, uint32_t ordinal, size_t part)
+{
+	static const char body[] = "{\"model\":\"small\",\"choices\":[{}],\"usage\":"
+				   "{\"prompt_tokens\":10,\"completion_tokens\":4}}";
+	uint8_t packed[512];
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)body,
+		       .avail_in = sizeof(body) - 1,
+		       .next_out = packed,
+		       .avail_out = sizeof(packed) };
+	char text[1024];
+	size_t n;
+
+	assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+	n = (size_t)snprintf(text, sizeof(text),
+			     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+			     "content-encoding: gzip\r\ncontent-length: %lu\r\n\r\n",
+			     z.total_out);
+	memcpy(text + n, packed, z.total_out);
+	n += z.total_out;
+	deflateEnd(&z);
+	if (part < n)
+		n = part;
+	for (size_t at = 0; at < n; at += 150)
+		put_piece(b, WEIR_REC_DATA, ordinal, at, text + at, n - at < 150 ? n - at : 150);
+}
+
+static void compressed_answers_are_read(void **state)
+{
+	struct node *b = node_new(*state);
+	struct weir_consumer_stats stats;
+	struct kept *k;
+
+	put_request(b, 1, 0, "/v1/chat/completions");
+	put_gzip(b, 1, SIZE_MAX);
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+	show(b, b->n);
+	stats = run(b, true);
+	assert_int_equal(stats.decoders.opened, 1);
+	assert_int_equal(stats.decoders.open, 0);
+	k = all(b->f);
+	assert_int_equal(k->n, 1);
+	assert_int_equal(k->row[0].usage_source, WEIR_USAGE_REPORTED);
+	assert_int_equal(k->row[0].price_nano, 10);
+	node_free(b);
+}
+
+/* Its own END, or that of nobody: the next request on the connection came. */
+static void decoders_are_given_back(void **state)
+{
+	for (int end = 0; end < 3; end++) {
+		struct weir_consumer_stats stats;
+		struct fixture *f;
+		struct node *b;
+
+		fixture_up(state);
+		f = *state;
+		b = node_new(f);
+		put_request(b, 1, 0, "/v1/chat/completions");
+		put_gzip(b, 1, 160);
+		if (end == 1)
+			put_end(b, 1, 0, WEIR_END_CLOSE);
+		else if (end == 2)
+			put_request(b, 2, 0, "/v1/chat/completions");
+		show(b, b->n);
+		stats = run(b, true);
+		assert_int_equal(stats.decoders.opened, 1);
+		assert_int_equal(stats.decoders.open, end ? 0 : 1);
+		node_free(b);
+		fixture_down(state);
+	}
+}
+
+/* What undid it died with the agent: its next one does not guess. */
+static void after_a_kill_a_compressed_answer_is_partial(void **state)
+{
+	struct node *b = node_new(*state);
+	struct kept *k;
+
+	put_request(b, 1, 0, "/v1/chat/completions");
+	put_gzip(b, 1, SIZE_MAX);
+	put_end(b, 1, 0, WEIR_END_RESPONSE);
+	show(b, 2);
+	run(b, false);
+	show(b, b->n);
+	run(b, true);
+	k = all(b->f);
+	assert_int_equal(k->n, 1);
+	assert_int_equal(k->row[0].usage_source, WEIR_USAGE_PARTIAL);
+	assert_int_equal(k->row[0].usage.input, WEIR_UNKNOWN);
+	node_free(b);
+}
+
 /* Priced, and the reservation comes back, but the wallet does not pay. */
 static void what_is_not_posted_takes_nothing_off_the_ceiling(void **state)
 {
@@ -541,10 +416,6 @@ int main(void)
 		cmocka_unit_test(what_the_body_said_is_billed_once_wherever_it_was_killed),
 		cmocka_unit_test(labels_are_kept_wherever_it_was_killed),
 		cmocka_unit_test(what_head_and_body_say_is_kept_wherever_it_was_killed),
-		cmocka_unit_test(a_retry_is_free_once_wherever_it_was_killed),
-		cmocka_unit_test(what_is_not_certain_to_be_a_retry_is_billed),
-		TEST(three_retries_are_free_and_errors_use_none_of_them),
-		TEST(after_a_whole_answer_no_retry_is_free),
 		TEST(what_a_request_says_is_its_own),
 		cmocka_unit_test(a_refusal_in_the_body_is_settled_once_wherever_it_was_killed),
 		TEST(a_refusal_in_the_body_gives_back_what_it_reserved),
@@ -552,6 +423,9 @@ int main(void)
 		TEST(an_unjudged_answer_is_metered_and_priced),
 		TEST(a_body_is_its_own_requests),
 		TEST(labels_are_their_own_requests),
+		TEST(compressed_answers_are_read),
+		cmocka_unit_test(decoders_are_given_back),
+		TEST(after_a_kill_a_compressed_answer_is_partial),
 		TEST(what_is_not_posted_takes_nothing_off_the_ceiling),
 		TEST(a_record_that_is_too_short_is_passed_over),
 	};

@@ -254,24 +254,6 @@ static void an_unjudged_answer_has_no_type_and_is_billed(void **unused)
 	weir_card_free(c);
 }
 
-/* By the agent, for its cost or its tenant's suspension: what was produced is billed. */
-static void an_answer_that_was_cut_says_so(void **unused)
-{
-	row.end_cause = WEIR_END_CUT;
-	row.usage_source = WEIR_USAGE_PARTIAL;
-	row.finish_reason[0] = '\0';
-	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
-	assert_non_null(strstr(text.p, "\"cut\":true,\"finish_reason\":\"cut\""));
-	assert_non_null(strstr(text.p, "\"usage_source\":\"partial\""));
-	assert_non_null(strstr(text.p, "\"billable\":true"));
-	strcpy(row.finish_reason, "stop"); /* it was over, but for the last bytes */
-	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
-	assert_non_null(strstr(text.p, "\"cut\":true,\"finish_reason\":\"stop\""));
-	row.end_cause = WEIR_END_CLOSE;
-	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
-	assert_null(strstr(text.p, "cut"));
-}
-
 static void hostile_text_stays_text(void **unused)
 {
 	static const struct {
@@ -340,34 +322,6 @@ static void long_names_fit(void **unused)
 	entry.wallet = 2;
 	entry.wallet_name = name;
 	assert_int_equal(weir_event_json(&entry, &o, NULL, &text), 0);
-}
-
-static void labels_wallet_and_modes_are_told(void **unused)
-{
-	json_t *v, *data;
-
-	strcpy(row.session, "s-1");
-	strcpy(row.feature, "search");
-	row.flags |= WEIR_ROW_TRUSTED;
-	row.audio = 7;
-	row.image = 0;
-	entry.tenant = 1;
-	entry.wallet = 2;
-	entry.wallet_name = "org";
-	v = event(NULL);
-	data = json_object_get(v, "data");
-	assert_string_equal(json_string_value(json_object_get(data, "session")), "s-1");
-	assert_string_equal(json_string_value(json_object_get(data, "feature")), "search");
-	assert_true(json_is_true(json_object_get(data, "labels_trusted")));
-	assert_string_equal(json_string_value(json_object_get(data, "wallet")), "org");
-	assert_int_equal(json_integer_value(json_object_get(data, "audio_tokens")), 7);
-	assert_true(json_is_integer(json_object_get(data, "image_tokens")));
-	json_decref(v);
-	/* A header that the client can set. */
-	row.flags &= (uint16_t)~WEIR_ROW_TRUSTED;
-	v = event(NULL);
-	assert_true(json_is_false(json_object_get(json_object_get(v, "data"), "labels_trusted")));
-	json_decref(v);
 }
 
 /* Anybody can make the charge again from what the event says. */
@@ -509,88 +463,6 @@ static void other_entries_are_told_as_the_ledger_lists_them(void **unused)
 	weir_text_free(&listed);
 }
 
-static void usage_that_is_refused_is_told_with_its_text(void **unused)
-{
-	static char junk[2 * WEIR_REFUSED_SHOWN];
-	struct weir_usage_refused u = { .tenant = "acme",
-					.reason = "quantity: is not above 0",
-					.subject = "usage.v1.acme",
-					.message = "{\"id\":\"x\"}",
-					.message_len = 10,
-					.stream_seq = 9,
-					.received_wall_ns = T0 };
-	char id[WEIR_EVENT_ID_TEXT], again[WEIR_EVENT_ID_TEXT];
-	json_t *v;
-
-	assert_int_equal(weir_event_usage_refused_json(&u, &origin, &text, id), 0);
-	assert_non_null(strstr(text.p, "\"type\":\"weir.usage_refused.v1\""));
-	assert_non_null(strstr(text.p,
-			       "\"data\":{\"tenant\":\"acme\",\"reason\":"
-			       "\"quantity: is not above 0\",\"subject\":\"usage.v1.acme\","
-			       "\"stream_seq\":9,\"message\":\"{\\\"id\\\":\\\"x\\\"}\"}}"));
-	assert_int_equal(weir_event_usage_refused_json(&u, &origin, &text, again), 0);
-	assert_string_equal(id, again);
-	u.stream_seq++;
-	assert_int_equal(weir_event_usage_refused_json(&u, &origin, &text, again), 0);
-	assert_string_not_equal(id, again);
-	/* Any bytes, as many as there are. */
-	memset(junk, 0xff, sizeof(junk));
-	u.message = junk;
-	u.message_len = sizeof(junk);
-	assert_int_equal(weir_event_usage_refused_json(&u, &origin, &text, id), 0);
-	v = json_loadb(text.p, text.len, 0, NULL);
-	assert_non_null(v);
-	assert_int_equal(
-		json_integer_value(json_object_get(json_object_get(v, "data"), "message_bytes")),
-		sizeof(junk));
-	json_decref(v);
-}
-
-static void a_refusal_is_this(void **unused)
-{
-	struct weir_denied d = { .tenant = "acme",
-				 .reason = "requests",
-				 .limit = 60,
-				 .limit_of = "team-a",
-				 .count = 12,
-				 .first_wall_ns = T0 + 1,
-				 .last_wall_ns = T0 + 900000000 };
-	char id[WEIR_EVENT_ID_TEXT], again[WEIR_EVENT_ID_TEXT], other[WEIR_EVENT_ID_TEXT];
-	char expect[600];
-
-	assert_int_equal(weir_event_denied_json(&d, &origin, &text, id), 0);
-	snprintf(expect, sizeof(expect),
-		 "{\"specversion\":\"1.0\",\"id\":\"%s\","
-		 "\"source\":\"/weir/0b0e7bd2-5a4b-4c00-8000-000000000001/gpu-01\","
-		 "\"type\":\"weir.denied.v1\",\"subject\":\"acme\","
-		 "\"time\":\"2026-11-01T00:00:00.9Z\",\"datacontenttype\":\"application/json\","
-		 "\"data\":{\"tenant\":\"acme\",\"reason\":\"requests\",\"limit\":60,"
-		 "\"limit_of\":\"team-a\",\"shadow\":false,\"count\":12,"
-		 "\"first\":\"2026-11-01T00:00:00.000000001Z\",\"last\":\"2026-11-01T00:00:00.9Z\"}"
-		 "}",
-		 id);
-	assert_string_equal(text.p, expect);
-
-	/* The same second told again is the same event; another reason is not. */
-	d.count = 13;
-	d.first_wall_ns += 5;
-	assert_int_equal(weir_event_denied_json(&d, &origin, &text, again), 0);
-	assert_string_equal(id, again);
-	d.reason = "tokens";
-	assert_int_equal(weir_event_denied_json(&d, &origin, &text, other), 0);
-	assert_string_not_equal(id, other);
-	/* What was refused and what only would have been are two events. */
-	d.shadow = true;
-	d.limit_of = NULL;
-	assert_int_equal(weir_event_denied_json(&d, &origin, &text, again), 0);
-	assert_string_not_equal(again, other);
-	assert_non_null(strstr(text.p, "\"limit\":60,\"shadow\":true,"));
-	d.limit_is_nano = true;
-	d.limit = 1500000000;
-	assert_int_equal(weir_event_denied_json(&d, &origin, &text, NULL), 0);
-	assert_non_null(strstr(text.p, "\"limit\":\"1.5\""));
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -602,16 +474,12 @@ int main(void)
 		TEST(hostile_text_stays_text),
 		TEST(any_row_gives_json),
 		TEST(long_names_fit),
-		TEST(labels_wallet_and_modes_are_told),
 		TEST(steps_and_factors_are_told),
 		TEST(reported_usage_is_this),
 		TEST(a_top_up_is_this),
 		TEST(other_entries_are_told_as_the_ledger_lists_them),
-		TEST(usage_that_is_refused_is_told_with_its_text),
 		TEST(a_degraded_request_has_both_models),
 		TEST(an_unjudged_answer_has_no_type_and_is_billed),
-		TEST(an_answer_that_was_cut_says_so),
-		TEST(a_refusal_is_this),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
  * Claims about what a usage event says beyond counts and price: whose it is, in the order that
  * design.md fixes, how the answer went, and what was asked for.
  */
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -114,6 +115,36 @@ static void who_may_not_be_believed_is_said_with_any_label(void **unused)
 	says("\"trace_id\":\"00000001000000000000000000000000\"");
 }
 
+static void labels_wallet_and_modes_are_told(void **unused)
+{
+	json_t *v, *data;
+
+	strcpy(row.session, "s-1");
+	strcpy(row.feature, "search");
+	row.flags |= WEIR_ROW_TRUSTED;
+	row.audio = 7;
+	row.image = 0;
+	entry.tenant = 1;
+	entry.wallet = 2;
+	entry.wallet_name = "org";
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	v = json_loadb(text.p, text.len, 0, NULL);
+	data = json_object_get(v, "data");
+	assert_string_equal(json_string_value(json_object_get(data, "session")), "s-1");
+	assert_string_equal(json_string_value(json_object_get(data, "feature")), "search");
+	assert_true(json_is_true(json_object_get(data, "labels_trusted")));
+	assert_string_equal(json_string_value(json_object_get(data, "wallet")), "org");
+	assert_int_equal(json_integer_value(json_object_get(data, "audio_tokens")), 7);
+	assert_true(json_is_integer(json_object_get(data, "image_tokens")));
+	json_decref(v);
+	/* A header that the client can set. */
+	row.flags &= (uint16_t)~WEIR_ROW_TRUSTED;
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	v = json_loadb(text.p, text.len, 0, NULL);
+	assert_true(json_is_false(json_object_get(json_object_get(v, "data"), "labels_trusted")));
+	json_decref(v);
+}
+
 static void a_label_that_fills_its_field_ends_there(void **unused)
 {
 	memset(row.user, 'Q', sizeof(row.user));
@@ -152,6 +183,24 @@ static void marks_are_there_when_they_hold(void **unused)
 		row.flags2 = 0;
 		never_says(t[i].mark);
 	}
+}
+
+/* By the agent, for its cost or its tenant's suspension: what was produced is billed. */
+static void an_answer_that_was_cut_says_so(void **unused)
+{
+	row.end_cause = WEIR_END_CUT;
+	row.usage_source = WEIR_USAGE_PARTIAL;
+	row.finish_reason[0] = '\0';
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_non_null(strstr(text.p, "\"cut\":true,\"finish_reason\":\"cut\""));
+	assert_non_null(strstr(text.p, "\"usage_source\":\"partial\""));
+	assert_non_null(strstr(text.p, "\"billable\":true"));
+	strcpy(row.finish_reason, "stop"); /* it was over, but for the last bytes */
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_non_null(strstr(text.p, "\"cut\":true,\"finish_reason\":\"stop\""));
+	row.end_cause = WEIR_END_CLOSE;
+	assert_int_equal(weir_event_json(&entry, &origin, NULL, &text), 0);
+	assert_null(strstr(text.p, "cut"));
 }
 
 static void a_cache_status_of_another_time_is_left_out(void **unused)
@@ -237,8 +286,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(all_fields_stand_in_the_order_of_the_design),
 		TEST(who_may_not_be_believed_is_said_with_any_label),
+		TEST(labels_wallet_and_modes_are_told),
 		TEST(a_label_that_fills_its_field_ends_there),
 		TEST(marks_are_there_when_they_hold),
+		TEST(an_answer_that_was_cut_says_so),
 		TEST(a_cache_status_of_another_time_is_left_out),
 		TEST(every_endpoint_has_a_type),
 	};

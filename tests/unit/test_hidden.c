@@ -72,6 +72,21 @@ static void whole_answers_without_usage_are_counted(void **state)
 	weir_hidden_free(h);
 }
 
+/* That it is compressed hides nothing, if it can be read. */
+static void what_is_in_no_coding_of_ours_is_counted_apart(void **state)
+{
+	struct weir_row r = row(WEIR_USAGE_ESTIMATED, WEIR_ROW_STREAM, GUESSED | WEIR_ROW_ENCODED);
+	struct weir_hidden *h = weir_hidden_new();
+
+	weir_hidden_note(h, &r, NULL);
+	strcpy(r.response_id, "chatcmpl-1");
+	weir_hidden_note(h, &r, NULL);
+	assert_int_equal(look(h, NOW).unread, 1);
+	assert_int_equal(look(h, NOW).streamed_hidden, 1);
+	assert_int_equal(look(h, NOW).streamed, 2);
+	weir_hidden_free(h);
+}
+
 /* Of ten minutes, the one that runs included. */
 static void what_was_cured_is_forgotten(void **state)
 {
@@ -179,6 +194,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_answers_without_usage_are_counted),
+		cmocka_unit_test(what_is_in_no_coding_of_ours_is_counted_apart),
 		cmocka_unit_test(what_was_cured_is_forgotten),
 		cmocka_unit_test(a_server_is_told_by_what_it_writes),
 		cmocka_unit_test(sums_are_of_what_rows_say),

@@ -219,12 +219,16 @@ static void interim_answers_are_not_the_answer(void **unused)
 
 static void what_is_not_http_is_bad(void **unused)
 {
+	struct result r;
+
 	BAD("HTTP/2 200\r\n\r\n");
 	BAD("HTTP/1.1  200 OK\r\n\r\n");
 	BAD("HTTP/1.1 2000 OK\r\n\r\n");
 	BAD("HTTP/1.1 099 OK\r\n\r\n");
 	BAD("HTTP/1.1 20\r\n\r\n");
 	BAD("\x16\x03\x01\x02\n");
+	feed(&r, "HTTP/1.1 2000 OK\r\n", 18, 18, false);
+	assert_int_equal(r.h.status, 0);
 	BAD("HTTP/1.\0 200 OK\r\n");
 	BAD("HTTP/1.1 200\0OK\r\n");
 }

@@ -197,6 +197,10 @@ static void whoever_hides_usage_is_told_how_to_stop(void **state)
 		{ { .streamed = 9, .streamed_hidden = 2, .asked = 2, .of[WEIR_SERVER_TRITON] = 2 },
 		  OF_TEN("2 of 9", "streamed") "Triton's generate never tells it: serve the model "
 					       "by Triton's OpenAI frontend" },
+		{ { .plain = 5, .unread = 3 },
+		  "service llm (port 8000): 3 answers of the last 10 minutes were in a content "
+		  "coding that is not read, and were estimated by their length: let the server or "
+		  "the proxy before it use gzip, zstd or none" },
 		{ { .plain = 5, .plain_hidden = 5 },
 		  OF_TEN("5 of 5", "plain") "serve the model by the server's OpenAI endpoints, "
 					    "which tell it" },
