@@ -74,6 +74,7 @@ static inline void asked_agrees(const uint8_t *p, size_t n)
 		weir_asked_init(&got);
 		weir_asked_feed(&got, 0, p, at, key);
 		weir_asked_feed(&got, at + 1, p + at + 1, n - at - 1, key);
+		AGREE(p, n, at + 1 == n || got.flags & WEIR_ASKED_HOLE);
 		AGREE(p, n, at + 1 == n || !weir_asked_hash(&got, n, other));
 	}
 	if (asked_deep(p, n) || !ref_asked(p, n, &ref))

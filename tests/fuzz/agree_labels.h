@@ -84,7 +84,9 @@ static inline void put_baggage(struct bytes *b, struct input *in)
 
 static inline void put_trace(struct bytes *b, struct input *in)
 {
-	static const char *const versions[] = { "00", "00", "01", "ff", "fe", "0", "0A" };
+	static const char *const versions[] = {
+		"00", "00", "01", "ff", "fe", "0", "0A", "g1", "1g"
+	};
 	static const char *const traces[] = { "4bf92f3577b34da6a3ce929d0e0e4736",
 					      "00000000000000000000000000000000",
 					      "00000000000000000000000000000001",

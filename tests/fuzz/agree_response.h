@@ -43,10 +43,8 @@ static inline size_t response_feed(struct weir_response *r, const uint8_t *p, si
 static inline bool response_same(const struct weir_response_seen *a,
 				 const struct weir_response_seen *b)
 {
-	/* of a bad status line nobody asks the status */
-	return (a->status == b->status || (a->bad && !b->status)) && a->stream == b->stream &&
-	       a->done == b->done && a->bad == b->bad && a->body_started == b->body_started &&
-	       a->coding == b->coding;
+	return a->status == b->status && a->stream == b->stream && a->done == b->done &&
+	       a->bad == b->bad && a->body_started == b->body_started && a->coding == b->coding;
 }
 
 static inline bool response_same_counts(const struct weir_response_seen *a,
@@ -99,7 +97,7 @@ static inline void response_agrees(const uint8_t *p, size_t n, bool head_method,
 			    (g->cache_status == e->cache_status || ref.unsure_cache) &&
 			    response_same_counts(g, e) && response_same_names(g, e) &&
 			    g->chunks == e->chunks && g->text_bytes == e->text_bytes &&
-			    (source == ref.source || e->bad) && (used == ref.used || e->bad);
+			    source == ref.source && (used == ref.used || e->bad);
 
 		if (!i)
 			first = got;
@@ -108,12 +106,9 @@ static inline void response_agrees(const uint8_t *p, size_t n, bool head_method,
 		weir_response_end(&got, response_decoders());
 		if ((ref.unsure && g->bad != e->bad) ||
 		    (e->coding == WEIR_BODY_ZSTD && source == WEIR_USAGE_PARTIAL))
-			continue;  /* see agree_decode.h */
-		if (ref.damaged) { /* what was reported before the damage may stand */
-			AGREE(p, n,
-			      response_same(g, e) &&
-				      (source == ref.source ||
-				       (source == WEIR_USAGE_REPORTED && g->has_usage)));
+			continue; /* see agree_decode.h */
+		if (ref.damaged) {
+			AGREE(p, n, response_same(g, e) && source == ref.source);
 			continue;
 		}
 		if (!same) {

@@ -150,7 +150,7 @@ static inline void put_document_line(struct bytes *b, struct input *in)
 	for (size_t i = 0; i < d.n; i++)
 		if (d.p[i] != '\n' && d.p[i] != '\r')
 			put_byte(b, d.p[i]);
-	put_text(b, choose(in, 8) ? "\n" : "\r\n");
+	put_text(b, choose(in, 8) ? "\n" : " \t\r\n");
 	bytes_free(&d);
 }
 

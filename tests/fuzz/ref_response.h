@@ -152,7 +152,8 @@ static inline enum weir_usage_source ref_source(const struct ref_response *r)
 		return WEIR_USAGE_NONE; /* 0: no answer */
 	if (!a->seen.done || r->damaged)
 		return WEIR_USAGE_PARTIAL;
-	if (a->seen.has_usage && ref_known(u->input) && (output || !a->produced) && !a->provisional)
+	if (a->seen.has_usage && (!a->several || a->first_whole) && ref_known(u->input) &&
+	    (output || !a->produced) && !a->provisional)
 		return WEIR_USAGE_REPORTED;
 	if (a->seen.has_usage && a->provisional)
 		return WEIR_USAGE_PARTIAL;

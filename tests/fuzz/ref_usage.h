@@ -24,6 +24,7 @@ struct ref_answer {
 	struct weir_response_seen seen; /* as far as documents go */
 	int64_t counts[REF_COUNTS_N];	/* of the answer, or of its part that is not whole yet */
 	struct weir_usage base;		/* its parts that are */
+	bool several;			/* its usage is a sum over documents */
 	bool banked, produced, answered, provisional, first_whole, first_output;
 	/* of the document being read */
 	struct ref_fact said[REF_SAID];
@@ -192,6 +193,7 @@ static inline void ref_document_ends(struct ref_answer *a, bool element)
 	}
 	if (a->changed)
 		ref_settle(a);
+	a->several |= element || (a->indexed && a->whole);
 	if (a->n_said &&
 	    (element || (a->indexed && a->whole && a->finished))) { /* one of several */
 		a->base = seen->usage;
@@ -350,6 +352,7 @@ static inline void ref_usage_told(void *ctx, const struct ref_json *r, const str
 	struct ref_place p = ref_place_of(ref_path_text(&r->path, path, sizeof(path)));
 
 	if (r->array) {
+		a->several |= t->event == WEIR_SCAN_IS_OPEN && !a->seen.stream;
 		if (t->event == WEIR_SCAN_IS_OPEN)
 			ref_opens(a, &(struct ref_json){ 0 }, path, REF_DOCUMENT);
 		else
