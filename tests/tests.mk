@@ -98,7 +98,7 @@ $(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
 	$(Q)cp $(NEXT)/build/weir-agent $@
 
 e2e: all soak-build $(B)/tests/weir-agent-next
-	$(Q)$(PYTHON) -m pytest -q -rs -n 2 --dist loadfile tests/e2e $(PYTEST_ARGS)
+	$(Q)$(PYTHON) -m pytest -q -rs -n 3 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 # Whole answers begin with the files of tests/corpus, which are only read; what is found to be new
 # goes to build/. Words of tests/fuzz/<name>.dict come up more often than by chance.
