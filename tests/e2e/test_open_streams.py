@@ -21,4 +21,4 @@ def bare_lab():
 
 
 def test_every_open_stream_is_one_event(bare_lab):
-    print(streams.open_streams(bare_lab, 2000, tenants=8, gap=100))
+    print(streams.open_streams(bare_lab, 10000, tenants=50, gap=100))
