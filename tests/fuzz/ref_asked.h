@@ -51,7 +51,8 @@ static inline bool ref_asked(const uint8_t *p, size_t n, struct ref_asked *a)
 	const json_t *v;
 
 	*a = (struct ref_asked){ .max_tokens = WEIR_UNKNOWN, .choices = WEIR_UNKNOWN };
-	if (!json_is_object(root)) {
+	/* A NUL behind a number is none of JSON's blanks; jansson takes it. */
+	if (!json_is_object(root) || memchr(p, '\0', n)) {
 		json_decref(root);
 		return false;
 	}
