@@ -10,6 +10,8 @@
 #include "money.h"
 #include "suggest.h"
 
+#define PROGRESS_NS (WEIR_SECOND / 4)
+
 /* ------------------------------------------------------------------- arguments */
 
 int weir_call_string(struct weir_call *c, const char *name, size_t max, const char **out,
@@ -235,4 +237,27 @@ json_t *weir_live_json(const struct weir_agent_view *v, uint32_t tenant)
 		json_object_set_new(o, "reserved", weir_json_money(paying.reserved_nano));
 	}
 	return o;
+}
+
+/* --- walks of the log ------------------------------------------------------- */
+
+int weir_call_page(struct weir_call *c, struct weir_call_progress *p, uint64_t seq)
+{
+	uint64_t now_ns = weir_mono_ns();
+	json_t *far;
+	int r;
+
+	if (now_ns - p->told_ns < PROGRESS_NS)
+		return 0;
+	p->told_ns = now_ns;
+	if (weir_call_gone(c))
+		return -EPIPE;
+	if (!p->wanted)
+		return 0;
+	far = json_pack("{s:o,s:o}", "seq", weir_json_count(seq < p->newest ? seq : p->newest),
+			"newest", weir_json_count(p->newest));
+	if (p->oldest)
+		json_object_set_new(far, "oldest", weir_json_count(p->oldest));
+	r = weir_call_item(c, far);
+	return r ? r : weir_call_flush(c);
 }

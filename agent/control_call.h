@@ -65,6 +65,17 @@ bool weir_call_stopping(struct weir_call *c);
  * (shutdown) is still there. */
 bool weir_call_gone(struct weir_call *c);
 
+/* How far a walk of the log is: a line to the client four times a second, if it asked for it. */
+struct weir_call_progress {
+	bool wanted;
+	uint64_t newest, oldest; /* entries it is between; oldest 0 is not told */
+	uint64_t told_ns;	 /* monotonic; 0: now */
+};
+
+/* At each page: entry seq is looked at. Not 0 ends the walk: -EPIPE, the client has hung up, which
+ * is looked for as often, so that nobody's walk keeps the disk busy. */
+int weir_call_page(struct weir_call *c, struct weir_call_progress *p, uint64_t seq);
+
 /* Is the client root, or whoever the agent runs as? Others may be of the socket's group. */
 bool weir_call_by_root(struct weir_call *c);
 

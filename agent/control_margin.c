@@ -15,8 +15,7 @@
 #include "margin.h"
 #include "price.h"
 
-#define GROUPS_MAX  100000
-#define PROGRESS_NS (WEIR_SECOND / 4)
+#define GROUPS_MAX 100000
 
 enum by { BY_TENANT, BY_MODEL, BY_FEATURE, BY_SESSION, BY_DAY };
 static const char *const by_names[] = { "tenant", "model", "feature", "session", "day", NULL };
@@ -34,8 +33,7 @@ struct walk {
 	int by;
 	GHashTable *groups;
 	struct group all;
-	uint64_t newest, told_ns;
-	bool progress;
+	struct weir_call_progress far;
 };
 
 static void free_group(gpointer p)
@@ -103,24 +101,11 @@ static const struct weir_card *card_of(const struct walk *w, const struct weir_m
 	return newest;
 }
 
-/* So often that a client that is gone does not keep the disk busy. */
 static int page(uint64_t seq, void *ctx)
 {
 	struct walk *w = ctx;
-	uint64_t now_ns = weir_mono_ns();
-	int r;
 
-	if (now_ns - w->told_ns < PROGRESS_NS)
-		return 0;
-	w->told_ns = now_ns;
-	if (weir_call_gone(w->c))
-		return -EPIPE;
-	if (!w->progress)
-		return 0;
-	r = weir_call_item(w->c, json_pack("{s:o,s:o}", "seq",
-					   weir_json_count(seq < w->newest ? seq : w->newest),
-					   "newest", weir_json_count(w->newest)));
-	return r ? r : weir_call_flush(w->c);
+	return weir_call_page(w->c, &w->far, seq);
 }
 
 static int item(const struct weir_margin_item *i, void *ctx)
@@ -220,7 +205,7 @@ static int margin_args(struct weir_call *c, struct weir_margin_query *q, struct 
 	if (!r && weir_json_get(&c->args, "by", &at))
 		r = weir_json_choice(&at, by_names, &w->by, err);
 	if (!r)
-		r = weir_call_bool(c, "progress", &w->progress, err);
+		r = weir_call_bool(c, "progress", &w->far.wanted, err);
 	if (!r && q->until_ns && q->until_ns <= q->since_ns)
 		r = weir_fail(err, EINVAL, "request: until: is not after since");
 	return r;
@@ -228,7 +213,7 @@ static int margin_args(struct weir_call *c, struct weir_margin_query *q, struct 
 
 int weir_do_margin(struct weir_call *c, struct weir_error *err)
 {
-	struct walk w = { .c = c, .by = BY_TENANT, .err = err, .told_ns = weir_mono_ns() };
+	struct walk w = { .c = c, .by = BY_TENANT, .err = err, .far.told_ns = weir_mono_ns() };
 	struct weir_margin_query q = { .page = page };
 	json_t *result = NULL;
 	int r = margin_args(c, &q, &w, err);
@@ -239,7 +224,7 @@ int weir_do_margin(struct weir_call *c, struct weir_error *err)
 	if (!w.reader)
 		return -EIO;
 	w.groups = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_group);
-	r = weir_reader_newest(w.reader, &w.newest, err);
+	r = weir_reader_newest(w.reader, &w.far.newest, err);
 	if (!r)
 		r = weir_margin_walk(w.reader, &q, item, &w, err);
 	if (!r)

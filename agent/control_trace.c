@@ -18,9 +18,8 @@
 #include "find_entry.h"
 #include "publisher.h"
 
-#define PROGRESS_NS (WEIR_SECOND / 4)
-#define SEARCH_NS   (24 * 3600 * WEIR_SECOND) /* back, unless since says otherwise */
-#define LIMIT	    1000		      /* entries of one trace */
+#define SEARCH_NS (24 * 3600 * WEIR_SECOND) /* back, unless since says otherwise */
+#define LIMIT	  1000			    /* entries of one trace */
 
 struct trace {
 	struct weir_call *c;
@@ -29,27 +28,14 @@ struct trace {
 	struct weir_policy *policy; /* origin's */
 	struct weir_text text;
 	struct weir_error *err;
-	uint64_t newest, oldest, told_ns;
-	bool progress;
+	struct weir_call_progress far;
 };
 
 static int page(uint64_t seq, void *ctx)
 {
 	struct trace *t = ctx;
-	uint64_t now_ns = weir_mono_ns();
-	int r;
 
-	if (now_ns - t->told_ns < PROGRESS_NS)
-		return 0;
-	t->told_ns = now_ns;
-	if (weir_call_gone(t->c))
-		return -EPIPE;
-	if (!t->progress)
-		return 0;
-	r = weir_call_item(t->c, json_pack("{s:o,s:o,s:o}", "seq", weir_json_count(seq), "newest",
-					   weir_json_count(t->newest), "oldest",
-					   weir_json_count(t->oldest)));
-	return r ? r : weir_call_flush(t->c);
+	return weir_call_page(t->c, &t->far, seq);
 }
 
 /* -------------------------------------------------------------------- the request */
@@ -243,14 +229,14 @@ static int trace_args(struct weir_call *c, struct trace *t, struct weir_find *f,
 	if (!r)
 		r = weir_call_time(c, "since", &f->since_ns, err);
 	if (!r)
-		r = weir_call_bool(c, "progress", &t->progress, err);
+		r = weir_call_bool(c, "progress", &t->far.wanted, err);
 	return r;
 }
 
 int weir_do_trace(struct weir_call *c, struct weir_error *err)
 {
 	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
-	struct trace t = { .c = c, .err = err, .told_ns = weir_mono_ns() };
+	struct trace t = { .c = c, .err = err, .far.told_ns = weir_mono_ns() };
 	struct weir_find f = { .fn = item, .page = page, .ctx = &t, .limit = LIMIT };
 	char since[WEIR_TIME_TEXT];
 	size_t found = 0;
@@ -270,9 +256,9 @@ int weir_do_trace(struct weir_call *c, struct weir_error *err)
 		.services = c->view->services,
 		.n_services = c->view->n_services,
 	};
-	r = weir_reader_newest(t.reader, &t.newest, err);
+	r = weir_reader_newest(t.reader, &t.far.newest, err);
 	if (!r)
-		r = weir_reader_since(t.reader, f.since_ns, &t.oldest, err);
+		r = weir_reader_since(t.reader, f.since_ns, &t.far.oldest, err);
 	if (!r)
 		r = weir_find_entries(t.reader, &f, &found, err);
 	weir_text_free(&t.text);

@@ -12,8 +12,6 @@
 #include "reason.h"
 #include "usage_by.h"
 
-#define PROGRESS_NS (WEIR_SECOND / 4)
-
 /* --------------------------------------------------------------- what all rows have */
 
 static int set(json_t *o, const char *name, json_t *value)
@@ -134,28 +132,15 @@ struct walk {
 	struct weir_call *c;
 	struct weir_usage_by *sums;
 	enum weir_usage_key by;
-	uint64_t newest, told_ns;
-	bool progress;
+	struct weir_call_progress far;
 	struct weir_error *err;
 };
 
 static int page(uint64_t seq, void *ctx)
 {
 	struct walk *w = ctx;
-	uint64_t now_ns = weir_mono_ns();
-	int r;
 
-	if (now_ns - w->told_ns < PROGRESS_NS)
-		return 0;
-	w->told_ns = now_ns;
-	if (weir_call_gone(w->c))
-		return -EPIPE;
-	if (!w->progress)
-		return 0;
-	r = weir_call_item(w->c, json_pack("{s:o,s:o}", "seq",
-					   weir_json_count(seq < w->newest ? seq : w->newest),
-					   "newest", weir_json_count(w->newest)));
-	return r ? r : weir_call_flush(w->c);
+	return weir_call_page(w->c, &w->far, seq);
 }
 
 static int item(const struct weir_margin_item *i, void *ctx)
@@ -211,7 +196,7 @@ static int usage_walk(struct weir_call *c, struct walk *w, const struct weir_mar
 	if (!reader)
 		return -EIO;
 	w->sums = weir_usage_by_new(w->by);
-	r = weir_reader_newest(reader, &w->newest, err);
+	r = weir_reader_newest(reader, &w->far.newest, err);
 	if (!r)
 		r = weir_margin_walk(reader, q, item, w, err);
 	if (!r)
@@ -229,7 +214,7 @@ static int usage_walk(struct weir_call *c, struct walk *w, const struct weir_mar
 
 int weir_do_usage(struct weir_call *c, struct weir_error *err)
 {
-	struct walk w = { .c = c, .err = err, .told_ns = weir_mono_ns() };
+	struct walk w = { .c = c, .err = err, .far.told_ns = weir_mono_ns() };
 	struct weir_margin_query q = { .page = page };
 	int by = WEIR_USAGE_BY_TENANT;
 	const char *tenant = NULL;
@@ -246,7 +231,7 @@ int weir_do_usage(struct weir_call *c, struct weir_error *err)
 	if (!r)
 		r = weir_call_time(c, "until", &q.until_ns, err);
 	if (!r)
-		r = weir_call_bool(c, "progress", &w.progress, err);
+		r = weir_call_bool(c, "progress", &w.far.wanted, err);
 	if (!r && q.until_ns && q.until_ns <= q.since_ns)
 		r = weir_fail(err, EINVAL, "request: until: is not after since");
 	if (r)
