@@ -239,7 +239,8 @@ static void check_request_line(const struct weir_head *h, const uint8_t *p, cons
 }
 
 /* Lines whose first eight bytes are of those asked for, in order; how many there is room for. A
- * line so short that what is behind the head is looked at as well may be among them or not. */
+ * line so short that what is behind it is looked at as well, be it there yet or not, may be among
+ * them or not: names as short as that set every bit (weir_label_lines). */
 static void check_kept(const struct weir_head *h, const uint8_t *p, const struct reading *r)
 {
 	size_t n = 0;
@@ -252,7 +253,7 @@ static void check_kept(const struct weir_head *h, const uint8_t *p, const struct
 
 		memcpy(&word, h->bytes + line.from, sizeof(word));
 		bit = h->line_bits & weir_line_bit(word | 0x2020202020202020ULL);
-		if (line.from + sizeof(word) <= r->at)
+		if (line.from + sizeof(word) <= line.end)
 			CHECK(kept == (bit && n < WEIR_HEAD_KEPT));
 		if (!kept)
 			continue;
