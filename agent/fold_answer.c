@@ -7,13 +7,9 @@
 
 #include "fold.h"
 
-/* In the spare copy: what is in the slot is changed by a flip only. */
 void weir_fold_forget(struct weir_fold *f, uint32_t slot)
 {
-	struct weir_open *o = weir_state_spare(f->state, slot);
-
-	o->response = weir_state_open_of(f->state, slot)->response;
-	weir_response_end(&o->response, f->decoders);
+	weir_response_end(&weir_state_open_of(f->state, slot)->response, f->decoders);
 }
 
 bool weir_fold_begin(struct weir_fold *f, const struct weir_rec_request *rec, uint64_t end)

@@ -194,11 +194,14 @@ size_t weir_response_feed(struct weir_response *r, struct weir_decoders *d, cons
 	return r->seen.bad ? n : (size_t)(p - (const uint8_t *)bytes);
 }
 
-void weir_response_end(struct weir_response *r, struct weir_decoders *d)
+void weir_response_end(const struct weir_response *r, struct weir_decoders *d)
 {
-	if (d && state(r)->decoder)
-		weir_decoder_close(d, state(r)->decoder);
-	state(r)->decoder = 0;
+	const struct weir_response_state *s =
+		(const struct weir_response_state *)(const void *)r->state;
+
+	/* The ticket stays: it is not valid any more. */
+	if (d && s->decoder)
+		weir_decoder_close(d, s->decoder);
 }
 
 /* ------------------------------------------------------------ missing bytes */

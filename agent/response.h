@@ -62,7 +62,7 @@ size_t weir_response_feed(struct weir_response *r, struct weir_decoders *d, cons
 void weir_response_skip(struct weir_response *r, uint64_t n);
 
 /* Nothing more will be fed, to r or a copy of it: gives its decoder back. */
-void weir_response_end(struct weir_response *r, struct weir_decoders *d);
+void weir_response_end(const struct weir_response *r, struct weir_decoders *d);
 
 /* The connection closed: completes an answer that is delimited by the close. */
 void weir_response_close(struct weir_response *r);
