@@ -206,7 +206,7 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 		r = weir_state_open(a->state_path, a->kernel->config->maps_id, a->kernel->max_flows,
 				    &a->state, err);
 	if (!r)
-		r = weir_denials_new(a->kernel->max_tenants, a->cfg.nats_url[0], &a->denials, err);
+		r = weir_denials_new(a->kernel->max_tenants, a->cfg.nats.url[0], &a->denials, err);
 	if (!r)
 		r = weir_enforce_new(a->kernel, &a->cfg, &a->enforce, err);
 	if (!r)
@@ -261,16 +261,15 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	a->view.money = a->money;
 	if (r)
 		return r;
-	if (a->cfg.nats_url[0]) {
+	if (a->cfg.nats.url[0]) {
 		struct weir_publisher *p = NULL;
 
-		r = weir_publisher_start(a->cfg.nats_url, a->cfg.node, &a->view, &p, err);
+		r = weir_publisher_start(&a->cfg.nats, a->cfg.node, &a->view, &p, err);
 		a->view.publisher = p;
 		__atomic_store_n(&a->publisher, p, __ATOMIC_RELEASE);
 	}
-	if (!r && a->cfg.nats_usage[0])
-		r = weir_meter_in_start(a->cfg.nats_url, a->cfg.nats_usage, a->cfg.node, &a->view,
-					&a->meter_in, err);
+	if (!r && a->cfg.nats.usage_subject[0])
+		r = weir_meter_in_start(&a->cfg.nats, a->cfg.node, &a->view, &a->meter_in, err);
 	a->view.meter_in = a->meter_in;
 	if (!r)
 		r = weir_control_start(a->cfg.control, &a->view, &a->control, err);

@@ -282,7 +282,7 @@ static int read_usage_subject(const struct weir_json *at, struct weir_agent_conf
 
 	if (json_is_null(at->v))
 		return 0;
-	r = weir_json_string(at, sizeof(c->nats_usage) - 1, &text, err);
+	r = weir_json_string(at, sizeof(c->nats.usage_subject) - 1, &text, err);
 	if (r)
 		return r;
 	if (strncmp(text, all, sizeof(all) - 1) ||
@@ -290,7 +290,7 @@ static int read_usage_subject(const struct weir_json *at, struct weir_agent_conf
 	     (strncmp(text, one, sizeof(one) - 1) || !weir_name_ok(text + sizeof(one) - 1))))
 		return weir_json_refuse(
 			at, err, "is not \"usage.v1.>\", \"usage.v1.*\" or \"usage.v1.*.NAME\"");
-	put(c->nats_usage, text);
+	put(c->nats.usage_subject, text);
 	return 0;
 }
 
@@ -309,13 +309,13 @@ static int read_nats(const struct weir_json *at, struct weir_agent_config *c,
 		return r;
 	if (!weir_json_get(at, "url", &child))
 		return weir_json_fail(at, err, "has no \"url\"");
-	r = weir_json_string(&child, sizeof(c->nats_url) - 1, &url, err);
+	r = weir_json_string(&child, sizeof(c->nats.url) - 1, &url, err);
 	if (r)
 		return r;
 	/* the value is not shown: a URL may carry a password */
 	if (strncmp(url, "nats://", 7) != 0 && strncmp(url, "tls://", 6) != 0)
 		return weir_json_fail(&child, err, "does not start with nats:// or tls://");
-	put(c->nats_url, url);
+	put(c->nats.url, url);
 	return weir_json_get(at, "usage_subject", &child) ? read_usage_subject(&child, c, err) : 0;
 }
 

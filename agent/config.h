@@ -42,6 +42,22 @@ struct weir_config_interface {
 void weir_interface_label(const struct weir_config_interface *f,
 			  char out[static WEIR_INTERFACE_LABEL]);
 
+/* "nats": how it is reached. Secrets are files: agent.json may be read by more people. */
+struct weir_nats_config {
+	char url[2 * WEIR_CONFIG_PATH]; /* one or several, "," between; "": no NATS */
+	char usage_subject[96];		/* reported usage that this node enters; "": none */
+	char user[WEIR_NAME_BYTES];	/* "": as the URL says */
+	char password_file[WEIR_CONFIG_PATH];
+	char token_file[WEIR_CONFIG_PATH];
+	char credentials[WEIR_CONFIG_PATH]; /* file of a JWT and its seed */
+	char nkey[WEIR_CONFIG_PATH];	    /* file of a seed */
+	bool tls;			    /* asked for by "tls" or a tls:// URL */
+	char tls_ca[WEIR_CONFIG_PATH];	    /* "": the system's */
+	char tls_cert[WEIR_CONFIG_PATH], tls_key[WEIR_CONFIG_PATH]; /* the client's */
+	char tls_name[WEIR_CONFIG_PATH]; /* that the server's certificate must have; "": the host */
+	uint32_t replicas;		 /* of streams that are made; default 1, up to 5 */
+};
+
 struct weir_agent_config {
 	char instance[WEIR_NAME_BYTES]; /* default "default" */
 	char node[WEIR_NAME_BYTES];	/* default: first label of the host name */
@@ -59,8 +75,7 @@ struct weir_agent_config {
 	uint32_t max_tenants;		  /* scopes included; default 65536, up to 4194304 */
 	uint32_t max_flows;		  /* connections; default 262144, up to 16777216 */
 	uint32_t max_keys;		  /* default max_tenants x 4, up to 16777216 */
-	char nats_url[WEIR_CONFIG_PATH];  /* "" is no NATS */
-	char nats_usage[96]; /* usage_subject: reported usage that this node enters; "": none */
+	struct weir_nats_config nats;
 	uint64_t agent_timeout_ns;  /* agent_timeout_ms; default 3 s */
 	bool enforce;		    /* default true; false: meter only */
 	uint64_t head_timeout_ns;   /* head_timeout_ms; default 30 s */
@@ -74,6 +89,7 @@ struct weir_agent_config {
 	size_t n_trusted;
 	struct weir_label_config labels; /* where they are read; config_labels.c */
 	uint32_t decoder_bytes; /* of memory for compressed answers; default 24 MiB, from 1 MiB */
+	uint64_t spill_bytes; /* of finished requests while the ledger cannot be written; 256 MiB */
 };
 
 /* 0; -ENOENT and the like if it cannot be read, -EINVAL if it is wrong. *out is

@@ -39,7 +39,8 @@
 
 struct weir_meter_in {
 	const struct weir_agent_view *view;
-	char node[WEIR_NAME_BYTES], url[512], subject[96], ledger_id[64];
+	const struct weir_nats_config *nats;
+	char node[WEIR_NAME_BYTES], ledger_id[64];
 	const char *where; /* url without a user and password, for people */
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -269,12 +270,13 @@ static void disconnect(struct weir_meter_in *m)
 
 static bool connected(struct weir_meter_in *m)
 {
+	char why[sizeof(m->unreachable)];
 	natsStatus s;
 
 	if (m->nc && natsConnection_Status(m->nc) == NATS_CONN_STATUS_CONNECTED)
 		return true;
 	disconnect(m);
-	s = weir_nats_connect(m->url, &m->nc);
+	s = weir_nats_connect(m->nats, "weir-agent usage", &m->nc, why, sizeof(why));
 	if (s == NATS_OK)
 		s = natsConnection_JetStream(&m->js, m->nc, NULL);
 	snprintf(m->unreachable, sizeof(m->unreachable), "%s",
@@ -427,7 +429,7 @@ static void free_it(struct weir_meter_in *m)
 	free(m);
 }
 
-int weir_meter_in_start(const char *url, const char *subject, const char *node,
+int weir_meter_in_start(const struct weir_nats_config *c, const char *node,
 			const struct weir_agent_view *view, struct weir_meter_in **out,
 			struct weir_error *err)
 {
@@ -439,16 +441,15 @@ int weir_meter_in_start(const char *url, const char *subject, const char *node,
 		return weir_fail(err, ENOMEM, "nats: out of memory");
 	m->view = view;
 	snprintf(m->node, sizeof(m->node), "%s", node);
-	snprintf(m->url, sizeof(m->url), "%s", url);
-	snprintf(m->subject, sizeof(m->subject), "%s", subject);
-	m->where = weir_nats_where(m->url);
+	m->nats = c;
+	m->where = weir_nats_where(c->url);
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->cond, &ca);
 	pthread_condattr_destroy(&ca);
 	r = read_ledger_id(m, err);
-	m->queue.subject = m->subject;
+	m->queue.subject = c->usage_subject;
 	snprintf(m->queue.name, sizeof(m->queue.name), "weir-%s", m->node);
 	snprintf(m->queue.owner, sizeof(m->queue.owner), "Weir: usage for ledger %s", m->ledger_id);
 	if (!r) {

@@ -23,6 +23,7 @@
 #include "util.h"
 
 struct weir_meter_in;
+struct weir_nats_config;
 
 struct weir_meter_in_status {
 	bool ready;	   /* connected, and the streams and the consumer are as they must be */
@@ -35,9 +36,9 @@ struct weir_meter_in_status {
 	char warning[256]; /* "": all is well */
 };
 
-/* Starts the thread. NATS need not be there. subject: which messages are this node's
- * (config.h). The view must outlive it. */
-int weir_meter_in_start(const char *url, const char *subject, const char *node,
+/* Starts the thread. NATS need not be there. c (usage_subject: which messages are this node's) and
+ * the view must outlive it. */
+int weir_meter_in_start(const struct weir_nats_config *c, const char *node,
 			const struct weir_agent_view *view, struct weir_meter_in **out,
 			struct weir_error *err);
 

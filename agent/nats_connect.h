@@ -9,8 +9,12 @@
 
 #include <nats/nats.h>
 
-/* Blocks for some seconds at most. *nc must be destroyed also on failure, if it is set. */
-natsStatus weir_nats_connect(const char *url, natsConnection **nc);
+#include "config.h"
+
+/* Blocks for some seconds at most. name: what the server shows it as. *nc must be destroyed also
+ * on failure, if it is set. why (n bytes): what failed, on what, for people; no secret. */
+natsStatus weir_nats_connect(const struct weir_nats_config *c, const char *name,
+			     natsConnection **nc, char *why, size_t n);
 
 /* The url without a user and password, for people; a part of it. */
 const char *weir_nats_where(const char *url);

@@ -351,8 +351,9 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int weir_publisher_start(const char *url, const char *node, const struct weir_agent_view *view,
-			 struct weir_publisher **out, struct weir_error *err)
+int weir_publisher_start(const struct weir_nats_config *nats, const char *node,
+			 const struct weir_agent_view *view, struct weir_publisher **out,
+			 struct weir_error *err)
 {
 	struct weir_publisher *p = calloc(1, sizeof(*p));
 	pthread_condattr_t ca;
@@ -362,8 +363,8 @@ int weir_publisher_start(const char *url, const char *node, const struct weir_ag
 		return weir_fail(err, ENOMEM, "nats: out of memory");
 	p->view = view;
 	snprintf(p->node, sizeof(p->node), "%s", node);
-	snprintf(p->url, sizeof(p->url), "%s", url);
-	p->where = weir_nats_where(p->url);
+	p->nats = nats;
+	p->where = weir_nats_where(nats->url);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);

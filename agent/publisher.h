@@ -40,8 +40,10 @@ struct weir_publisher_status {
 /* Starts the thread. NATS need not be there. node: name of this node. The view
  * (writer, denials, db_path, tenant_name, denial_counts, policy) must outlive the publisher;
  * view->publisher may be set after this returns. */
-int weir_publisher_start(const char *url, const char *node, const struct weir_agent_view *view,
-			 struct weir_publisher **out, struct weir_error *err);
+struct weir_nats_config;
+int weir_publisher_start(const struct weir_nats_config *nats, const char *node,
+			 const struct weir_agent_view *view, struct weir_publisher **out,
+			 struct weir_error *err);
 
 /* There may be new entries. From any thread, cheap, never blocks. */
 void weir_publisher_wake(struct weir_publisher *p);

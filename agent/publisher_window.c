@@ -158,7 +158,8 @@ size_t weir_pub_room(struct weir_publisher *p)
 
 static natsStatus open_connection(struct weir_publisher *p)
 {
-	natsStatus s = weir_nats_connect(p->url, &p->nc);
+	char why[sizeof(p->unreachable)];
+	natsStatus s = weir_nats_connect(p->nats, "weir-agent", &p->nc, why, sizeof(why));
 	jsOptions jo;
 
 	jsOptions_Init(&jo);

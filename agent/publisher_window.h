@@ -38,7 +38,7 @@ struct weir_pub_slot {
 struct weir_publisher {
 	const struct weir_agent_view *view;
 	char node[WEIR_NAME_BYTES];
-	char url[512];
+	const struct weir_nats_config *nats;
 	const char *where; /* url without a user and password, for people */
 	pthread_t thread;
 	pthread_mutex_t lock;

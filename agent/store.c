@@ -145,12 +145,33 @@ static const char schema_4[] =
  * read: as schema 2. */
 static const char schema_5[] = "";
 
+/*
+ * Delivery (delivery.md). run: one of an agent; ended 0: it did not end by itself. cursor: of a
+ * stream, with the stream's own number of that acknowledgement and when the stream was made.
+ * named: what a number was called, or where a tenant was in the tree, from an entry on; kind 1 is a
+ * service, 2 a tenant's path ("acme/team/user"). restored: this database was put back.
+ */
+static const char schema_6[] =
+	"CREATE TABLE run (seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, pid INTEGER NOT NULL,"
+	" version TEXT NOT NULL, started INTEGER NOT NULL, alive INTEGER NOT NULL,"
+	" ended INTEGER NOT NULL, open INTEGER NOT NULL);"
+	"ALTER TABLE cursor ADD COLUMN stream_seq INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE cursor ADD COLUMN stream_made INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE cursor ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE named (kind INTEGER NOT NULL, number INTEGER NOT NULL,"
+	" from_seq INTEGER NOT NULL, text TEXT NOT NULL,"
+	" PRIMARY KEY (kind, number, from_seq)) WITHOUT ROWID;"
+	"CREATE TABLE restored (seq INTEGER PRIMARY KEY, time INTEGER NOT NULL,"
+	" newest INTEGER NOT NULL, newest_time INTEGER NOT NULL, hash BLOB NOT NULL,"
+	" done INTEGER NOT NULL, report TEXT NOT NULL);";
+
 /* Ordered; a step is never edited once released, only followed by another. */
 static const struct migration {
 	int version;
 	const char *sql;
 } migrations[] = {
-	{ 1, schema_1 }, { 2, schema_2 }, { 3, schema_3 }, { 4, schema_4 }, { 5, schema_5 },
+	{ 1, schema_1 }, { 2, schema_2 }, { 3, schema_3 },
+	{ 4, schema_4 }, { 5, schema_5 }, { 6, schema_6 },
 };
 #define N_MIGRATIONS (sizeof(migrations) / sizeof(migrations[0]))
 

@@ -24,8 +24,8 @@ static void little_needs_to_be_said(void **state)
 	assert_int_equal(c.max_tenants, 65536);
 	assert_int_equal(c.max_flows, 262144);
 	assert_int_equal(c.max_keys, 262144);
-	assert_string_equal(c.nats_url, "");
-	assert_string_equal(c.nats_usage, "");
+	assert_string_equal(c.nats.url, "");
+	assert_string_equal(c.nats.usage_subject, "");
 	assert_int_equal(c.agent_timeout_ns, 3000000000);
 	assert_true(c.enforce);
 	assert_string_equal(c.interfaces[0].netns, "");
@@ -61,7 +61,7 @@ static void everything_can_be_said(void **state)
 	assert_int_equal(c.http_port, 80);
 	assert_int_equal(c.ring_bytes, 65536);
 	assert_int_equal(c.max_keys, 5);
-	assert_string_equal(c.nats_url, "nats://127.0.0.1:4222");
+	assert_string_equal(c.nats.url, "nats://127.0.0.1:4222");
 	assert_int_equal(c.agent_timeout_ns, 1000000000);
 	assert_false(c.enforce);
 }
@@ -205,10 +205,11 @@ static void reported_usage_is_taken_where_it_is_asked_for(void **state)
 {
 #define USAGE(subject)                                                                             \
 	MINIMAL(", \"nats\": {\"url\": \"nats://x\", \"usage_subject\": " subject "}")
-	assert_string_equal(load(USAGE("\"usage.v1.>\"")).nats_usage, "usage.v1.>");
-	assert_string_equal(load(USAGE("\"usage.v1.*\"")).nats_usage, "usage.v1.*");
-	assert_string_equal(load(USAGE("\"usage.v1.*.gpu-01\"")).nats_usage, "usage.v1.*.gpu-01");
-	assert_string_equal(load(USAGE("null")).nats_usage, "");
+	assert_string_equal(load(USAGE("\"usage.v1.>\"")).nats.usage_subject, "usage.v1.>");
+	assert_string_equal(load(USAGE("\"usage.v1.*\"")).nats.usage_subject, "usage.v1.*");
+	assert_string_equal(load(USAGE("\"usage.v1.*.gpu-01\"")).nats.usage_subject,
+			    "usage.v1.*.gpu-01");
+	assert_string_equal(load(USAGE("null")).nats.usage_subject, "");
 #undef USAGE
 }
 
@@ -218,7 +219,7 @@ static void null_turns_http_and_nats_off(void **state)
 
 	assert_string_equal(c.http_host, "");
 	assert_int_equal(c.http_port, 0);
-	assert_string_equal(c.nats_url, "");
+	assert_string_equal(c.nats.url, "");
 }
 
 static void the_node_is_the_hosts_first_label(void **state)

@@ -59,9 +59,12 @@ static int teardown(void **state)
 
 static void start(size_t i, const char *node, const char *subject)
 {
+	static struct weir_nats_config c[2];
 	struct weir_error err = { "" };
 
-	if (weir_meter_in_start(url, subject, node, &f->view, &in[i], &err))
+	snprintf(c[i].url, sizeof(c[i].url), "%s", url);
+	snprintf(c[i].usage_subject, sizeof(c[i].usage_subject), "%s", subject);
+	if (weir_meter_in_start(&c[i], node, &f->view, &in[i], &err))
 		fail_msg("%s", err.text);
 }
 

@@ -49,8 +49,10 @@ static void publisher_start(void)
 {
 	struct weir_error err = { "" };
 	struct weir_publisher *made;
+	static struct weir_nats_config c;
 
-	if (weir_publisher_start(url, "gpu-01", &f->view, &made, &err))
+	snprintf(c.url, sizeof(c.url), "%s", url);
+	if (weir_publisher_start(&c, "gpu-01", &f->view, &made, &err))
 		fail_msg("%s", err.text);
 	p = made;
 }
