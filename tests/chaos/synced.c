@@ -147,6 +147,21 @@ static void keep_range(struct synced *i, int from, struct range r)
 	}
 }
 
+/* What has gone from the folder is gone for good. Under the lock. */
+static void sync_folder(void)
+{
+	char copy[512];
+
+	for (struct synced *i = images; i; i = i->next) {
+		if (!access(i->path, F_OK) || copy_path(synced_dir, i->path, copy, sizeof(copy)))
+			continue;
+		if (i->fd >= 0)
+			close(i->fd);
+		i->fd = -1;
+		unlink(copy);
+	}
+}
+
 void synced_done(struct synced *i, bool ok)
 {
 	char copy[512];
@@ -158,8 +173,11 @@ void synced_done(struct synced *i, bool ok)
 	pthread_mutex_lock(&lock);
 	if (ok) {
 		from = open(i->path, O_RDONLY | O_CLOEXEC);
-		if (i->fd < 0 && !copy_path(synced_dir, i->path, copy, sizeof(copy)))
+		if (i->fd < 0 && !copy_path(synced_dir, i->path, copy, sizeof(copy))) {
+			/* SQLite syncs the folder with the first sync of what it made. */
+			sync_folder();
 			i->fd = open(copy, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		}
 		if (from < 0 || i->fd < 0 || fstat(from, &st) || ftruncate(i->fd, st.st_size))
 			abort();
 		for (size_t k = 0; k < i->n; k++)
