@@ -300,7 +300,7 @@ int weir_ledger_cursor_set(struct weir_ledger *l, const char *name, uint64_t seq
 	weir_autostmt sqlite3_stmt *st = NULL;
 
 	if (sqlite3_prepare_v2(l->db,
-			       "INSERT INTO cursor VALUES (?1, ?2)"
+			       "INSERT INTO cursor (name, seq) VALUES (?1, ?2)"
 			       " ON CONFLICT (name) DO UPDATE SET seq = ?2",
 			       -1, &st, NULL) != SQLITE_OK)
 		return weir_store_fail(l->db, err, "moving a cursor");
