@@ -190,8 +190,11 @@ uint64_t weir_wall_ns(void)
 
 uint64_t weir_clock_real_ns(uint64_t wall_ns)
 {
+	int64_t step;
+
 	weir_wall_ns(); /* a step of just now */
-	return wall_ns + (uint64_t)step_ns;
+	step = step_ns;
+	return step < 0 && wall_ns < (uint64_t)-step ? 0 : wall_ns + (uint64_t)step;
 }
 
 void weir_clock_use(const struct weir_clock_source *s)
