@@ -353,7 +353,7 @@ static int search_last(jsCtx *js, struct weir_lane_query q, uint64_t end,
 }
 
 int weir_lane_last(jsCtx *js, const struct weir_lane_query *q, struct weir_lane_event *out,
-		   struct weir_error *err)
+		   struct weir_lane_others *others, struct weir_error *err)
 {
 	struct weir_lane_event e;
 	enum weir_lane_kind kind;
@@ -366,6 +366,7 @@ int weir_lane_last(jsCtx *js, const struct weir_lane_query *q, struct weir_lane_
 		ret = last_message(&r, &msg, err);
 	if (ret)
 		return ret;
+	r.others = others;
 	kind = look_at(&r, msg, &e);
 	end = e.stream_seq = natsMsg_GetSequence(msg);
 	e.stored_ns = (uint64_t)natsMsg_GetTime(msg);

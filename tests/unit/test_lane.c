@@ -148,7 +148,7 @@ static void nothing_is_there(void **state)
 
 	assert_int_equal(read_lane(&query, &s, NULL), 0);
 	assert_int_equal(s.n, 0);
-	assert_int_equal(weir_lane_last(js, &query, &last, &err), -ENODATA);
+	assert_int_equal(weir_lane_last(js, &query, &last, NULL, &err), -ENODATA);
 	assert_int_equal(weir_lane_stream(js, "METER", &st, &err), 0);
 	assert_int_equal(st.last_seq, 0);
 	assert_int_equal(st.replicas, 1);
@@ -157,7 +157,7 @@ static void nothing_is_there(void **state)
 	q.stream = "METERS";
 	assert_int_equal(weir_lane_read(js, &q, see, &s, NULL, &err), -ENOENT);
 	assert_string_equal(err.text, "nats: there is no stream METERS");
-	assert_int_equal(weir_lane_last(js, &q, &last, &err), -ENOENT);
+	assert_int_equal(weir_lane_last(js, &q, &last, NULL, &err), -ENOENT);
 	assert_int_equal(weir_lane_stream(js, "METERS", &st, &err), -ENOENT);
 	q = query;
 	q.node = "gpu.*";
@@ -187,13 +187,16 @@ static void a_lane_is_one_nodes_and_one_ledgers(void **state)
 	assert_int_equal(o.foreign, 2);
 	assert_string_equal(o.foreign_source, "/weir/ffffffffffffffffffffffffffffffff/gpu-01");
 	/* The last of ours, behind what is not. */
-	assert_int_equal(weir_lane_last(js, &query, &last, &err), 0);
+	o = (struct weir_lane_others){ 0 };
+	assert_int_equal(weir_lane_last(js, &query, &last, &o, &err), 0);
+	assert_int_equal(o.foreign, 1);
+	assert_string_equal(o.foreign_source, "/weir/eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee/gpu-01");
 	assert_int_equal(last.ledger_seq, 5);
 	assert_int_equal(last.previous_seq, 4);
 	assert_int_equal(last.stream_seq, 8);
 	assert_null(last.json);
 	events(6, 6);
-	assert_int_equal(weir_lane_last(js, &query, &last, &err), 0);
+	assert_int_equal(weir_lane_last(js, &query, &last, NULL, &err), 0);
 	assert_int_equal(last.ledger_seq, 6);
 	/* From a place on; fn's own result ends it. */
 	q.from_seq = 7;
@@ -202,7 +205,7 @@ static void a_lane_is_one_nodes_and_one_ledgers(void **state)
 	assert_int_equal(s.first, 4);
 	assert_int_equal(s.last, 5);
 	q.ledger_id = "ffffffffffffffffffffffffffffff00";
-	assert_int_equal(weir_lane_last(js, &q, &last, &err), -ENODATA);
+	assert_int_equal(weir_lane_last(js, &q, &last, NULL, &err), -ENODATA);
 }
 
 /* ------------------------------------------------------- what happens meanwhile */
