@@ -222,20 +222,22 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 static int start_threads(struct weir_agent *a, struct weir_error *err)
 {
 	struct weir_row_source rows = weir_state_row_source(a->state);
-	struct weir_writer_options o = { .on_commit = on_commit, .ctx = a };
+	struct weir_writer_options o = { .on_commit = on_commit,
+					 .lag = &a->lags.committed,
+					 .ctx = a };
 	int r;
 
 	store_settings(a);
-	r = weir_consumer_new(
-		&(struct weir_consumer_parts){ .kernel = a->kernel,
-					       .enforce = a->enforce,
-					       .state = a->state,
-					       .denials = a->denials,
-					       .labels = &a->cfg.labels,
-					       .services = a->services,
-					       .n_services = a->cfg.n_services + 1,
-					       .decoder_bytes = a->cfg.decoder_bytes },
-		&a->consumer, err);
+	r = weir_consumer_new(&(struct weir_consumer_parts){ .kernel = a->kernel,
+							     .enforce = a->enforce,
+							     .state = a->state,
+							     .denials = a->denials,
+							     .labels = &a->cfg.labels,
+							     .services = a->services,
+							     .n_services = a->cfg.n_services + 1,
+							     .decoder_bytes = a->cfg.decoder_bytes,
+							     .lag = &a->lags.settled },
+			      &a->consumer, err);
 	if (!r)
 		r = weir_writer_start(a->ledger, &rows, &o, &a->writer, err);
 	if (!r)

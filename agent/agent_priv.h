@@ -15,6 +15,7 @@
 #include "enforce.h"
 #include "httpd.h"
 #include "kernel.h"
+#include "lag.h"
 #include "links.h"
 #include "meter_in.h"
 #include "money_watch.h"
@@ -51,6 +52,7 @@ struct weir_agent {
 	struct weir_switch enforce_switch; /* the node's, as it holds */
 
 	struct weir_room room;
+	struct weir_lags lags;
 
 	uint64_t ticked_ns, refreshed_ns;
 };

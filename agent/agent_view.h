@@ -23,6 +23,7 @@
 #include "drift.h"
 #include "hidden.h"
 #include "kernel.h"
+#include "lag.h"
 #include "ledger.h"
 #include "ledger_switch.h"
 #include "policy.h"
@@ -111,6 +112,7 @@ struct weir_agent_view {
 	struct weir_publisher *publisher; /* NULL: no NATS configured */
 	struct weir_meter_in *meter_in;	  /* NULL: no usage from NATS */
 	struct weir_money_watch *money;	  /* NULL: nobody watches */
+	struct weir_lags *lags;		  /* `published` is the publisher's to note */
 	const char *db_path;		  /* for read-only connections */
 	const char *policy_dir; /* agent.json "policies": what `policy apply` means without DIR */
 

@@ -66,6 +66,7 @@ int weir_consumer_new(const struct weir_consumer_parts *p, struct weir_consumer 
 	f->state = p->state;
 	f->denials = p->denials;
 	f->labels = p->labels;
+	f->lag = p->lag;
 	r = weir_pricing_new(p->services, p->n_services, &f->pricing, err);
 	if (!r)
 		r = weir_decoders_new(p->decoder_bytes, &f->decoders, err);

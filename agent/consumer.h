@@ -16,6 +16,7 @@
 #include "hidden.h"
 #include "kernel.h"
 #include "labels.h"
+#include "lag.h"
 #include "state.h"
 #include "tally.h"
 #include "writer.h"
@@ -44,6 +45,7 @@ struct weir_consumer_parts {
 	const char *const *services; /* their names by number, [0] is nobody's */
 	size_t n_services;
 	size_t decoder_bytes; /* for compressed answers that are open */
+	struct weir_lag *lag; /* from a request's end to its settlement; may be NULL */
 };
 int weir_consumer_new(const struct weir_consumer_parts *p, struct weir_consumer **out,
 		      struct weir_error *err);

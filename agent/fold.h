@@ -17,8 +17,9 @@
 #include "denials.h"
 #include "enforce.h"
 #include "kernel.h"
-#include "labels.h"
 #include "hidden.h"
+#include "labels.h"
+#include "lag.h"
 #include "learnt.h"
 #include "pricing.h"
 #include "state.h"
@@ -37,6 +38,7 @@ struct weir_fold {
 	struct weir_state *state;
 	struct weir_denials *denials;
 	const struct weir_label_config *labels;
+	struct weir_lag *lag; /* END record to its settlement; may be NULL */
 	struct weir_pricing *pricing;
 	struct weir_decoders *decoders;
 	struct weir_learnt *learnt;

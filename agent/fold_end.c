@@ -20,6 +20,8 @@ static void settle(struct weir_fold *f, const struct weir_rec_end *rec, const st
 	if (now && !f->recovering)
 		weir_ceiling_add(&f->kernel->tenants[rec->wallet], rec->reserved_nano - posted,
 				 -posted);
+	if (!f->recovering)
+		weir_lag_note(f->lag, rec->h.time_ns, weir_mono_ns());
 }
 
 /* What is known of the request that ended; NULL where its REQUEST was lost. */

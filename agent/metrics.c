@@ -13,11 +13,8 @@
 
 #include "control_call.h"
 #include "denials.h"
-#include "meter_in.h"
 #include "money.h"
-#include "publisher.h"
 #include "reason.h"
-#include "writer.h"
 
 struct tenant_row {
 	const char *name; /* the policy's */
@@ -78,10 +75,10 @@ void weir_metrics_head(FILE *f, const char *name, const char *type, const char *
 	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void one(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
+void weir_metrics_one(FILE *f, const char *name, const char *type, const char *help, uint64_t n)
 {
 	weir_metrics_head(f, name, type, help);
-	fprintf(f, "%s %" PRIu64 "\n", name, value);
+	fprintf(f, "%s %" PRIu64 "\n", name, n);
 }
 
 /* -------------------------------------------------------------------- Prometheus */
@@ -178,7 +175,8 @@ static void write_status(const struct weir_agent_view *v, FILE *f, const struct 
 	weir_metrics_head(f, "weir_info", "gauge", "Which agent this is.");
 	fprintf(f, "weir_info{instance=\"%s\",node=\"%s\",version=\"%s\"} 1\n", s->instance,
 		s->node, WEIR_VERSION);
-	one(f, "weir_uptime_seconds", "gauge", "Since this agent started.", s->uptime_s);
+	weir_metrics_one(f, "weir_uptime_seconds", "gauge", "Since this agent started.",
+			 s->uptime_s);
 	weir_metrics_head(f, "weir_interface", "gauge",
 			  "Guarded interfaces and how they are hooked.");
 	for (size_t i = 0; i < s->n_interfaces && i < WEIR_STATUS_INTERFACES; i++) {
@@ -191,29 +189,35 @@ static void write_status(const struct weir_agent_view *v, FILE *f, const struct 
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
 		fprintf(f, "weir_verdicts_total{reason=\"%s\"} %" PRIu64 "\n", weir_reason_name(i),
 			s->verdicts[i]);
-	one(f, "weir_ring_bytes", "gauge", "Size of the ring buffer.", s->ring_bytes);
-	one(f, "weir_ring_used_bytes", "gauge", "Of it, not consumed yet.", s->ring_used);
-	one(f, "weir_ring_lost_total", "counter", "Records that did not fit.", s->ring_lost);
-	one(f, "weir_flows", "gauge", "Tracked connections.", s->flows_used);
-	one(f, "weir_flows_max", "gauge", "Room for tracked connections.", s->flows_max);
-	one(f, "weir_tenants", "gauge", "Entries in use: tenants and their scopes.",
-	    s->tenants_used);
-	one(f, "weir_tenants_max", "gauge", "Room for tenants.", s->tenants_max);
-	one(f, "weir_tenants_suspended", "gauge", "Tenants that are suspended.", s->suspended);
-	one(f, "weir_enforcing", "gauge", "0: nothing is refused, all is metered.",
-	    s->enforcing == WEIR_ENFORCING);
-	one(f, "weir_half_open", "gauge", "Connections whose handshake is not complete.",
-	    s->half_open);
+	weir_metrics_one(f, "weir_ring_bytes", "gauge", "Size of the ring buffer.", s->ring_bytes);
+	weir_metrics_one(f, "weir_ring_used_bytes", "gauge", "Of it, not consumed yet.",
+			 s->ring_used);
+	weir_metrics_one(f, "weir_ring_lost_total", "counter", "Records that did not fit.",
+			 s->ring_lost);
+	weir_metrics_one(f, "weir_flows", "gauge", "Tracked connections.", s->flows_used);
+	weir_metrics_one(f, "weir_flows_max", "gauge", "Room for tracked connections.",
+			 s->flows_max);
+	weir_metrics_one(f, "weir_tenants", "gauge", "Entries in use: tenants and their scopes.",
+			 s->tenants_used);
+	weir_metrics_one(f, "weir_tenants_max", "gauge", "Room for tenants.", s->tenants_max);
+	weir_metrics_one(f, "weir_tenants_suspended", "gauge", "Tenants that are suspended.",
+			 s->suspended);
+	weir_metrics_one(f, "weir_enforcing", "gauge", "0: nothing is refused, all is metered.",
+			 s->enforcing == WEIR_ENFORCING);
+	weir_metrics_one(f, "weir_half_open", "gauge",
+			 "Connections whose handshake is not complete.", s->half_open);
 	weir_metrics_head(f, "weir_map_bytes", "gauge", "Memory of the maps in the kernel.");
 	for (size_t i = 0; i < s->n_maps && i < WEIR_STATUS_MAPS; i++)
 		fprintf(f, "weir_map_bytes{map=\"%s\"} %" PRIu64 "\n", s->maps[i].name,
 			s->maps[i].bytes);
-	one(f, "weir_capped_total", "counter", "Answers cut for what they cost.", s->capped);
-	one(f, "weir_capped_shadow_total", "counter",
-	    "Answers that would have been, were the tenant not in shadow.", s->capped_shadow);
-	one(f, "weir_warnings", "gauge", "Warnings that status shows.", s->n_warnings);
-	one(f, "weir_denials_dropped_total", "counter", "Refusals missing from deny events.",
-	    weir_denials_dropped(v->denials));
+	weir_metrics_one(f, "weir_capped_total", "counter", "Answers cut for what they cost.",
+			 s->capped);
+	weir_metrics_one(f, "weir_capped_shadow_total", "counter",
+			 "Answers that would have been, were the tenant not in shadow.",
+			 s->capped_shadow);
+	weir_metrics_one(f, "weir_warnings", "gauge", "Warnings that status shows.", s->n_warnings);
+	weir_metrics_one(f, "weir_denials_dropped_total", "counter",
+			 "Refusals missing from deny events.", weir_denials_dropped(v->denials));
 }
 
 static void write_drift(FILE *f, const struct weir_drift_stats *d)
@@ -227,71 +231,20 @@ static void write_drift(FILE *f, const struct weir_drift_stats *d)
 		{ "inflight", d->corrected_inflight },
 	};
 
-	one(f, "weir_drift_sweeps_total", "counter", "Comparisons of sockets with connections.",
-	    d->sweeps);
-	one(f, "weir_drift_failed_total", "counter", "Those that could not be carried through.",
-	    d->failed);
-	one(f, "weir_drift_reaped_total", "counter", "Connections without a socket, given back.",
-	    d->reaped);
+	weir_metrics_one(f, "weir_drift_sweeps_total", "counter",
+			 "Comparisons of sockets with connections.", d->sweeps);
+	weir_metrics_one(f, "weir_drift_failed_total", "counter",
+			 "Those that could not be carried through.", d->failed);
+	weir_metrics_one(f, "weir_drift_reaped_total", "counter",
+			 "Connections without a socket, given back.", d->reaped);
 	weir_metrics_head(f, "weir_drift_corrected_total", "counter",
 			  "Gauges that were put right.");
 	for (size_t i = 0; i < sizeof(corrected) / sizeof(*corrected); i++)
 		fprintf(f, "weir_drift_corrected_total{gauge=\"%s\"} %" PRIu64 "\n",
 			corrected[i].gauge, corrected[i].n);
-	one(f, "weir_drift_reservations_off_total", "counter",
-	    "Sums of reservations that do not agree with what is open.", d->reservations_off);
-}
-
-static void write_ledger(const struct weir_agent_view *v, FILE *f)
-{
-	struct weir_writer_stats w;
-
-	weir_writer_stats(v->writer, &w);
-	one(f, "weir_ledger_healthy", "gauge", "1: the database takes writes.", w.healthy);
-	one(f, "weir_ledger_waiting", "gauge", "Finished requests not committed yet.", w.waiting);
-	one(f, "weir_ledger_rows_total", "counter", "Requests committed since start.", w.rows);
-	one(f, "weir_ledger_groups_total", "counter", "Commits since start.", w.groups);
-	one(f, "weir_ledger_seq", "gauge", "Newest entry.", w.newest_seq);
-	one(f, "weir_ledger_commit_nanoseconds", "gauge", "Duration of the last commit.",
-	    w.last_commit_ns);
-}
-
-static void write_nats(const struct weir_agent_view *v, FILE *f)
-{
-	struct weir_publisher_status n;
-
-	if (!v->publisher)
-		return;
-	weir_publisher_status(v->publisher, &n);
-	one(f, "weir_nats_connected", "gauge", "1: connected.", n.connected);
-	one(f, "weir_nats_stream_ok", "gauge", "1: stream METER can be published to.", n.stream_ok);
-	one(f, "weir_nats_backlog", "gauge", "Ledger entries not acknowledged yet.", n.backlog);
-	one(f, "weir_nats_acked_total", "counter", "Usage events acknowledged.", n.acked);
-	one(f, "weir_nats_denied_acked_total", "counter", "Refusal events acknowledged.", n.denied);
-	one(f, "weir_nats_retried_total", "counter", "Events sent again.", n.retried);
-	one(f, "weir_nats_alerts_acked_total", "counter", "Alerts acknowledged.", n.alerts);
-	one(f, "weir_nats_entries_acked_total", "counter", "Other ledger entries acknowledged.",
-	    n.entries);
-	one(f, "weir_nats_skipped_total", "counter", "Alerts that could not be published.",
-	    n.skipped);
-}
-
-static void write_usage_in(const struct weir_agent_view *v, FILE *f)
-{
-	struct weir_meter_in_status m;
-
-	if (!v->meter_in)
-		return;
-	weir_meter_in_status(v->meter_in, &m);
-	one(f, "weir_usage_in_ready", "gauge", "1: usage is taken from NATS.", m.ready);
-	one(f, "weir_usage_in_waiting", "gauge", "Messages of usage that wait.", m.waiting);
-	one(f, "weir_usage_in_entered_total", "counter", "Usage entered from NATS.", m.entered);
-	one(f, "weir_usage_in_repeated_total", "counter", "Likewise, that was there before.",
-	    m.repeated);
-	one(f, "weir_usage_in_refused_total", "counter", "Likewise, that makes no sense.",
-	    m.refused);
-	one(f, "weir_usage_in_retried_total", "counter", "Likewise, put back into the queue.",
-	    m.retried);
+	weir_metrics_one(f, "weir_drift_reservations_off_total", "counter",
+			 "Sums of reservations that do not agree with what is open.",
+			 d->reservations_off);
 }
 
 char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
@@ -326,9 +279,7 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 	v->status(v->ctx, s);
 	write_status(v, f, s);
 	write_drift(f, &s->drift);
-	write_ledger(v, f);
-	write_nats(v, f);
-	write_usage_in(v, f);
+	weir_metrics_delivery(v, f);
 	weir_metrics_usage(v, f, s);
 	weir_metrics_money(v, f);
 	for (size_t i = 0; i < sizeof(per_tenant) / sizeof(*per_tenant); i++) {

@@ -15,12 +15,14 @@
 
 /* malloc'd, NUL-ended text; NULL when memory is short. */
 char *weir_metrics_text(const struct weir_agent_view *v, size_t *len);
-/* For its files: the lines before a series, a label's value, what money_watch.h knows, and how
- * answers were counted. */
+/* For its files: the lines before a series, one of one figure, a label's value, what money_watch.h
+ * knows, how answers were counted, and how all of it gets to the ledger and to NATS. */
 void weir_metrics_head(FILE *f, const char *name, const char *type, const char *help);
+void weir_metrics_one(FILE *f, const char *name, const char *type, const char *help, uint64_t n);
 void weir_metrics_label(FILE *f, const char *text);
 void weir_metrics_money(const struct weir_agent_view *v, FILE *f);
 void weir_metrics_usage(const struct weir_agent_view *v, FILE *f, const struct weir_status *s);
+void weir_metrics_delivery(const struct weir_agent_view *v, FILE *f);
 
 /* Likewise, for people. */
 char *weir_page_html(const struct weir_agent_view *v, size_t *len);

@@ -23,12 +23,6 @@ static void by_label(FILE *f, const char *name, const char *help, const char *la
 #define BY_LABEL(f, name, help, label, v)                                                          \
 	by_label(f, name, help, label, v, sizeof(v) / sizeof(*(v)))
 
-static void one(FILE *f, const char *name, const char *type, const char *help, uint64_t n)
-{
-	weir_metrics_head(f, name, type, help);
-	fprintf(f, "%s %" PRIu64 "\n", name, n);
-}
-
 static void write_tally(FILE *f, const struct weir_tally *t)
 {
 	const struct figure sources[] = {
@@ -53,23 +47,27 @@ static void write_tally(FILE *f, const struct weir_tally *t)
 		 guessed);
 	BY_LABEL(f, "weir_unbilled_total", "Answers that the tier's terms made free, by which.",
 		 "reason", unbilled);
-	one(f, "weir_billed_full_total", "counter",
-	    "Answers whose client left, billed for all that was asked for.", t->abort_full);
-	one(f, "weir_left_total", "counter", "Answers whose client left before their end.",
-	    t->left);
-	one(f, "weir_lost_bytes_total", "counter", "Answers of which bytes were lost.", t->lost);
-	one(f, "weir_compressed_total", "counter", "Answers that were compressed.", t->encoded);
+	weir_metrics_one(f, "weir_billed_full_total", "counter",
+			 "Answers whose client left, billed for all that was asked for.",
+			 t->abort_full);
+	weir_metrics_one(f, "weir_left_total", "counter",
+			 "Answers whose client left before their end.", t->left);
+	weir_metrics_one(f, "weir_lost_bytes_total", "counter", "Answers of which bytes were lost.",
+			 t->lost);
+	weir_metrics_one(f, "weir_compressed_total", "counter", "Answers that were compressed.",
+			 t->encoded);
 }
 
 static void write_decoders(FILE *f, const struct weir_decoders_stats *d)
 {
-	one(f, "weir_decoders", "gauge", "Compressed answers being read.", d->open);
-	one(f, "weir_decoders_bytes", "gauge", "Memory of their decoders.", d->bytes);
-	one(f, "weir_decoders_opened_total", "counter", "Compressed answers that were begun.",
-	    d->opened);
-	one(f, "weir_decoders_given_up_total", "counter", "Of them, not read on for want of room.",
-	    d->given_up);
-	one(f, "weir_decoders_failed_total", "counter", "Of them, not of their coding.", d->failed);
+	weir_metrics_one(f, "weir_decoders", "gauge", "Compressed answers being read.", d->open);
+	weir_metrics_one(f, "weir_decoders_bytes", "gauge", "Memory of their decoders.", d->bytes);
+	weir_metrics_one(f, "weir_decoders_opened_total", "counter",
+			 "Compressed answers that were begun.", d->opened);
+	weir_metrics_one(f, "weir_decoders_given_up_total", "counter",
+			 "Of them, not read on for want of room.", d->given_up);
+	weir_metrics_one(f, "weir_decoders_failed_total", "counter",
+			 "Of them, not of their coding.", d->failed);
 }
 
 static void put_hidden(FILE *f, const char *service, const char *form, uint64_t n)

@@ -102,7 +102,7 @@ static int push_entry(struct weir_publisher *p, const struct weir_entry *e, enum
 		snprintf(id + 2 * sizeof(e->id.b), sizeof(id) - 2 * sizeof(e->id.b), "-%.8s",
 			 o.ledger_id);
 	weir_event_subject(e, p->node, subject);
-	r = weir_pub_push(p, stream, e->seq, id, subject);
+	r = weir_pub_push(p, stream, e->seq, e->row ? e->row->ended_wall_ns : 0, id, subject);
 	if (!r)
 		p->next_seq = e->seq + 1;
 	return r;
@@ -173,7 +173,7 @@ static int push_denial(struct weir_publisher *p, const struct weir_denial_sum *s
 	if (r)
 		return r;
 	snprintf(subject, sizeof(subject), "deny.v1.%s.%s", name, p->node);
-	return weir_pub_push(p, WEIR_STREAM_DENY, 0, id, subject);
+	return weir_pub_push(p, WEIR_STREAM_DENY, 0, 0, id, subject);
 }
 
 static void publish_denials(struct weir_publisher *p, uint64_t now_ns, bool all)

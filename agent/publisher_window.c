@@ -67,6 +67,8 @@ static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void
 		s->state = WEIR_PUB_DONE;
 		s->msg = NULL;
 		++*acked_of(p, s->stream);
+		if (s->ended_ns && p->view->lags)
+			weir_lag_note(&p->view->lags->published, s->ended_ns, weir_wall_ns());
 		p->n_sent--;
 	} else if (s) {
 		s->state = WEIR_PUB_FAILED;
@@ -115,8 +117,8 @@ static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg
 	pthread_mutex_unlock(&p->lock);
 }
 
-int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq, const char *id,
-		  const char *subject)
+int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq,
+		  uint64_t ended_ns, const char *id, const char *subject)
 {
 	natsMsg *msg = NULL;
 	struct weir_pub_slot *s;
@@ -125,7 +127,9 @@ int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t se
 		return -ENOMEM;
 	pthread_mutex_lock(&p->lock);
 	s = &p->window[p->tail & WEIR_PUBLISHER_MASK];
-	*s = (struct weir_pub_slot){ .state = WEIR_PUB_SENT, .stream = stream, .seq = seq };
+	*s = (struct weir_pub_slot){
+		.state = WEIR_PUB_SENT, .stream = stream, .seq = seq, .ended_ns = ended_ns
+	};
 	snprintf(s->id, sizeof(s->id), "%s", id);
 	p->tail++;
 	pthread_mutex_unlock(&p->lock);

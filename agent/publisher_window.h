@@ -29,9 +29,10 @@ enum weir_pub_state { WEIR_PUB_SENT, WEIR_PUB_FAILED, WEIR_PUB_DONE };
 struct weir_pub_slot {
 	enum weir_pub_state state;
 	enum weir_stream stream;
-	unsigned refused; /* so often, by the server */
-	uint64_t seq;	  /* ledger entry; 0: a refusal of a request */
-	natsMsg *msg;	  /* SENT: the library's, only compared; FAILED: ours */
+	unsigned refused;  /* so often, by the server */
+	uint64_t seq;	   /* ledger entry; 0: a refusal of a request */
+	natsMsg *msg;	   /* SENT: the library's, only compared; FAILED: ours */
+	uint64_t ended_ns; /* wall: when the request ended that it tells of; 0: of none */
 	char id[WEIR_PUB_ID_TEXT];
 };
 
@@ -93,9 +94,10 @@ const char *weir_pub_stream_problem(const struct weir_publisher *p);
 /* How many events may be added now: none while failed ones wait. */
 size_t weir_pub_room(struct weir_publisher *p);
 /* A new event at the window's end, made of p->text; the caller has seen that there
- * is room. 0 or -ENOMEM; one that could not be sent is in the window as failed. */
-int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq, const char *id,
-		  const char *subject);
+ * is room. ended_ns: of its slot. 0 or -ENOMEM; one that could not be sent is in the window as
+ * failed. */
+int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq,
+		  uint64_t ended_ns, const char *id, const char *subject);
 /* An entry that is no event takes its place in the window, so that the cursor passes it. */
 void weir_pub_pass(struct weir_publisher *p, uint64_t seq);
 /* Send the failed events again, in order. None may be unanswered. What is not usage and was

@@ -257,6 +257,7 @@ void weir_agent_make_view(struct weir_agent *a)
 		.ctx = a,
 		.writer = a->writer,
 		.denials = a->denials,
+		.lags = &a->lags,
 		.db_path = a->db_path,
 		.policy_dir = a->cfg.policies,
 		.services = a->services,

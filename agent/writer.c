@@ -223,6 +223,14 @@ static void committed(struct weir_writer *w)
 		w->o.on_commit(w->o.ctx, w->ledger, newest);
 }
 
+static void note_lag(struct weir_lag *lag, const struct weir_row *rows, size_t n)
+{
+	uint64_t now = weir_wall_ns();
+
+	for (size_t i = 0; lag && i < n; i++)
+		weir_lag_note(lag, rows[i].ended_wall_ns, now);
+}
+
 static int commit_group(struct weir_writer *w, const struct weir_row *rows, size_t n)
 {
 	uint64_t start = weir_mono_ns();
@@ -236,6 +244,7 @@ static int commit_group(struct weir_writer *w, const struct weir_row *rows, size
 		try_later(w);
 		return ret;
 	}
+	note_lag(w->o.lag, rows, n);
 	/* Durable now, so it may be forgotten. A crash in between repeats rows that
 	 * the ledger then knows by their ids. */
 	w->src.pop(w->src.ctx, n);

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lag.h"
 #include "ledger.h"
 #include "util.h"
 
@@ -37,6 +38,7 @@ struct weir_writer_options {
 	 * again. The writer has logged it already. May be NULL. */
 	void (*on_health)(void *ctx, const char *error);
 	void *ctx;
+	struct weir_lag *lag;  /* from each row's end until it is durable; may be NULL */
 	uint64_t group_ns;     /* 0: 20 ms from a group's first row to its commit */
 	size_t group_rows;     /* 0: 4096 */
 	uint64_t retry_ns;     /* 0: 50 ms before the first retry, doubling … */

@@ -34,6 +34,7 @@ struct fake {
 	struct weir_ledger *ledger;
 	struct weir_policy *policy;
 	struct weir_agent_view view;
+	struct weir_lags lags;
 	pthread_mutex_t lock;
 	char names[FAKE_TENANTS][WEIR_ENTRY_NAME_BYTES]; /* by index, from 1 */
 	struct weir_tenant kernel[FAKE_TENANTS];
@@ -329,6 +330,7 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	assert_int_equal(weir_writer_start(f->ledger, &none, o, &f->view.writer, &err), 0);
 	assert_int_equal(weir_denials_new(FAKE_TENANTS - 1, true, &f->view.denials, &err), 0);
 	f->view.ctx = f;
+	f->view.lags = &f->lags;
 	f->view.db_path = f->db;
 	f->view.policy_dir = f->policies;
 	f->view.status = fake_status;

@@ -22,6 +22,9 @@ static int setup(void **state)
 	f->denied[1][WEIR_DENY_TOKENS] = 4;
 	f->shadow_denied[1][WEIR_DENY_REQUESTS] = 6;
 	f->kernel[1].half_open = 2;
+	weir_lag_note(&f->lags.settled, 0, 1500000);
+	weir_lag_note(&f->lags.settled, 0, 5000000);
+	weir_lag_note(&f->lags.settled, 0, UINT64_C(60) * 1000000000);
 	f->kernel[1].reserved_tokens = 900;
 	f->kernel[1].released_tokens[0] = 200;
 	f->kernel[1].flags |= WEIR_TENANT_SUSPENDED;
@@ -81,6 +84,17 @@ static void metrics_are_prometheus_text(void **state)
 		"\nweir_decoders_given_up_total 25\n",
 		"\nweir_usage_hidden{service=\"llm\",form=\"streamed\"} 26\n",
 		"\nweir_usage_hidden{service=\"llm\",form=\"plain\"} 0\n",
+		/* Buckets add up. */
+		"\n# TYPE weir_settled_seconds histogram\n",
+		"\nweir_settled_seconds_bucket{le=\"0.001\"} 0\n",
+		"\nweir_settled_seconds_bucket{le=\"0.002\"} 1\n",
+		"\nweir_settled_seconds_bucket{le=\"0.005\"} 2\n",
+		"\nweir_settled_seconds_bucket{le=\"50\"} 2\n",
+		"\nweir_settled_seconds_bucket{le=\"+Inf\"} 3\n",
+		"\nweir_settled_seconds_sum 60.0065\n",
+		"\nweir_settled_seconds_count 3\n",
+		"\nweir_committed_seconds_count 0\n",
+		"\nweir_published_seconds_count 0\n",
 	};
 	char *line, *save = NULL;
 	regex_t good;
