@@ -114,6 +114,18 @@ int weir_ledger_rebuild(struct weir_ledger *l, struct weir_error *err);
 int weir_ledger_cursor_set(struct weir_ledger *l, const char *name, uint64_t seq,
 			   struct weir_error *err);
 
+/* Where the events of a stream stand (delivery.md, 12). Numbers are the stream's own. */
+struct weir_stream_cursor {
+	uint64_t seq;	      /* ledger entry up to which all is acknowledged */
+	uint64_t stream_seq;  /* highest number of these; 0: none is known */
+	uint64_t stream_from; /* events of later entries, if there, have higher ones than this */
+	uint64_t made_ns;     /* when the stream was created: which one it is; 0: none yet */
+};
+/* Several at once, in one commit. Durable on return. */
+int weir_ledger_stream_cursors_set(struct weir_ledger *l, const char *const *names,
+				   const struct weir_stream_cursor *cursors, size_t n,
+				   struct weir_error *err);
+
 /* API keys made by `weirctl key add` (policy files list others). */
 struct weir_stored_key {
 	uint8_t sha256[32];

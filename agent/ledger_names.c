@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What the log refers to by number, and what else the database keeps: tenants'
- * names, rate cards, API keys, consumers' cursors. Each write commits on its own.
+ * names, rate cards, API keys. Each write commits on its own.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -289,25 +289,6 @@ int weir_ledger_cards_of(struct weir_ledger *l, const char *const *names, size_t
 	}
 	*out = v;
 	*n_out = count;
-	return 0;
-}
-
-/* --------------------------------------------------------------------- cursors */
-
-int weir_ledger_cursor_set(struct weir_ledger *l, const char *name, uint64_t seq,
-			   struct weir_error *err)
-{
-	weir_autostmt sqlite3_stmt *st = NULL;
-
-	if (sqlite3_prepare_v2(l->db,
-			       "INSERT INTO cursor (name, seq) VALUES (?1, ?2)"
-			       " ON CONFLICT (name) DO UPDATE SET seq = ?2",
-			       -1, &st, NULL) != SQLITE_OK)
-		return weir_store_fail(l->db, err, "moving a cursor");
-	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 2, (sqlite3_int64)seq);
-	if (sqlite3_step(st) != SQLITE_DONE)
-		return weir_store_fail(l->db, err, "moving a cursor");
 	return 0;
 }
 

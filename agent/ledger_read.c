@@ -90,13 +90,6 @@ int weir_reader_newest(struct weir_reader *rd, uint64_t *seq, struct weir_error 
 				 seq, err);
 }
 
-int weir_reader_cursor(struct weir_reader *rd, const char *name, uint64_t *seq,
-		       struct weir_error *err)
-{
-	return weir_store_number_of(rd->db, "SELECT seq FROM cursor WHERE name = ?", name, seq,
-				    err);
-}
-
 /* ------------------------------------------------------------- names and cards */
 
 int weir_reader_tenant(struct weir_reader *rd, const char *name, uint32_t *index,

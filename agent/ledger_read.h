@@ -138,6 +138,9 @@ int weir_reader_unpriced(struct weir_reader *r, int (*fn)(const struct weir_unpr
 /* Where a consumer of the log stands (weir_ledger_cursor_set); 0 if never set. */
 int weir_reader_cursor(struct weir_reader *r, const char *name, uint64_t *seq,
 		       struct weir_error *err);
+/* All 0 if never set. */
+int weir_reader_stream_cursor(struct weir_reader *r, const char *name,
+			      struct weir_stream_cursor *out, struct weir_error *err);
 
 /* Recompute everything from the log: hash chain, time, prices from the stored cards (positions,
  * sessions), what falls due, burns, balances, and the projections at the end. */

@@ -147,7 +147,7 @@ static const char schema_5[] = "";
 
 /*
  * Delivery (delivery.md). run: one of an agent; ended 0: it did not end by itself. cursor: of a
- * stream, with the stream's own number of that acknowledgement and when the stream was made.
+ * stream, with the stream's own numbers (struct weir_stream_cursor) and when it was made.
  * named: what a number was called, or where a tenant was in the tree, from an entry on; kind 1 is a
  * service, 2 a tenant's path ("acme/team/user"). restored: this database was put back.
  */
@@ -156,6 +156,7 @@ static const char schema_6[] =
 	" version TEXT NOT NULL, started INTEGER NOT NULL, alive INTEGER NOT NULL,"
 	" ended INTEGER NOT NULL, open INTEGER NOT NULL);"
 	"ALTER TABLE cursor ADD COLUMN stream_seq INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE cursor ADD COLUMN stream_from INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE cursor ADD COLUMN stream_made INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE cursor ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;"
 	"CREATE TABLE named (kind INTEGER NOT NULL, number INTEGER NOT NULL,"

@@ -28,7 +28,24 @@ packet-build: $(PACKET_BIN)
 
 $(B)/tests/unit/%: tests/unit/%.c $(B)/libweir-san.a | $(B)/tests/unit/
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP $< $(B)/libweir-san.a $(LDLIBS) -lcmocka -o $@
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP $(filter %.c %.o,$^) $(B)/libweir-san.a $(LDLIBS) -lcmocka -o $@
+
+# A disk that fails: linked into a test, and preloaded into an agent (LD_PRELOAD).
+FAULTY := tests/chaos/faulty_vfs.c tests/chaos/synced.c
+FAULTY_SO := $(B)/tests/faulty_vfs.so
+
+$(B)/san/%.o: %.c | $(B)/san/tests/chaos/
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -c $< -o $@
+
+$(B)/tests/unit/test_ledger_faults: $(FAULTY:%.c=$(B)/san/%.o)
+
+$(FAULTY_SO): $(FAULTY) tests/chaos/faulty_vfs.h tests/chaos/synced.h | $(B)/tests/unit/
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) -shared -fPIC $(FAULTY) -lsqlite3 -o $@
+
+$(B)/san/tests/chaos/:
+	@mkdir -p $@
 
 $(B)/tests/bpf/%: tests/bpf/%.c $(B)/libweir.a | $(B)/tests/bpf/
 	$(call say,CC,$@)
@@ -97,7 +114,7 @@ $(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
 	$(Q)CFLAGS="-O0 -w" $(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
 	$(Q)cp $(NEXT)/build/weir-agent $@
 
-e2e: all soak-build $(B)/tests/weir-agent-next
+e2e: all soak-build $(B)/tests/weir-agent-next $(FAULTY_SO)
 	$(Q)$(PYTHON) -m pytest -q -rs -n 3 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 # Whole answers begin with the files of tests/corpus, which are only read; what is found to be new
@@ -112,6 +129,7 @@ fuzz: $(FUZZ_BIN)
 		echo "# $$f"; $$f -max_total_time=$(SECONDS) -max_len=65536 -artifact_prefix=$(FUZZ_SEEDS)/ \
 			$$dict $(FUZZ_SEEDS)/$$n $$seeds; done
 
--include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d) $(MODEL).d $(MODEL)-san.d
+-include $(UNIT_BIN:=.d) $(PACKET_BIN:=.d) $(FUZZ_BIN:=.d) $(FUZZ_OBJ:.o=.d) $(MODEL).d $(MODEL)-san.d \
+         $(FAULTY:%.c=$(B)/san/%.d)
 
 include tests/soak/soak.mk

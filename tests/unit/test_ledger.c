@@ -246,6 +246,32 @@ static void a_cursor_is_remembered(void **state)
 	weir_reader_close(rd);
 }
 
+static void a_stream_s_cursor_knows_where_it_is_on_which_stream(void **state)
+{
+	static const char *const names[] = { "nats", "nats.LEDGER" };
+	const struct weir_stream_cursor set[] = { { 7, 70, 60, 1700 }, { 7, 3, 2, 1900 } };
+	struct fixture *f = *state;
+	struct weir_reader *rd = reader(f);
+	struct weir_stream_cursor c = { 1, 1, 1, 1 };
+	uint64_t seq;
+
+	ok(f, weir_reader_stream_cursor(rd, "nats", &c, &f->err));
+	assert_int_equal(c.seq | c.stream_seq | c.stream_from | c.made_ns, 0);
+	ok(f, weir_ledger_stream_cursors_set(f->l, names, set, 2, &f->err));
+	for (size_t i = 0; i < 2; i++) {
+		ok(f, weir_reader_stream_cursor(rd, names[i], &c, &f->err));
+		assert_memory_equal(&c, &set[i], sizeof(c));
+	}
+	/* One that knows the ledger alone moves only that. */
+	ok(f, weir_ledger_cursor_set(f->l, "nats", 9, &f->err));
+	ok(f, weir_reader_stream_cursor(rd, "nats", &c, &f->err));
+	assert_int_equal(c.seq, 9);
+	assert_int_equal(c.stream_seq, 70);
+	ok(f, weir_reader_cursor(rd, "nats.LEDGER", &seq, &f->err));
+	assert_int_equal(seq, 7);
+	weir_reader_close(rd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +284,7 @@ int main(void)
 		TEST(many_tenants_get_numbers_or_none_does),
 		TEST(keys_are_kept_by_hash_and_revoked_once),
 		TEST(a_cursor_is_remembered),
+		TEST(a_stream_s_cursor_knows_where_it_is_on_which_stream),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,9 +80,10 @@ static void a_newer_schema_is_refused_and_left_alone(void **state)
 /* The fixture's ledger moved, row by row, into a file of the old schema. */
 static void make_schema_2(struct fixture *f)
 {
-	/* Projections are made anew, whatever they were. */
-	static const char *const tables[] = {
-		"meta", "tenant", "card", "entry", "apikey", "cursor"
+	/* Projections are made anew, whatever they were. Columns that came later are left out. */
+	static const char *const tables[][2] = {
+		{ "meta", "*" },  { "tenant", "*" }, { "card", "*" },
+		{ "entry", "*" }, { "apikey", "*" }, { "cursor", "name, seq" },
 	};
 	char text[256], now[128];
 
@@ -93,8 +94,8 @@ static void make_schema_2(struct fixture *f)
 	assert_int_equal(sql(f, schema_2_as_it_was), SQLITE_OK);
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		snprintf(text, sizeof(text),
-			 "ATTACH '%s' AS now; INSERT INTO main.%s SELECT * FROM now.%s", now,
-			 tables[i], tables[i]);
+			 "ATTACH '%s' AS now; INSERT INTO main.%s SELECT %s FROM now.%s", now,
+			 tables[i][0], tables[i][1], tables[i][0]);
 		assert_int_equal(sql(f, text), SQLITE_OK);
 	}
 	assert_int_equal(unlink(now), 0);
