@@ -97,7 +97,8 @@ def again(lab):
 
 
 def fill(lab, rows):
-    lab.dir.joinpath("state").mkdir(exist_ok=True)
+    start(lab, nats=False)  # its cards are older than the rows
+    stop(lab.agent)
     lab.in_server(BUILD / "tests/bench/ledger_fill", lab.dir / "state/weir.db", rows)
 
 
