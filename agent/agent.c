@@ -43,11 +43,9 @@ static uint32_t hash(uint32_t h, const char *s)
 
 static uint32_t boot_hash(const struct weir_agent_config *cfg)
 {
-	weir_autoclose int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	char id[64] = "";
-	ssize_t n = fd < 0 ? 0 : read(fd, id, sizeof(id) - 1);
+	char id[WEIR_BOOT_ID];
 
-	id[n > 0 ? n : 0] = 0;
+	weir_boot_id(id);
 	return hash(hash(hash(2166136261u, cfg->node), cfg->instance), id);
 }
 
@@ -161,23 +159,26 @@ static int put_switches(struct weir_agent *a, struct weir_error *err)
 	return 0;
 }
 
-/* Until every queued row is in the ledger. */
-static int wait_rows(struct weir_agent *a, struct weir_error *err)
+/* Until every queued row is in the ledger; for SETTLE_WAIT, and so long while it cannot be written.
+ */
+static int wait_rows(struct weir_agent *a, uint64_t patience_ns, struct weir_error *err)
 {
 	uint64_t deadline = weir_mono_ns() + SETTLE_WAIT;
 
 	while (weir_state_rows(a->state)) {
+		uint64_t ill = weir_writer_ill_ns(a->writer), now;
 		struct weir_writer_stats w;
 
 		weir_writer_kick(a->writer);
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-		if (weir_mono_ns() < deadline)
+		now = weir_mono_ns();
+		if (now < deadline && !(ill && now - ill >= patience_ns))
 			continue;
 		weir_writer_stats(a->writer, &w);
-		return weir_fail(
-			err, EIO,
-			"%s: %zu finished requests of the last run cannot be committed: %s",
-			a->db_path, weir_state_rows(a->state), w.error);
+		return weir_fail(err, EIO,
+				 "%s: %zu finished requests cannot be committed now and stay in "
+				 "memory: %s",
+				 a->db_path, weir_state_rows(a->state), w.error);
 	}
 	return 0;
 }
@@ -206,6 +207,10 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 		r = weir_state_open(a->state_path, a->kernel->config->maps_id, a->kernel->max_flows,
 				    &a->state, err);
 	if (!r)
+		r = weir_state_add_spill(a->state, a->state_path, a->cfg.spill_bytes, err);
+	if (!r)
+		r = weir_agent_run_begin(a, err);
+	if (!r)
 		r = weir_denials_new(a->kernel->max_tenants, a->cfg.nats.url[0], &a->denials, err);
 	if (!r)
 		r = weir_enforce_new(a->kernel, &a->cfg, &a->enforce, err);
@@ -224,6 +229,8 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	struct weir_row_source rows = weir_state_row_source(a->state);
 	struct weir_writer_options o = { .on_commit = on_commit,
 					 .lag = &a->lags.committed,
+					 .chore = weir_agent_run_alive,
+					 .chore_ns = WEIR_RUN_ALIVE_NS,
 					 .ctx = a };
 	int r;
 
@@ -241,13 +248,13 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	if (!r)
 		r = weir_writer_start(a->ledger, &rows, &o, &a->writer, err);
 	if (!r)
-		r = wait_rows(a, err);
+		r = wait_rows(a, SETTLE_WAIT, err);
 	if (!r && weir_consumer_recover(a->consumer, a->writer))
 		r = weir_fail(err, ETIMEDOUT,
 			      "ring: what the last run left in it cannot be taken out: the ledger "
 			      "takes no rows, or a record was never finished");
 	if (!r)
-		r = wait_rows(a, err);
+		r = wait_rows(a, SETTLE_WAIT, err);
 	if (!r)
 		r = weir_writer_call(a->writer, call_catch_up, err);
 	if (!r)
@@ -353,6 +360,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 		return r;
 	}
 	tell_lost(a);
+	a->started = true;
 	*out = a;
 	return 0;
 }
@@ -400,6 +408,7 @@ void weir_agent_tick(struct weir_agent *a)
 	store_clock(a);
 	weir_kernel_sweep(a->kernel);
 	look_for_room(a, now);
+	weir_agent_run_open(a);
 	weir_writer_call(a->writer, call_lost, a);
 	if (!a->refreshed_ns)
 		a->refreshed_ns = now;
@@ -421,6 +430,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	/* Off the hooks before the consumer ends: what was tapped is folded in. */
 	if (!keep && a->kernel)
 		weir_detach(&a->cfg, NULL);
+	weir_agent_run_open(a);
 	if (!weir_consumer_stop(a->consumer) && !keep) {
 		weir_log(WEIR_ERR, "the ledger takes no rows: maps and ring stay, with requests "
 				   "that the next start will meter");
@@ -430,7 +440,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 		struct weir_error err;
 
 		/* The last rows, so that their events may go out now. */
-		if (wait_rows(a, &err))
+		if (wait_rows(a, 0, &err))
 			weir_log(WEIR_WARN, "%s", err.text);
 		weir_publisher_stop(a->publisher, PUBLISH_DRAIN_MS);
 	}
@@ -438,12 +448,13 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	/* Storing its cursor was a commit, which woke it: only now nobody can. */
 	weir_publisher_free(a->publisher);
 	weir_money_watch_stop(a->money);
+	weir_agent_run_end(a, keep);
 	weir_ledger_close(a->ledger);
 	if (!keep && a->kernel) {
 		weir_kernel_unpin(a->cfg.instance, NULL);
 		/* Empty but for parsers of answers that nobody taps any more. */
 		if (a->state && !weir_state_rows(a->state))
-			unlink(a->state_path);
+			weir_state_remove(a->state_path);
 	}
 	weir_state_close(a->state);
 	weir_enforce_free(a->enforce);
@@ -478,7 +489,7 @@ int weir_agent_detach(const struct weir_agent_config *cfg, struct weir_error *er
 			 "next start commits them",
 			 path);
 	else
-		unlink(path);
+		weir_state_remove(path);
 	if (!weir_run_path(cfg->instance, ".lock", path, sizeof(path), err))
 		unlink(path);
 	close(fd);
