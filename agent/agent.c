@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "clock.h"
 #include "ledger.h"
 #include "policy.h"
 #include "takeover.h"
@@ -28,68 +29,8 @@
 #define PUBLISH_DRAIN_MS 2000
 #define SETTLE_WAIT	 (30 * WEIR_SECOND)
 #define REFRESH_EVERY	 (60 * WEIR_SECOND) /* a rate card may have come into effect */
-#define CLOCK_TOOK	 1000		    /* ns; two clocks read at once */
 
 /* -- starting */
-
-/* FNV-1a: short, and only has to tell nodes, instances and boots apart. */
-static uint32_t hash(uint32_t h, const char *s)
-{
-	do
-		h = (h ^ (uint8_t)*s) * 16777619u;
-	while (*s++);
-	return h;
-}
-
-static uint32_t boot_hash(const struct weir_agent_config *cfg)
-{
-	char id[WEIR_BOOT_ID];
-
-	weir_boot_id(id);
-	return hash(hash(hash(2166136261u, cfg->node), cfg->instance), id);
-}
-
-/* Credit expires by this in the kernel: of some readings that which took least time, lest we
- * are preempted in the midst of the only one. */
-static void store_clock(struct weir_agent *a)
-{
-	uint64_t best_ns = UINT64_MAX, offset_ns = 0;
-
-	for (int i = 0; i < 16 && best_ns > CLOCK_TOOK; i++) {
-		uint64_t before = weir_mono_ns(), wall = weir_wall_ns(), after = weir_mono_ns();
-
-		if (after - before >= best_ns)
-			continue;
-		best_ns = after - before;
-		offset_ns = wall - (before + best_ns / 2);
-	}
-	__atomic_store_n(&a->kernel->config->wall_offset_ns, offset_ns, __ATOMIC_RELAXED);
-}
-
-static void store_settings(struct weir_agent *a)
-{
-	struct weir_config *c = a->kernel->config;
-	const struct weir_agent_config *cfg = &a->cfg;
-	static uint8_t ports[65536];
-
-	c->instance_boot = boot_hash(cfg);
-	c->agent_timeout_ns = cfg->agent_timeout_ns;
-	c->half_open_ns = 5 * WEIR_SECOND;
-	c->linger_ns = 20 * WEIR_SECOND;
-	c->ring_bytes = cfg->ring_bytes;
-	/* Headroom by weight: ends always fit, then answers, then new requests. */
-	c->ring_data_max = cfg->ring_bytes - cfg->ring_bytes / 16;
-	c->ring_request_max = cfg->ring_bytes - cfg->ring_bytes / 8;
-	store_clock(a);
-	memset(ports, 0, sizeof(ports));
-	for (size_t i = 0; i < cfg->n_services; i++) {
-		c->services[i + 1].port = cfg->services[i].port;
-		c->services[i + 1].dialect = cfg->services[i].api;
-		ports[cfg->services[i].port] = i + 1;
-		a->services[i + 1] = cfg->services[i].name;
-	}
-	memcpy(c->port_service, ports, sizeof(ports));
-}
 
 static void on_commit(void *ctx, struct weir_ledger *l, uint64_t newest_seq)
 {
@@ -114,6 +55,26 @@ static int call_ceilings(struct weir_ledger *l, void *arg)
 static int call_catch_up(struct weir_ledger *l, void *arg)
 {
 	return weir_ledger_advance(l, weir_wall_ns(), arg);
+}
+
+void weir_agent_note_names(struct weir_agent *a, struct weir_ledger *l,
+			   const struct weir_policy *policy)
+{
+	struct weir_error err = { "" };
+
+	if (weir_naming_put(a->naming, l, a->services, a->cfg.n_services + 1, policy, &err))
+		weir_log(WEIR_WARN, "%s; events go by the names of before", err.text);
+}
+
+/* What an earlier run left was entered under the names of then. */
+static int call_names(struct weir_ledger *l, void *arg)
+{
+	struct weir_agent *a = arg;
+	struct weir_policy *p = weir_enforce_policy(a->enforce);
+
+	weir_agent_note_names(a, l, p);
+	weir_policy_unref(p);
+	return 0;
 }
 
 static int call_lost(struct weir_ledger *l, void *arg)
@@ -197,6 +158,8 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 		return r;
 	r = weir_ledger_open(a->db_path, &a->ledger, err);
 	if (!r)
+		r = weir_naming_new(a->ledger, &a->naming, err);
+	if (!r)
 		r = weir_kernel_open(&a->cfg, &a->kernel, err);
 	if (!r)
 		r = weir_takeover(a->kernel, &a->cfg, err);
@@ -234,7 +197,7 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 					 .ctx = a };
 	int r;
 
-	store_settings(a);
+	weir_agent_store_settings(a);
 	r = weir_consumer_new(&(struct weir_consumer_parts){ .kernel = a->kernel,
 							     .enforce = a->enforce,
 							     .state = a->state,
@@ -257,6 +220,8 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 		r = wait_rows(a, SETTLE_WAIT, err);
 	if (!r)
 		r = weir_writer_call(a->writer, call_catch_up, err);
+	if (!r)
+		r = weir_writer_call(a->writer, call_names, a);
 	if (!r)
 		r = weir_writer_call(a->writer, call_ceilings, a);
 	if (!r)
@@ -334,6 +299,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 	a->lock_fd = -1;
 	pthread_mutex_init(&a->switch_lock, NULL);
 	weir_room_init(&a->room);
+	weir_clock_tick();
 	a->started_wall_ns = weir_wall_ns();
 	a->started_ns = weir_mono_ns();
 	if (geteuid() != 0) {
@@ -385,6 +351,7 @@ static int call_refresh(struct weir_ledger *l, void *arg)
 
 	if (weir_enforce_apply(a->enforce, p, l, &err))
 		weir_log(WEIR_WARN, "refreshing limits: %s", err.text);
+	weir_agent_note_names(a, l, p);
 	weir_policy_unref(p);
 	return 0;
 }
@@ -405,7 +372,9 @@ void weir_agent_tick(struct weir_agent *a)
 	if (now - a->ticked_ns < WEIR_SECOND)
 		return;
 	a->ticked_ns = now;
-	store_clock(a);
+	if (weir_clock_tick())
+		weir_writer_keep_time(a->writer);
+	weir_agent_store_clock(a);
 	weir_kernel_sweep(a->kernel);
 	look_for_room(a, now);
 	weir_agent_run_open(a);
@@ -449,6 +418,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	weir_publisher_free(a->publisher);
 	weir_money_watch_stop(a->money);
 	weir_agent_run_end(a, keep);
+	weir_naming_free(a->naming);
 	weir_ledger_close(a->ledger);
 	if (!keep && a->kernel) {
 		weir_kernel_unpin(a->cfg.instance, NULL);

@@ -19,6 +19,7 @@
 #include "links.h"
 #include "meter_in.h"
 #include "money_watch.h"
+#include "naming.h"
 #include "publisher.h"
 #include "room.h"
 #include "run_record.h"
@@ -37,6 +38,7 @@ struct weir_agent {
 	struct weir_kernel *kernel;
 	struct weir_links *links; /* started last: NULL till then */
 	struct weir_ledger *ledger;
+	struct weir_naming *naming; /* the writer's thread's */
 	struct weir_state *state;
 	struct weir_denials *denials;
 	struct weir_enforce *enforce;
@@ -65,12 +67,22 @@ struct weir_agent {
 /* Put the node's enforce switch in force. */
 void weir_agent_enforce(struct weir_agent *a, const struct weir_switch *s);
 
+/* For the kernel's programs (agent_settings.c): all of it, and how the wall clock is ahead of the
+ * monotonic one. */
+void weir_agent_store_settings(struct weir_agent *a);
+void weir_agent_store_clock(struct weir_agent *a);
+
 /* This run on record (agent_run.c). begin: once ledger and state are open. alive: the writer's
  * chore. open: so many requests are open now. end: one that never got to run is forgotten. */
 int weir_agent_run_begin(struct weir_agent *a, struct weir_error *err);
 int weir_agent_run_alive(void *agent, struct weir_ledger *l, struct weir_error *err);
 void weir_agent_run_open(struct weir_agent *a);
 void weir_agent_run_end(struct weir_agent *a, bool keep);
+
+/* In the writer's thread: what numbers stand for from the next entry on. What cannot be noted now
+ * is logged, and noted with the next refresh. */
+void weir_agent_note_names(struct weir_agent *a, struct weir_ledger *l,
+			   const struct weir_policy *policy);
 
 /* Fill a->view; once the parts it points at are there. */
 void weir_agent_make_view(struct weir_agent *a);

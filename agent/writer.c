@@ -21,6 +21,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "agent/clock.h"
+
 #define GROUP_NS     UINT64_C(20000000)
 #define GROUP_ROWS   4096
 #define RETRY_NS     UINT64_C(50000000)
@@ -109,11 +111,14 @@ static void sleep_until(struct weir_writer *w, uint64_t until_ns)
 			continue; /* ECANCELED: the clock was set */
 }
 
-/* The alarm, of the wall clock; NEVER: none. One that is in the past rings at once. */
+/* The alarm, of the wall clock as it is believed; NEVER: none. One that is in the past rings at
+ * once. */
 static void set_alarm(struct weir_writer *w, uint64_t at_ns)
 {
 	struct itimerspec t = { 0 };
 
+	if (at_ns != NEVER)
+		at_ns = weir_clock_real_ns(at_ns);
 	if (at_ns == w->alarm_ns)
 		return;
 	if (at_ns != NEVER) {

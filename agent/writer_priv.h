@@ -51,7 +51,7 @@ struct weir_writer {
 	uint64_t chore_at_ns;		  /* monotonic */
 	int ill_ret;			  /* of the last try, 0: well */
 	uint64_t said_ns;		  /* monotonic, when the log was told last */
-	uint64_t alarm_ns;		  /* wall, what the alarm is set to; NEVER: not set */
+	uint64_t alarm_ns; /* CLOCK_REALTIME, what the alarm is set to; NEVER: not set */
 };
 
 /* A commit failed with ret: say so, and set the instant of the next try. In the writer's thread,
