@@ -19,18 +19,19 @@
 struct work {
 	struct weir_call *c;
 	struct weir_reader *reader;
-	struct weir_event_origin origin;
 	struct weir_call_progress progress;
 	char node[WEIR_NAME_BYTES];
-	struct weir_policy *policy;
+	struct weir_error *err;
 };
 
 static int make_event(const struct weir_entry *e, struct weir_text *out, void *ctx)
 {
 	struct work *w = ctx;
+	struct weir_event_origin o;
+	int r = weir_event_origin_of(w->reader, e, w->node, &o, w->err);
 
-	return weir_event_json(e, &w->origin, weir_reader_card(w->reader, weir_entry_card_id(e)),
-			       out);
+	return r ? r
+		 : weir_event_json(e, &o, weir_reader_card(w->reader, weir_entry_card_id(e)), out);
 }
 
 static int tell_page(const char *phase, uint64_t done, uint64_t all, void *ctx)
@@ -137,6 +138,7 @@ static json_t *verified_json(const struct work *w, const struct weir_lane_verifi
 
 static int look(struct work *w, jsCtx *js, struct weir_lane_verified *v, struct weir_error *err)
 {
+	struct weir_stream_cursor confirmed;
 	struct weir_publisher_status s;
 	struct weir_lane_check check = {
 		.js = js,
@@ -146,11 +148,14 @@ static int look(struct work *w, jsCtx *js, struct weir_lane_verified *v, struct 
 		.page = tell_page,
 		.ctx = w,
 	};
+	int r;
 
 	/* Before the stream's end is looked at: all up to here is on it. */
 	weir_publisher_status(w->c->view->publisher, &s);
+	r = weir_reader_stream_cursor(w->reader, "nats", &confirmed, err);
 	check.acked_seq = s.seq;
-	return weir_lane_verify(&check, v, err);
+	check.confirmed_seq = confirmed.seq;
+	return r ? r : weir_lane_verify(&check, v, err);
 }
 
 static int with_nats(struct work *w, struct weir_lane_verified *v, struct weir_error *err)
@@ -193,14 +198,6 @@ static int prepare(struct work *w, struct weir_error *err)
 		return -EIO;
 	view->status(view->ctx, s);
 	strcpy(w->node, s->node);
-	w->policy = view->policy(view->ctx);
-	w->origin = (struct weir_event_origin){
-		.ledger_id = weir_reader_ledger_id(w->reader),
-		.node = w->node,
-		.services = view->services,
-		.n_services = view->n_services,
-		.policy = w->policy,
-	};
 	return 0;
 }
 
@@ -209,7 +206,7 @@ int weir_do_events_verify(struct weir_call *c, struct weir_error *err)
 	/* It reads a stream and a ledger from end to end: one at a time is enough work. */
 	static atomic_flag running = ATOMIC_FLAG_INIT;
 	weir_autofree struct weir_lane_verified *v = malloc(sizeof(*v));
-	struct work w = { .c = c };
+	struct work w = { .c = c, .err = err };
 	int r = v ? prepare(&w, err) : -ENOMEM;
 
 	if (!r && atomic_flag_test_and_set(&running)) {
@@ -220,6 +217,5 @@ int weir_do_events_verify(struct weir_call *c, struct weir_error *err)
 	}
 	if (!r)
 		r = weir_call_result(c, verified_json(&w, v));
-	weir_policy_unref(w.policy);
 	return r;
 }

@@ -423,7 +423,7 @@ static int expect(struct check *k, struct weir_lane_query *q, struct start *s)
 	uint64_t age = v->stream.max_age_ns - margin(v->stream.max_age_ns);
 	int r;
 
-	v->to_seq = k->c->acked_seq;
+	v->to_seq = v->stream.replicas > 1 ? k->c->confirmed_seq : k->c->acked_seq;
 	v->to_stream = v->stream.last_seq;
 	v->from_stream = v->stream.first_seq ? v->stream.first_seq : 1;
 	if (v->stream.first_seq <= 1) {

@@ -16,7 +16,9 @@ struct weir_lane_check {
 	jsCtx *js;
 	const char *node;
 	struct weir_reader *reader;
-	uint64_t acked_seq; /* the publisher's cursor: all up to it must be there */
+	/* The publisher's cursors: all up to it must be there. Of a stream with replicas an
+	 * acknowledgement may be taken back: then it is the one that is stored. */
+	uint64_t acked_seq, confirmed_seq;
 	/* An entry as it is published. 0 or -errno. */
 	int (*event)(const struct weir_entry *e, struct weir_text *out, void *ctx);
 	/* How far it is with "stream" or "ledger": done of all. Not 0 ends it and is its result. */
