@@ -362,7 +362,7 @@ int weir_publisher_start(const struct weir_nats_config *nats, const char *node,
 	p->view = view;
 	snprintf(p->node, sizeof(p->node), "%s", node);
 	p->nats = nats;
-	p->where = weir_nats_where(nats->url);
+	weir_nats_where(nats->url, p->where, sizeof(p->where));
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
