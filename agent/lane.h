@@ -64,8 +64,9 @@ typedef int (*weir_lane_fn)(const struct weir_lane_event *e, void *ctx);
 int weir_lane_read(jsCtx *js, const struct weir_lane_query *q, weir_lane_fn fn, void *ctx,
 		   struct weir_lane_others *others, struct weir_error *err);
 
-/* The last event on the lane. -ENODATA: there is none. out->json is not set. */
+/* The last event on the lane. -ENODATA: there is none. out->json is not set. others (may be NULL):
+ * what the lane's last message is, if it is no event of ours. */
 int weir_lane_last(jsCtx *js, const struct weir_lane_query *q, struct weir_lane_event *out,
-		   struct weir_error *err);
+		   struct weir_lane_others *others, struct weir_error *err);
 
 #endif
