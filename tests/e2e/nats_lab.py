@@ -203,3 +203,36 @@ class Nats:
         with contextlib.suppress(JsError, TimeoutError):
             self.js(f"CONSUMER.DELETE.{name}.{consumer}")
         return found
+
+
+class Server:
+    """The one nats-server of a lab, whose files and limits can be tampered with."""
+
+    def __init__(self, lab):
+        self.lab, self.store = lab, lab.dir / "nats"
+
+    def start(self, **options):
+        conf = self.lab.dir / "nats.conf"
+        lines = [f'listen: "127.0.0.1:{PORT}"', f'jetstream {{ store_dir: "{self.store}" }}']
+        conf.write_text("\n".join(lines + [f"{k}: {v}" for k, v in options.items()]) + "\n")
+        self.lab.nats = self.lab.spawn(["nats-server", "-c", conf], "server", "nats")
+        self.lab.await_listening(self.lab.nats, PORT, "nats-server", "nats")
+
+    def kill(self):
+        """kill -9: what was acknowledged is in the page cache."""
+        self.lab.nats.kill()
+        self.lab.nats.wait()
+
+    def client(self):
+        return Nats(self.lab.server_ns)
+
+    def forget(self):
+        """While it is dead: all that it had is gone."""
+        shutil.rmtree(self.store)
+
+    def lose_tail(self, stream="METER"):
+        """While it is dead: the later half of a stream's newest messages is gone, as a power loss
+        may have it."""
+        blocks = (self.store / "jetstream" / "$G" / "streams" / stream / "msgs").glob("*.blk")
+        newest = max(blocks, key=lambda block: int(block.stem))
+        os.truncate(newest, newest.stat().st_size // 2)
