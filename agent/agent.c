@@ -118,6 +118,26 @@ static int call_catch_up(struct weir_ledger *l, void *arg)
 	return weir_ledger_advance(l, weir_wall_ns(), arg);
 }
 
+void weir_agent_note_names(struct weir_agent *a, struct weir_ledger *l,
+			   const struct weir_policy *policy)
+{
+	struct weir_error err = { "" };
+
+	if (weir_naming_put(a->naming, l, a->services, a->cfg.n_services + 1, policy, &err))
+		weir_log(WEIR_WARN, "%s; events go by the names of before", err.text);
+}
+
+/* What an earlier run left was entered under the names of then. */
+static int call_names(struct weir_ledger *l, void *arg)
+{
+	struct weir_agent *a = arg;
+	struct weir_policy *p = weir_enforce_policy(a->enforce);
+
+	weir_agent_note_names(a, l, p);
+	weir_policy_unref(p);
+	return 0;
+}
+
 static int call_lost(struct weir_ledger *l, void *arg)
 {
 	struct weir_agent *a = arg;
@@ -196,6 +216,8 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 		return r;
 	r = weir_ledger_open(a->db_path, &a->ledger, err);
 	if (!r)
+		r = weir_naming_new(a->ledger, &a->naming, err);
+	if (!r)
 		r = weir_kernel_open(&a->cfg, &a->kernel, err);
 	if (!r)
 		r = weir_takeover(a->kernel, &a->cfg, err);
@@ -250,6 +272,8 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 		r = wait_rows(a, err);
 	if (!r)
 		r = weir_writer_call(a->writer, call_catch_up, err);
+	if (!r)
+		r = weir_writer_call(a->writer, call_names, a);
 	if (!r)
 		r = weir_writer_call(a->writer, call_ceilings, a);
 	if (!r)
@@ -377,6 +401,7 @@ static int call_refresh(struct weir_ledger *l, void *arg)
 
 	if (weir_enforce_apply(a->enforce, p, l, &err))
 		weir_log(WEIR_WARN, "refreshing limits: %s", err.text);
+	weir_agent_note_names(a, l, p);
 	weir_policy_unref(p);
 	return 0;
 }
@@ -438,6 +463,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	/* Storing its cursor was a commit, which woke it: only now nobody can. */
 	weir_publisher_free(a->publisher);
 	weir_money_watch_stop(a->money);
+	weir_naming_free(a->naming);
 	weir_ledger_close(a->ledger);
 	if (!keep && a->kernel) {
 		weir_kernel_unpin(a->cfg.instance, NULL);

@@ -19,6 +19,7 @@
 #include "links.h"
 #include "meter_in.h"
 #include "money_watch.h"
+#include "naming.h"
 #include "publisher.h"
 #include "room.h"
 #include "state.h"
@@ -36,6 +37,7 @@ struct weir_agent {
 	struct weir_kernel *kernel;
 	struct weir_links *links; /* started last: NULL till then */
 	struct weir_ledger *ledger;
+	struct weir_naming *naming; /* the writer's thread's */
 	struct weir_state *state;
 	struct weir_denials *denials;
 	struct weir_enforce *enforce;
@@ -59,6 +61,11 @@ struct weir_agent {
 
 /* Put the node's enforce switch in force. */
 void weir_agent_enforce(struct weir_agent *a, const struct weir_switch *s);
+
+/* In the writer's thread: what numbers stand for from the next entry on. What cannot be noted now
+ * is logged, and noted with the next refresh. */
+void weir_agent_note_names(struct weir_agent *a, struct weir_ledger *l,
+			   const struct weir_policy *policy);
 
 /* Fill a->view; once the parts it points at are there. */
 void weir_agent_make_view(struct weir_agent *a);

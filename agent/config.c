@@ -42,9 +42,8 @@ static int read_name(const struct weir_json *at, const char *field, char *out,
 	return r;
 }
 
-/* An absolute path of fewer than `size` bytes: the agent changes directory. */
-static int read_path(const struct weir_json *at, const char *field, char *out, size_t size,
-		     struct weir_error *err)
+int config_path(const struct weir_json *at, const char *field, char *out, size_t size,
+		struct weir_error *err)
 {
 	struct weir_json child;
 	const char *path;
@@ -271,54 +270,6 @@ static int read_http(const struct weir_json *at, struct weir_agent_config *c,
 	return 0;
 }
 
-/* "usage.v1.>", "usage.v1.*" or "usage.v1.*.gpu-01": of two such subjects one takes all of the
- * other or nothing of it, which is what nats-server (2.9) can tell of two consumers. */
-static int read_usage_subject(const struct weir_json *at, struct weir_agent_config *c,
-			      struct weir_error *err)
-{
-	static const char all[] = "usage.v1.", one[] = "usage.v1.*.";
-	const char *text;
-	int r;
-
-	if (json_is_null(at->v))
-		return 0;
-	r = weir_json_string(at, sizeof(c->nats.usage_subject) - 1, &text, err);
-	if (r)
-		return r;
-	if (strncmp(text, all, sizeof(all) - 1) ||
-	    (strcmp(text + sizeof(all) - 1, ">") && strcmp(text + sizeof(all) - 1, "*") &&
-	     (strncmp(text, one, sizeof(one) - 1) || !weir_name_ok(text + sizeof(one) - 1))))
-		return weir_json_refuse(
-			at, err, "is not \"usage.v1.>\", \"usage.v1.*\" or \"usage.v1.*.NAME\"");
-	put(c->nats.usage_subject, text);
-	return 0;
-}
-
-static int read_nats(const struct weir_json *at, struct weir_agent_config *c,
-		     struct weir_error *err)
-{
-	static const char *const fields[] = { "url", "usage_subject", NULL };
-	struct weir_json child;
-	const char *url;
-	int r;
-
-	if (json_is_null(at->v))
-		return 0;
-	r = weir_json_object(at, fields, err);
-	if (r)
-		return r;
-	if (!weir_json_get(at, "url", &child))
-		return weir_json_fail(at, err, "has no \"url\"");
-	r = weir_json_string(&child, sizeof(c->nats.url) - 1, &url, err);
-	if (r)
-		return r;
-	/* the value is not shown: a URL may carry a password */
-	if (strncmp(url, "nats://", 7) != 0 && strncmp(url, "tls://", 6) != 0)
-		return weir_json_fail(&child, err, "does not start with nats:// or tls://");
-	put(c->nats.url, url);
-	return weir_json_get(at, "usage_subject", &child) ? read_usage_subject(&child, c, err) : 0;
-}
-
 static int read_ring(const struct weir_json *at, struct weir_agent_config *c,
 		     struct weir_error *err)
 {
@@ -328,6 +279,20 @@ static int read_ring(const struct weir_json *at, struct weir_agent_config *c,
 	/* the kernel wants it so (ringbuf_map_alloc) */
 	if (!r && (c->ring_bytes & (c->ring_bytes - 1)) && weir_json_get(at, "ring_bytes", &child))
 		return weir_json_refuse(&child, err, "is not a power of two");
+	return r;
+}
+
+static int read_spill(const struct weir_json *at, struct weir_agent_config *c,
+		      struct weir_error *err)
+{
+	int64_t bytes = (int64_t)c->spill_bytes;
+	struct weir_json child;
+	int r = 0;
+
+	if (weir_json_get(at, "spill_bytes", &child))
+		r = weir_json_int(&child, 1 << 20, INT64_C(1) << 40, &bytes, err);
+	if (!r)
+		c->spill_bytes = (uint64_t)bytes;
 	return r;
 }
 
@@ -342,13 +307,13 @@ static int read_rest(const struct weir_json *at, struct weir_agent_config *c,
 	if (weir_json_get(at, "xdp", &child))
 		r = weir_json_choice(&child, xdp_names, &xdp, err);
 	if (!r)
-		r = read_path(at, "state_dir", c->state_dir, sizeof(c->state_dir), err);
+		r = config_path(at, "state_dir", c->state_dir, sizeof(c->state_dir), err);
 	if (!r)
-		r = read_path(at, "control", c->control, sizeof(c->control), err);
+		r = config_path(at, "control", c->control, sizeof(c->control), err);
 	if (!r && weir_json_get(at, "http", &child))
 		r = read_http(&child, c, err);
 	if (!r)
-		r = read_path(at, "policies", c->policies, sizeof(c->policies), err);
+		r = config_path(at, "policies", c->policies, sizeof(c->policies), err);
 	if (!r)
 		r = read_ring(at, c, err);
 	if (!r)
@@ -358,12 +323,14 @@ static int read_rest(const struct weir_json *at, struct weir_agent_config *c,
 	c->max_keys = c->max_tenants * WEIR_KEYS_PER_TENANT;
 	if (!r)
 		r = config_u32(at, "max_keys", 2, 1 << 24, &c->max_keys, err);
-	if (!r && weir_json_get(at, "nats", &child))
-		r = read_nats(&child, c, err);
+	if (!r)
+		r = config_read_nats(at, &c->nats, err);
 	if (!r) /* the heartbeat comes every 100 ms: below 1 s a busy host looks dead */
 		r = config_u32(at, "agent_timeout_ms", 1000, 600000, &timeout_ms, err);
 	if (!r)
 		r = config_u32(at, "decoder_bytes", 1 << 20, UINT32_MAX, &c->decoder_bytes, err);
+	if (!r)
+		r = read_spill(at, c, err);
 	if (!r)
 		r = config_u32(at, "sweep_interval_s", 1, 3600, &sweep_s, err);
 	if (!r && weir_json_get(at, "enforce", &child))
@@ -402,6 +369,7 @@ int weir_agent_config_load(const char *path, struct weir_agent_config *out, stru
 		"sweep_interval_s",
 		"labels",
 		"decoder_bytes",
+		"spill_bytes",
 		NULL,
 	};
 	struct weir_agent_config c = {
@@ -415,6 +383,7 @@ int weir_agent_config_load(const char *path, struct weir_agent_config *out, stru
 		.max_tenants = 65536,
 		.max_flows = 262144,
 		.decoder_bytes = 24 << 20,
+		.spill_bytes = 256 << 20,
 		.enforce = true,
 	};
 	weir_autojson json_t *v = NULL;

@@ -42,20 +42,24 @@ struct weir_config_interface {
 void weir_interface_label(const struct weir_config_interface *f,
 			  char out[static WEIR_INTERFACE_LABEL]);
 
-/* "nats": how it is reached. Secrets are files: agent.json may be read by more people. */
+#define WEIR_NATS_SERVERS 8
+
+/* "nats": how it is reached, and as whom: at most one of user, token_file, credentials and nkey.
+ * Secrets are in files, read at each connect: agent.json may be read by more people, and what is
+ * put in their place holds from the next connection on. */
 struct weir_nats_config {
-	char url[2 * WEIR_CONFIG_PATH]; /* one or several, "," between; "": no NATS */
-	char usage_subject[96];		/* reported usage that this node enters; "": none */
-	char user[WEIR_NAME_BYTES];	/* "": as the URL says */
+	char url[WEIR_NATS_SERVERS * 128]; /* one or several, "," between; "": no NATS */
+	char usage_subject[96];		   /* reported usage that this node enters; "": none */
+	char user[128];			   /* "": as the URL says */
 	char password_file[WEIR_CONFIG_PATH];
 	char token_file[WEIR_CONFIG_PATH];
 	char credentials[WEIR_CONFIG_PATH]; /* file of a JWT and its seed */
-	char nkey[WEIR_CONFIG_PATH];	    /* file of a seed */
+	char nkey[WEIR_CONFIG_PATH];	    /* file of a user's seed */
 	bool tls;			    /* asked for by "tls" or a tls:// URL */
-	char tls_ca[WEIR_CONFIG_PATH];	    /* "": the system's */
+	char tls_ca[WEIR_CONFIG_PATH];	    /* besides the system's */
 	char tls_cert[WEIR_CONFIG_PATH], tls_key[WEIR_CONFIG_PATH]; /* the client's */
 	char tls_name[WEIR_CONFIG_PATH]; /* that the server's certificate must have; "": the host */
-	uint32_t replicas;		 /* of streams that are made; default 1, up to 5 */
+	uint32_t replicas;		 /* of streams that are made; 1 to 5; 0, unread, is 1 */
 };
 
 struct weir_agent_config {

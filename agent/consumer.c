@@ -25,10 +25,14 @@
 #define PRESSED_NICE (-10)
 /*
  * The kernel does not wake us: a wake-up costs it more than a record. A nap costs us more than
- * ten records, so while nobody waits for what we settle it is a long one.
+ * ten records, so it is a short one only while somebody waits for what we settle; while requests
+ * are open, or come and go, one after which their balances have moved within 5 ms; and a long one
+ * else.
  */
-#define POLL_NS 1000000
-#define CALM_NS 4000000
+#define POLL_NS	  1000000
+#define BUSY_NS	  2000000
+#define CALM_NS	  4000000
+#define LATELY_NS 100000000
 
 #define LEARNT_MODELS 1024
 
@@ -129,6 +133,15 @@ static uint64_t beat(struct weir_consumer *c)
 	return now_ns;
 }
 
+/* Of those that ended, some began before this agent did. */
+static uint64_t open_requests(const struct weir_fold_counts *n)
+{
+	uint64_t begun = __atomic_load_n(&n->begun, __ATOMIC_RELAXED);
+	uint64_t ended = __atomic_load_n(&n->ended, __ATOMIC_RELAXED);
+
+	return begun > ended ? begun - ended : 0;
+}
+
 static void nap(long ns)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = ns }, NULL);
@@ -174,7 +187,7 @@ static void *run(void *arg)
 {
 	struct weir_consumer *c = arg;
 	bool full, pressed = false;
-	uint64_t give_up = 0;
+	uint64_t give_up = 0, busy_until_ns = 0;
 
 	for (;;) {
 		/* Read before the batch: what came until then is folded before we end. */
@@ -197,7 +210,12 @@ static void *run(void *arg)
 			give_up = weir_mono_ns() + STOP_WAIT;
 		if (stop && weir_mono_ns() > give_up)
 			return NULL;
-		nap(filling || stop || now_ns < c->fold.hurry_until_ns ? POLL_NS : CALM_NS);
+		if (n || open_requests(&c->fold.n))
+			busy_until_ns = now_ns + LATELY_NS;
+		if (filling || stop || now_ns < c->fold.hurry_until_ns)
+			nap(POLL_NS);
+		else
+			nap(now_ns < busy_until_ns ? BUSY_NS : CALM_NS);
 	}
 }
 
@@ -218,7 +236,6 @@ int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct w
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out)
 {
 	const struct weir_fold *f = &c->fold;
-	uint64_t ended;
 
 	out->records = __atomic_load_n(&f->n.records, __ATOMIC_RELAXED);
 	out->rows = __atomic_load_n(&f->n.rows, __ATOMIC_RELAXED);
@@ -226,10 +243,7 @@ void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *ou
 	out->capped = __atomic_load_n(&f->cap.cut, __ATOMIC_RELAXED);
 	out->capped_shadow = __atomic_load_n(&f->cap.cut_in_shadow, __ATOMIC_RELAXED);
 	out->ring_used = weir_ring_used(&c->ring);
-	out->open = __atomic_load_n(&f->n.begun, __ATOMIC_RELAXED);
-	ended = __atomic_load_n(&f->n.ended, __ATOMIC_RELAXED);
-	/* Of those that ended, some began before this agent did. */
-	out->open = out->open > ended ? out->open - ended : 0;
+	out->open = open_requests(&f->n);
 	weir_tally_read(&f->tally, &out->tally);
 	weir_decoders_stats(f->decoders, &out->decoders);
 }

@@ -19,20 +19,23 @@ struct walk {
 	struct weir_call *c;
 	struct weir_reader *reader;
 	struct weir_text text;
-	struct weir_event_origin origin;
-	struct weir_policy *policy; /* origin's */
+	const char *node;
+	struct weir_error *err;
 	uint64_t until_seq;
 };
 
 static int event_item(const struct weir_entry *e, void *ctx)
 {
 	struct walk *w = ctx;
+	struct weir_event_origin o;
 	int r;
 
 	if (e->seq > w->until_seq)
 		return 1;
-	r = weir_event_json(e, &w->origin, weir_reader_card(w->reader, weir_entry_card_id(e)),
-			    &w->text);
+	r = weir_event_origin_of(w->reader, e, w->node, &o, w->err);
+	if (!r)
+		r = weir_event_json(e, &o, weir_reader_card(w->reader, weir_entry_card_id(e)),
+				    &w->text);
 	return r ? r : weir_call_item_text(w->c, w->text.p, w->text.len);
 }
 
@@ -43,10 +46,6 @@ static int events(struct walk *w, struct weir_entry_query *q, bool following,
 	int r;
 
 	for (;;) {
-		/* Who follows for days sees the tree as it becomes. */
-		weir_policy_unref(w->policy);
-		w->policy = w->c->view->policy(w->c->view->ctx);
-		w->origin.policy = w->policy;
 		r = weir_reader_newest(w->reader, &newest, err);
 		if (!r && newest >= q->from_seq) {
 			/* Only so far: what is committed during the walk is the next one's. */
@@ -71,7 +70,7 @@ int weir_do_events(struct weir_call *c, struct weir_error *err)
 	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER |
 					       1u << WEIR_ENTRY_TOP_UP };
 	weir_autofree struct weir_status *s = NULL;
-	struct walk w = { .c = c };
+	struct walk w = { .c = c, .err = err };
 	const char *tenant = NULL;
 	bool following = false;
 	uint64_t newest = 0;
@@ -90,19 +89,13 @@ int weir_do_events(struct weir_call *c, struct weir_error *err)
 	if (!s)
 		return -ENOMEM;
 	c->view->status(c->view->ctx, s);
-	w.origin = (struct weir_event_origin){
-		.ledger_id = weir_reader_ledger_id(w.reader),
-		.node = s->node,
-		.services = c->view->services,
-		.n_services = c->view->n_services,
-	};
+	w.node = s->node;
 	/* Without --since, following starts now. */
 	if (following && !q.since_ns)
 		r = weir_reader_newest(w.reader, &newest, err);
 	q.from_seq = newest + 1;
 	if (!r)
 		r = events(&w, &q, following, err);
-	weir_policy_unref(w.policy);
 	weir_text_free(&w.text);
 	return r;
 }

@@ -24,8 +24,7 @@
 struct trace {
 	struct weir_call *c;
 	struct weir_reader *reader;
-	struct weir_event_origin origin;
-	struct weir_policy *policy; /* origin's */
+	const char *node;
 	struct weir_text text;
 	struct weir_error *err;
 	struct weir_call_progress far;
@@ -112,7 +111,7 @@ static int nats_json(struct trace *t, const struct weir_entry *e, json_t **out)
 		if (s.seq >= e->seq)
 			state = "acknowledged";
 	}
-	weir_event_subject(e, t->origin.node, subject);
+	weir_event_subject(e, t->node, subject);
 	*out = json_pack("{s:s,s:s,s:b,s:o,s:o,s:o}", "state", state, "subject", subject,
 			 "connected", (int)s.connected, "acknowledged_seq", weir_json_count(s.seq),
 			 "behind", weir_json_count(s.seq < e->seq ? e->seq - s.seq : 0), "problem",
@@ -178,8 +177,11 @@ struct found {
 static int found_json(struct trace *t, const struct weir_entry *e, struct found *f)
 {
 	const struct weir_card *card = weir_reader_card(t->reader, weir_entry_card_id(e));
-	int r = written(t, weir_event_json(e, &t->origin, card, &t->text), &f->event);
+	struct weir_event_origin o;
+	int r = weir_event_origin_of(t->reader, e, t->node, &o, t->err);
 
+	if (!r)
+		r = written(t, weir_event_json(e, &o, card, &t->text), &f->event);
 	if (!r)
 		r = written(t, weir_entry_json(e, card, &t->text), &f->entry);
 	if (!r && e->row)
@@ -248,21 +250,13 @@ int weir_do_trace(struct weir_call *c, struct weir_error *err)
 	if (!t.reader)
 		return -EIO;
 	c->view->status(c->view->ctx, s);
-	t.policy = c->view->policy(c->view->ctx);
-	t.origin = (struct weir_event_origin){
-		.policy = t.policy,
-		.ledger_id = weir_reader_ledger_id(t.reader),
-		.node = s->node,
-		.services = c->view->services,
-		.n_services = c->view->n_services,
-	};
+	t.node = s->node;
 	r = weir_reader_newest(t.reader, &t.far.newest, err);
 	if (!r)
 		r = weir_reader_since(t.reader, f.since_ns, &t.far.oldest, err);
 	if (!r)
 		r = weir_find_entries(t.reader, &f, &found, err);
 	weir_text_free(&t.text);
-	weir_policy_unref(t.policy);
 	weir_time_format(f.since_ns, since);
 	if (!r && !found)
 		r = weir_fail(

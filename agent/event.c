@@ -15,7 +15,6 @@
 #include "agent/event_priv.h"
 #include "agent/json_out.h"
 #include "agent/money.h"
-#include "agent/policy.h"
 #include "agent/request_type.h"
 #include "bpf/weir_abi.h"
 
@@ -105,11 +104,6 @@ static void put_course(struct weir_out *o, const struct weir_row *r)
 		weir_out_cstr(o, "cache_status", weir_cache_status_names[r->cache_status]);
 }
 
-static const char *service_of(const struct weir_event_origin *from, const struct weir_row *r)
-{
-	return from->services && r->service < from->n_services ? from->services[r->service] : NULL;
-}
-
 static void put_request(struct weir_out *o, const char *service, const struct weir_row *r)
 {
 	const char *type = weir_request_type(r->path, strnlen(r->path, sizeof(r->path)));
@@ -184,23 +178,26 @@ static void put_foreign_ids(struct weir_out *o, const struct weir_row *r)
 	put_text(o, "client_request_id", r->client_request_id, sizeof(r->client_request_id));
 }
 
-#define PATH_MAX_LEVELS 8 /* more than a policy may have */
-
-/* From the top of the tree down to who used it, as the tree is now. */
-static void put_path(struct weir_out *o, const struct weir_policy *policy, const char *tenant)
+/* From the top of the tree down to who used it, as the tree was then. */
+static void put_path(struct weir_out *o, const char *path, const char *tenant)
 {
-	const struct weir_tenant_policy *t = policy ? weir_policy_tenant(policy, tenant) : NULL;
-	const char *path[PATH_MAX_LEVELS] = { tenant };
-	size_t n = 1;
-
-	for (; t && t->parent && n < PATH_MAX_LEVELS; n++) {
-		path[n] = t->parent;
-		t = weir_policy_tenant(policy, t->parent);
-	}
 	weir_out_open(o, "path", '[');
-	while (n)
-		weir_out_cstr(o, NULL, path[--n]);
+	for (const char *name = path ? path : tenant, *end; name; name = end) {
+		end = path ? strchr(name, '/') : NULL;
+		weir_out_str(o, NULL, name, end ? (size_t)(end - name) : strlen(name));
+		if (end)
+			end++;
+	}
 	weir_out_close(o, ']');
+}
+
+/* By which a subscriber sees that nothing is missing. */
+static void put_place(struct weir_out *o, const struct weir_entry *e,
+		      const struct weir_event_origin *from)
+{
+	weir_out_u64(o, "ledger_seq", e->seq);
+	if (from->previous_seq != WEIR_EVENT_UNKNOWN_SEQ)
+		weir_out_u64(o, "previous_seq", from->previous_seq);
 }
 
 /* The end of the path is who used it, the wallet is who pays. */
@@ -210,7 +207,7 @@ static void put_tenant(struct weir_out *o, const struct weir_entry *e,
 	const char *tenant = name_or_unknown(e->tenant_name);
 
 	weir_out_cstr(o, "tenant", tenant);
-	put_path(o, from->policy, tenant);
+	put_path(o, from->path, tenant);
 	if (e->wallet != e->tenant)
 		weir_out_cstr(o, "wallet", name_or_unknown(e->wallet_name));
 }
@@ -239,7 +236,6 @@ static void put_bill(struct weir_out *o, const struct weir_entry *e, const struc
 	if (p->card)
 		weir_put_lines(o, p);
 	weir_put_burn(o, e);
-	weir_out_u64(o, "ledger_seq", e->seq);
 }
 
 static void put_row(struct weir_out *o, const struct weir_entry *e,
@@ -252,10 +248,11 @@ static void put_row(struct weir_out *o, const struct weir_entry *e,
 	put_labels(o, &(struct labels){ r->user, r->team, r->feature, r->cost_center, r->session,
 					r->flags & WEIR_ROW_TRUSTED });
 	put_foreign_ids(o, r);
-	put_request(o, service_of(from, r), r);
+	put_request(o, from->service, r);
 	put_bill(o, e, p,
 		 &(struct bill){ r->flags & WEIR_ROW_UNPRICED, r->discount_milli, r->price_nano,
 				 r->cost_nano });
+	put_place(o, e, from);
 }
 
 static uint64_t metered_at(const struct weir_entry *e)
@@ -281,27 +278,28 @@ static void put_meter(struct weir_out *o, const struct weir_entry *e,
 	put_bill(o, e, p,
 		 &(struct bill){ op->flags & WEIR_OP_UNPRICED, op->discount_milli, op->price_nano,
 				 op->cost_nano });
+	put_place(o, e, from);
 }
 
-static void put_top_up(struct weir_out *o, const struct weir_entry *e)
+static void put_top_up(struct weir_out *o, const struct weir_entry *e,
+		       const struct weir_event_origin *from)
 {
 	weir_out_cstr(o, "tenant", name_or_unknown(e->tenant_name));
 	weir_out_cstr(o, "wallet", name_or_unknown(e->wallet_name));
 	weir_out_money(o, "balance", e->balance_after_nano);
 	weir_out_money(o, "threshold", e->op->threshold_nano);
 	weir_out_money(o, "ask", e->op->amount_nano);
-	weir_out_u64(o, "ledger_seq", e->seq);
+	put_place(o, e, from);
 }
 
 static size_t bytes_for(const struct weir_entry *e, const struct weir_event_origin *from)
 {
-	const char *service = e->row ? service_of(from, e->row) : NULL;
+	const char *tenant = name_or_unknown(e->tenant_name);
 
-	return WEIR_EVENT_FIXED_BYTES +
-	       weir_event_names_bytes(from, name_or_unknown(e->tenant_name)) +
-	       WEIR_EVENT_BYTE * (PATH_MAX_LEVELS * (WEIR_NAME_BYTES + 4) +
+	return WEIR_EVENT_FIXED_BYTES + weir_event_names_bytes(from, tenant) +
+	       WEIR_EVENT_BYTE * (2 * strlen(from->path ? from->path : tenant) +
 				  strlen(name_or_unknown(e->wallet_name)) +
-				  (service ? strlen(service) : 0) + WEIR_OUT_NAME_MAX) +
+				  (from->service ? strlen(from->service) : 0) + WEIR_OUT_NAME_MAX) +
 	       WEIR_OUT_CARD_BYTES + WEIR_OUT_LINES_BYTES + e->n_moves * WEIR_OUT_MOVE_BYTES;
 }
 
@@ -343,7 +341,7 @@ static int ledger_json(const struct weir_entry *e, const struct weir_event_origi
 
 	len = out->len;
 	if (!r)
-		r = weir_text_reserve(out, head + len + 2);
+		r = weir_text_reserve(out, 2 * head + len);
 	if (r)
 		return r;
 	/* Out of the way of what is written before it; without its opening bracket, which the
@@ -351,8 +349,12 @@ static int ledger_json(const struct weir_entry *e, const struct weir_event_origi
 	memmove(out->p + head, out->p, len);
 	o = (struct weir_out){ .p = out->p };
 	weir_event_envelope(&o, from, id, "weir.ledger.v1", tenant, e->time_ns);
-	memmove(o.p, out->p + head + 1, len - 1);
-	o.p += len - 1;
+	/* And without its closing one: its place in the lane stands behind. */
+	memmove(o.p, out->p + head + 1, len - 2);
+	o.p += len - 2;
+	o.comma = true;
+	put_place(&o, e, from);
+	weir_out_close(&o, '}');
 	weir_out_close(&o, '}');
 	weir_text_end(out, o.p);
 	return 0;
@@ -391,7 +393,7 @@ int weir_event_json(const struct weir_entry *e, const struct weir_event_origin *
 	else if (e->kind == WEIR_ENTRY_METER)
 		put_meter(&o, e, from, &priced);
 	else
-		put_top_up(&o, e);
+		put_top_up(&o, e, from);
 	weir_out_close(&o, '}');
 	weir_out_close(&o, '}');
 	weir_text_end(out, o.p);

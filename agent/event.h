@@ -16,17 +16,27 @@
 #include "util.h"
 
 struct weir_card;
-struct weir_policy;
+struct weir_reader;
 
-/* Who speaks. All strings must outlive the call only. */
+#define WEIR_EVENT_UNKNOWN_SEQ UINT64_MAX
+
+/* Where an event comes from. Of refusals the first two only. */
 struct weir_event_origin {
 	const char *ledger_id; /* weir_reader_ledger_id */
 	const char *node;
-	const char *const *services; /* names by service number; may be NULL */
-	size_t n_services;
-	const struct weir_policy
-		*policy; /* whose tree `path` is of; NULL: it is the tenant alone */
+	const char *service; /* of the row's number; NULL: nobody said */
+	const char *path;    /* "top/middle/tenant"; NULL: the tenant alone */
+	/* The entry before it in its lane; 0: it is the first; WEIR_EVENT_UNKNOWN_SEQ: left out. */
+	uint64_t previous_seq;
 };
+
+/* All but the node from the ledger, as it was when the entry was made. To be called with the entry
+ * of a walk of r at hand; the strings live until it is called for another. */
+int weir_event_origin_of(struct weir_reader *r, const struct weir_entry *e, const char *node,
+			 struct weir_event_origin *out, struct weir_error *err);
+
+/* Bits of the kinds that share a lane with this one; 0: it is not published. */
+uint32_t weir_event_lane(enum weir_entry_kind kind);
 
 #define WEIR_EVENT_ID_TEXT 33
 

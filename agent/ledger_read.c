@@ -45,6 +45,8 @@ void weir_reader_close(struct weir_reader *rd)
 	if (!rd)
 		return;
 	weir_log_clear(&rd->log);
+	weir_named_cache_free(rd->named);
+	sqlite3_finalize(rd->walk_back);
 	weir_store_close(rd->db);
 	for (size_t i = 0; i < rd->n_names; i++)
 		free(rd->names[i]);

@@ -68,6 +68,11 @@ int weir_reader_entries(struct weir_reader *r, const struct weir_entry_query *q,
 int weir_reader_find(struct weir_reader *r, const struct weir_id *id, weir_entry_fn fn, void *ctx,
 		     struct weir_error *err);
 
+/* The newest entry before seq whose kind is one of these bits; *out 0: there is none. -ENOENT: it
+ * would be in a sealed month that is not there. */
+int weir_reader_previous(struct weir_reader *r, uint64_t seq, uint32_t kinds, uint64_t *out,
+			 struct weir_error *err);
+
 /* Sums of everything a tenant ever used. Counts are disjoint; unknown counts
  * add nothing; a sum past int64 stays there. */
 struct weir_usage_sum {

@@ -12,6 +12,15 @@
 #include "agent/ledger_sql.h"
 
 struct weir_card;
+struct weir_named_cache;
+void weir_named_cache_free(struct weir_named_cache *c); /* NULL is fine */
+
+/* weir_reader_previous: before seq, `found` is the newest of these kinds. */
+struct weir_reader_previous {
+	uint32_t kinds;
+	uint64_t seq, found;
+};
+#define WEIR_READER_PREVIOUS 4
 
 struct weir_reader {
 	sqlite3 *db;
@@ -21,7 +30,10 @@ struct weir_reader {
 	size_t n_names;
 	struct weir_card **cards; /* by row id, likewise */
 	size_t n_cards;
-	struct weir_posting post; /* scratch of decoding */
+	struct weir_posting post;	/* scratch of decoding */
+	struct weir_named_cache *named; /* NULL until it is asked for */
+	struct weir_reader_previous previous[WEIR_READER_PREVIOUS];
+	sqlite3_stmt *walk_back; /* of weir_reader_previous */
 };
 
 /* Decode r; the entry points into r, *row or *op, and the reader's scratch. prev

@@ -41,7 +41,7 @@ struct weir_meter_in {
 	const struct weir_agent_view *view;
 	const struct weir_nats_config *nats;
 	char node[WEIR_NAME_BYTES], ledger_id[64];
-	const char *where; /* url without a user and password, for people */
+	char where[WEIR_NATS_WHERE]; /* url without a user and password, for people */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* CLOCK_MONOTONIC */
@@ -54,7 +54,7 @@ struct weir_meter_in {
 	natsSubscription *sub; /* NULL: not ready */
 	struct weir_meter_queue queue;
 	struct weir_text text;
-	char unreachable[64]; /* why the last attempt to connect failed */
+	char unreachable[WEIR_NATS_WHY]; /* why the last attempt to connect failed */
 	char problem[256], trouble[256];
 	char stream_problem[256]; /* one that it can live with */
 	uint64_t check_at_ns, waiting;
@@ -270,19 +270,21 @@ static void disconnect(struct weir_meter_in *m)
 
 static bool connected(struct weir_meter_in *m)
 {
-	char why[sizeof(m->unreachable)];
 	natsStatus s;
 
 	if (m->nc && natsConnection_Status(m->nc) == NATS_CONN_STATUS_CONNECTED)
 		return true;
 	disconnect(m);
-	s = weir_nats_connect(m->nats, "weir-agent usage", &m->nc, why, sizeof(why));
-	if (s == NATS_OK)
-		s = natsConnection_JetStream(&m->js, m->nc, NULL);
-	snprintf(m->unreachable, sizeof(m->unreachable), "%s",
-		 s == NATS_OK ? "" : natsStatus_GetText(s));
-	if (s != NATS_OK)
+	s = weir_nats_connect(m->nats, "weir-agent usage", &m->nc, m->unreachable,
+			      sizeof(m->unreachable));
+	if (s != NATS_OK) {
 		disconnect(m);
+		return false;
+	}
+	s = natsConnection_JetStream(&m->js, m->nc, NULL);
+	if (s != NATS_OK)
+		snprintf(m->unreachable, sizeof(m->unreachable), "%s: %s", m->where,
+			 natsStatus_GetText(s));
 	return s == NATS_OK;
 }
 
@@ -354,8 +356,8 @@ static void update_status(struct weir_meter_in *m)
 	s->waiting = m->waiting;
 	if (!m->nc)
 		snprintf(s->warning, sizeof(s->warning),
-			 "NATS: %.100s: %s; reported usage waits there, trying again for ever",
-			 m->where, m->unreachable[0] ? m->unreachable : "not connected");
+			 "NATS: %s; reported usage waits there, trying again for ever",
+			 m->unreachable[0] ? m->unreachable : m->where);
 	else
 		snprintf(s->warning, sizeof(s->warning), "%s",
 			 m->problem[0]	 ? m->problem
@@ -442,7 +444,7 @@ int weir_meter_in_start(const struct weir_nats_config *c, const char *node,
 	m->view = view;
 	snprintf(m->node, sizeof(m->node), "%s", node);
 	m->nats = c;
-	m->where = weir_nats_where(c->url);
+	weir_nats_where(c->url, m->where, sizeof(m->where));
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);

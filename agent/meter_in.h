@@ -33,7 +33,7 @@ struct weir_meter_in_status {
 	uint64_t refused;
 	uint64_t retried;  /* put back: it could not be said whether */
 	char refusal[256]; /* the last one's reason; "": none */
-	char warning[256]; /* "": all is well */
+	char warning[400]; /* "": all is well */
 };
 
 /* Starts the thread. NATS need not be there. c (usage_subject: which messages are this node's) and

@@ -46,8 +46,6 @@ static struct weir_event_origin origin(struct weir_publisher *p)
 	return (struct weir_event_origin){
 		.ledger_id = weir_reader_ledger_id(p->reader),
 		.node = p->node,
-		.services = p->view->services,
-		.n_services = p->view->n_services,
 	};
 }
 
@@ -85,14 +83,14 @@ static void pass(struct weir_publisher *p, const struct weir_entry *e, bool skip
 
 static int push_entry(struct weir_publisher *p, const struct weir_entry *e, enum weir_stream stream)
 {
-	struct weir_policy *policy = p->view->policy(p->view->ctx);
-	struct weir_event_origin o = origin(p);
+	struct weir_event_origin o;
 	char id[WEIR_PUB_ID_TEXT], subject[WEIR_EVENT_SUBJECT];
-	int r;
+	struct weir_error err = { "" };
+	int r = weir_event_origin_of(p->reader, e, p->node, &o, &err);
 
-	o.policy = policy;
-	r = weir_event_json(e, &o, weir_reader_card(p->reader, weir_entry_card_id(e)), &p->text);
-	weir_policy_unref(policy);
+	if (!r)
+		r = weir_event_json(e, &o, weir_reader_card(p->reader, weir_entry_card_id(e)),
+				    &p->text);
 	if (r)
 		return r;
 	weir_hex(e->id.b, sizeof(e->id.b), id);
@@ -364,7 +362,7 @@ int weir_publisher_start(const struct weir_nats_config *nats, const char *node,
 	p->view = view;
 	snprintf(p->node, sizeof(p->node), "%s", node);
 	p->nats = nats;
-	p->where = weir_nats_where(nats->url);
+	weir_nats_where(nats->url, p->where, sizeof(p->where));
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);

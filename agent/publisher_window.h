@@ -15,6 +15,7 @@
 #include <nats/nats.h>
 
 #include "event.h"
+#include "nats_connect.h"
 #include "publisher.h"
 #include "publisher_stream.h"
 
@@ -40,7 +41,7 @@ struct weir_publisher {
 	const struct weir_agent_view *view;
 	char node[WEIR_NAME_BYTES];
 	const struct weir_nats_config *nats;
-	const char *where; /* url without a user and password, for people */
+	char where[WEIR_NATS_WHERE]; /* url without a user and password, for people */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* CLOCK_MONOTONIC */

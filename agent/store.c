@@ -162,6 +162,8 @@ static const char schema_6[] =
 	"CREATE TABLE named (kind INTEGER NOT NULL, number INTEGER NOT NULL,"
 	" from_seq INTEGER NOT NULL, text TEXT NOT NULL,"
 	" PRIMARY KEY (kind, number, from_seq)) WITHOUT ROWID;"
+	/* Of what is neither usage nor a meter: the one before (ledger_previous.c). */
+	"CREATE INDEX entry_rare ON entry (kind) WHERE kind NOT IN (1, 9);"
 	"CREATE TABLE restored (seq INTEGER PRIMARY KEY, time INTEGER NOT NULL,"
 	" newest INTEGER NOT NULL, newest_time INTEGER NOT NULL, hash BLOB NOT NULL,"
 	" done INTEGER NOT NULL, report TEXT NOT NULL);";

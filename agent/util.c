@@ -90,23 +90,13 @@ void weir_close_fd(int *fd)
 
 /* ------------------------------------------------------------------- time */
 
-static uint64_t clock_ns(clockid_t clock)
+uint64_t weir_mono_ns(void)
 {
 	struct timespec ts;
 
-	if (clock_gettime(clock, &ts) != 0)
-		abort(); /* both clocks exist on every Linux */
+	if (clock_gettime(CLOCK_MONOTONIC, &ts) != 0)
+		abort(); /* every Linux has it */
 	return (uint64_t)ts.tv_sec * WEIR_SECOND + (uint64_t)ts.tv_nsec;
-}
-
-uint64_t weir_wall_ns(void)
-{
-	return clock_ns(CLOCK_REALTIME);
-}
-
-uint64_t weir_mono_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* Days since 1970-01-01 of a Gregorian date, and back; the algorithms are Howard

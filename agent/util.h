@@ -32,7 +32,7 @@ enum weir_level { WEIR_ERR = 3, WEIR_WARN = 4, WEIR_NOTE = 5, WEIR_INFO = 6, WEI
 void weir_log(enum weir_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void weir_log_max(enum weir_level level); /* quieter or louder than WEIR_INFO, the default */
 
-/* Unix time in ns, CLOCK_MONOTONIC in ns. */
+/* Unix time in ns, as it is believed (clock.h); CLOCK_MONOTONIC in ns. */
 #define WEIR_SECOND UINT64_C(1000000000)
 uint64_t weir_wall_ns(void);
 uint64_t weir_mono_ns(void);

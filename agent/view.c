@@ -173,7 +173,11 @@ static int call_apply(struct weir_ledger *l, void *arg)
 {
 	struct apply *p = arg;
 
-	return weir_enforce_apply(p->agent->enforce, p->policy, l, p->err);
+	int r = weir_enforce_apply(p->agent->enforce, p->policy, l, p->err);
+
+	if (!r)
+		weir_agent_note_names(p->agent, l, p->policy);
+	return r;
 }
 
 static int view_reload(void *ctx, const char *dir, struct weir_error *err)

@@ -23,6 +23,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "agent/clock.h"
+
 #define GROUP_NS     UINT64_C(20000000)
 #define GROUP_ROWS   4096
 #define RETRY_NS     UINT64_C(50000000)
@@ -64,7 +66,7 @@ struct weir_writer {
 	/* The thread's own. */
 	uint64_t first_ns; /* monotonic, when the group's first row was seen; 0: none */
 	uint64_t retry_at_ns, backoff_ns;
-	uint64_t alarm_ns; /* wall, what the alarm is set to; NEVER: not set */
+	uint64_t alarm_ns; /* CLOCK_REALTIME, what the alarm is set to; NEVER: not set */
 };
 
 /* In a writer's thread: which one. */
@@ -149,11 +151,14 @@ static void sleep_until(struct weir_writer *w, uint64_t until_ns)
 			continue; /* ECANCELED: the clock was set */
 }
 
-/* The alarm, of the wall clock; NEVER: none. One that is in the past rings at once. */
+/* The alarm, of the wall clock as it is believed; NEVER: none. One that is in the past rings at
+ * once. */
 static void set_alarm(struct weir_writer *w, uint64_t at_ns)
 {
 	struct itimerspec t = { 0 };
 
+	if (at_ns != NEVER)
+		at_ns = weir_clock_real_ns(at_ns);
 	if (at_ns == w->alarm_ns)
 		return;
 	if (at_ns != NEVER) {

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # bench: the figures of the README. Kernel programs by PROG_TEST_RUN, the parsers of answers, the
-# ledger at ten million rows, then connections beside nftables and iptables, then end to end beside nginx and HAProxy.
+# ledger at ten million rows, from the wire to the acknowledged event, then connections beside nftables and iptables, then end to end beside nginx and HAProxy.
 # Needs root, a quiet machine and 4 GB in /var/tmp.
 #
 #   make bench BENCH_ROUNDS=3        shorter: as many rounds of each part
 #   make bench BENCH_ROWS=1000000    shorter: so many rows in the ledger
+#   make bench BENCH_BACKLOG=100000  shorter: so many rows that are not published
 
 BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tests/bench/*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(B)/%)
@@ -35,6 +36,9 @@ bench: deps
 	$(Q)$(B)/tests/bench/parse_bench $(BENCH_ROUNDS)
 	$(Q)echo "# ledger"
 	$(Q)$(B)/tests/bench/ledger_bench $(BENCH_ROWS)
+	$(Q)echo "# delivery"
+	$(Q)WEIR_BUILD='$(abspath $(B))' $(PYTHON) tests/bench/delivery_bench.py \
+		$(BENCH_ROUNDS:%=--rounds %) $(BENCH_BACKLOG:%=--backlog %)
 	$(Q)echo "# open streams"
 	$(Q)WEIR_BUILD='$(abspath $(B))' $(PYTHON) tests/soak/streams.py
 	$(Q)echo "# beside firewalls"

@@ -114,7 +114,7 @@ $(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
 	$(Q)CFLAGS="-O0 -w" $(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
 	$(Q)cp $(NEXT)/build/weir-agent $@
 
-e2e: all soak-build $(B)/tests/weir-agent-next $(FAULTY_SO)
+e2e: all soak-build chaos-build $(B)/tests/weir-agent-next $(FAULTY_SO)
 	$(Q)$(PYTHON) -m pytest -q -rs -n 3 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 # Whole answers begin with the files of tests/corpus, which are only read; what is found to be new
@@ -133,3 +133,4 @@ fuzz: $(FUZZ_BIN)
          $(FAULTY:%.c=$(B)/san/%.d)
 
 include tests/soak/soak.mk
+include tests/chaos/chaos.mk

@@ -122,7 +122,9 @@ static void dial(struct client *c, unsigned i)
 static void ask(struct client *c, bool stream, bool unknown)
 {
 	char body[512], out[1024], key[64] = "";
-	unsigned pieces = stream ? set.pieces / 2 + (unsigned)draw(set.pieces + 1) : 1 + draw(9);
+	unsigned pieces = !stream    ? 1 + draw(9)
+			  : set.even ? set.pieces
+				     : set.pieces / 2 + (unsigned)draw(set.pieces + 1);
 	int n, len, gap = stream ? (int)set.gap : -1;
 	size_t first;
 

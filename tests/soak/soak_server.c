@@ -8,9 +8,9 @@
  *   soak_server PORT LOG
  *
  * LOG gets a line per request that is over: id tenant prompt completion stream done|aborted,
- * completion as sent. Commands: "report" (who has how many connections and requests open),
- * "pause" and "go" (time stands still: no piece is sent, nobody is idle), "drain" (every
- * connection is closed), "flush" (the log).
+ * completion as sent. An answer's id is soak-N, its x-request-id req-N. Commands: "report" (who has
+ * how many connections and requests open), "pause" and "go" (time stands still: no piece is sent,
+ * nobody is idle), "drain" (every connection is closed), "flush" (the log).
  */
 #include "soak.h"
 
@@ -133,8 +133,8 @@ static void answer_plain(struct connection *c)
 	n += usage_text(body + n, c);
 	n = sprintf(out,
 		    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-		    "Content-Length: %d\r\n\r\n%s",
-		    n, body);
+		    "X-Request-Id: req-%lu\r\nContent-Length: %d\r\n\r\n%s",
+		    (unsigned long)c->id, n, body);
 	c->sent = c->completion;
 	if (say(c, out, n))
 		request_over(c, true);
@@ -146,8 +146,10 @@ static void answer_piece(struct connection *c)
 	int n, len = 0;
 
 	if (!c->sent)
-		len = sprintf(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-				   "Transfer-Encoding: chunked\r\n\r\n");
+		len = sprintf(out,
+			      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+			      "X-Request-Id: req-%lu\r\nTransfer-Encoding: chunked\r\n\r\n",
+			      (unsigned long)c->id);
 	n = sprintf(data, "data: ");
 	n += envelope(data + n, c, "chat.completion.chunk");
 	sprintf(data + n,

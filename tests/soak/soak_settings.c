@@ -18,6 +18,7 @@ void soak_read_setting(struct soak_settings *set, const char *text)
 		{ "streams", &set->streams },
 		{ "pieces", &set->pieces },
 		{ "gap", &set->gap },
+		{ "even", &set->even },
 		{ "asks", &set->asks },
 		{ "unknown", &set->unknown },
 		{ "aborts", &set->aborts },

@@ -6,6 +6,7 @@
  *   connections=N       kept open; one that ends is opened again
  *   streams=N           kept running
  *   pieces=N gap=MS     of a stream: N/2 to 3N/2 tokens
+ *   even=1              exactly N
  *   asks=N              short requests a second; rates below likewise
  *   unknown=N           ... with a key that nobody has
  *   aborts=N            streams left in the middle: reset, closed, or vanished
@@ -19,8 +20,8 @@
 #define WEIR_SOAK_SETTINGS_H
 
 struct soak_settings {
-	unsigned tenants, first, connections, streams, pieces, gap, asks, unknown, aborts, closes,
-		syns, opens, rest, seed;
+	unsigned tenants, first, connections, streams, pieces, gap, even, asks, unknown, aborts,
+		closes, syns, opens, rest, seed;
 };
 
 #define SOAK_SETTINGS                                                                              \

@@ -295,7 +295,7 @@ static void every_bad_value_is_told_file_path_and_value(void **state)
 		{ MINIMAL(", \"http\": \"a:99999999999999999999\""),
 		  "http: \"a:99999999999999999999\" is not \"address:port\"" },
 		{ MINIMAL(", \"nats\": {}"), "nats: has no \"url\"" },
-		{ MINIMAL(", \"nats\": \"nats://x\""), "nats: \"nats://x\" is not an object" },
+		{ MINIMAL(", \"nats\": \"nats://u:secret@x\""), "nats: is not an object" },
 		{ MINIMAL(", \"nats\": {\"url\": \"nats://x\", \"usage_subject\": \"usage.v2.>\"}"),
 		  "nats.usage_subject: \"usage.v2.>\" is not \"usage.v1.>\", \"usage.v1.*\" or "
 		  "\"usage.v1.*.NAME\"" },

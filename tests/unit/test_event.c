@@ -23,9 +23,12 @@ static const char card_json[] =
 	"\"models\":[{\"match\":\"*\",\"price\":{\"input\":\"0.5\",\"output\":\"1.5\","
 	"\"per\":1000}}]}";
 
-static const char *const services[] = { NULL, "llm" };
-static const struct weir_event_origin origin = { "0b0e7bd2-5a4b-4c00-8000-000000000001", "gpu-01",
-						 services, 2, NULL };
+static const struct weir_event_origin origin = {
+	.ledger_id = "0b0e7bd2-5a4b-4c00-8000-000000000001",
+	.node = "gpu-01",
+	.service = "llm",
+	.previous_seq = 5,
+};
 
 static struct weir_row row;
 static struct weir_entry entry;
@@ -131,7 +134,8 @@ static void a_usage_event_is_this(void **unused)
 		"{\"dimension\":\"cache_read\",\"priced_as\":\"input\",\"quantity\":20,"
 		"\"unit_price\":\"0.5\",\"per\":1000,\"amount\":\"0.01\"}],"
 		"\"burn\":[{\"grant_seq\":3,\"amount\":\"0.05\",\"expired\":true},"
-		"{\"grant_seq\":5,\"amount\":\"0.009\"}],\"debt\":\"0.001\",\"ledger_seq\":7}}");
+		"{\"grant_seq\":5,\"amount\":\"0.009\"}],\"debt\":\"0.001\",\"ledger_seq\":7,"
+		"\"previous_seq\":5}}");
 	weir_card_free(c);
 }
 
@@ -179,13 +183,17 @@ static void what_is_not_known_is_absent(void **unused)
 		"discount",
 		"unit",
 		"dimension",
+		"previous_seq",
 	};
+	static const struct weir_event_origin nowhere = { "ledger", "gpu-01", NULL, NULL,
+							  WEIR_EVENT_UNKNOWN_SEQ };
 	json_t *v, *data;
 
 	row = (struct weir_row){ .started_wall_ns = T0, .ended_wall_ns = T0, .service = 9 };
 	row.usage = (struct weir_usage){ -1, -1, -1, -1, -1 };
 	row.audio = row.image = WEIR_UNKNOWN;
-	v = event(NULL);
+	assert_int_equal(weir_event_json(&entry, &nowhere, NULL, &text), 0);
+	v = json_loadb(text.p, text.len, 0, NULL);
 	data = json_object_get(v, "data");
 	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
 		assert_null(json_object_get(data, gone[i]));
@@ -312,7 +320,7 @@ static void any_row_gives_json(void **unused)
 static void long_names_fit(void **unused)
 {
 	static char name[5000];
-	struct weir_event_origin o = { name, name, (const char *const[]){ name, name }, 2, NULL };
+	struct weir_event_origin o = { name, name, name, name, UINT64_MAX - 1 };
 	struct weir_denied d = { .tenant = name, .reason = "requests" };
 
 	memset(name, 1, sizeof(name) - 1); /* six bytes each, escaped */
@@ -404,7 +412,8 @@ static void reported_usage_is_this(void **unused)
 		"\"rate_card\":{\"name\":\"list\",\"version\":\"3\",\"entry\":0},"
 		"\"price\":\"0.03\",\"cost\":\"0.015\",\"lines\":[{\"dimension\":\"unit\","
 		"\"quantity\":\"1.5\",\"unit_price\":\"0.02\",\"per\":1,\"amount\":\"0.03\"}],"
-		"\"burn\":[{\"grant_seq\":5,\"amount\":\"0.03\"}],\"ledger_seq\":7}}");
+		"\"burn\":[{\"grant_seq\":5,\"amount\":\"0.03\"}],\"ledger_seq\":7,\"previous_"
+		"seq\":5}}");
 	weir_card_free(c);
 	/* No card had a price: it says so, with price 0, and is not silent. */
 	op.flags |= WEIR_OP_UNPRICED;
@@ -428,7 +437,7 @@ static void a_top_up_is_this(void **unused)
 		"\"type\":\"weir.topup.v1\",\"subject\":\"acme\","
 		"\"time\":\"2026-11-01T00:00:02Z\",\"datacontenttype\":\"application/json\","
 		"\"data\":{\"tenant\":\"acme\",\"wallet\":\"acme\",\"balance\":\"0.04\","
-		"\"threshold\":\"1\",\"ask\":\"50\",\"ledger_seq\":7}}");
+		"\"threshold\":\"1\",\"ask\":\"50\",\"ledger_seq\":7,\"previous_seq\":5}}");
 }
 
 /* A refund is as much of the bill as what it refunds. */
@@ -455,8 +464,9 @@ static void other_entries_are_told_as_the_ledger_lists_them(void **unused)
 		json_decref(event(NULL));
 		assert_int_equal(weir_entry_json(&entry, NULL, &listed), 0);
 		data = strstr(text.p, "\"data\":") + strlen("\"data\":");
-		assert_memory_equal(data, listed.p, listed.len);
-		assert_string_equal(data + listed.len, "}");
+		assert_memory_equal(data, listed.p, listed.len - 1);
+		assert_string_equal(data + listed.len - 1,
+				    ",\"ledger_seq\":7,\"previous_seq\":5}}");
 		assert_non_null(strstr(text.p, "\"type\":\"weir.ledger.v1\",\"subject\":\"acme\","
 					       "\"time\":\"2026-11-01T00:00:02Z\""));
 	}

@@ -15,8 +15,7 @@
 #include "agent/request_type.h"
 #include "bpf/weir_abi.h"
 
-static const char *const services[] = { NULL, "llm" };
-static const struct weir_event_origin origin = { "ledger", "gpu-01", services, 2, NULL };
+static struct weir_event_origin origin = { "ledger", "gpu-01", "llm", NULL, 5 };
 
 /* 2026-11-01T00:00:00Z */
 #define T0 UINT64_C(1793491200000000000)
@@ -143,6 +142,17 @@ static void labels_wallet_and_modes_are_told(void **unused)
 	v = json_loadb(text.p, text.len, 0, NULL);
 	assert_true(json_is_false(json_object_get(json_object_get(v, "data"), "labels_trusted")));
 	json_decref(v);
+}
+
+static void a_path_is_told_level_by_level(void **unused)
+{
+	origin.path = "org/team/acme";
+	says("\"path\":[\"org\",\"team\",\"acme\"],\"");
+	origin.path = NULL;
+	says("\"path\":[\"acme\"],\"");
+	origin.previous_seq = 0;
+	says("\"ledger_seq\":7,\"previous_seq\":0}");
+	origin.previous_seq = 5;
 }
 
 static void a_label_that_fills_its_field_ends_there(void **unused)
@@ -287,6 +297,7 @@ int main(void)
 		TEST(all_fields_stand_in_the_order_of_the_design),
 		TEST(who_may_not_be_believed_is_said_with_any_label),
 		TEST(labels_wallet_and_modes_are_told),
+		TEST(a_path_is_told_level_by_level),
 		TEST(a_label_that_fills_its_field_ends_there),
 		TEST(marks_are_there_when_they_hold),
 		TEST(an_answer_that_was_cut_says_so),

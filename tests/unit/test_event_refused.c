@@ -13,8 +13,10 @@
 
 #include "agent/event.h"
 
-static const struct weir_event_origin origin = { "0b0e7bd2-5a4b-4c00-8000-000000000001", "gpu-01",
-						 NULL, 0, NULL };
+static const struct weir_event_origin origin = {
+	.ledger_id = "0b0e7bd2-5a4b-4c00-8000-000000000001",
+	.node = "gpu-01",
+};
 static struct weir_text text;
 
 /* 2026-11-01T00:00:00Z */

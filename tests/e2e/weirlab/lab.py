@@ -92,6 +92,7 @@ class Lab:
         self.node = shutil.which(os.environ.get("NODE", "node")) or "node"
         self.nats_url = "nats://127.0.0.1:4222"
         self.agent = self.nats = self.server = self.dir = None
+        self.agent_env = None  # of the agents that are started; None: ours
         self._native = native
         self._children = []
         self._undo = contextlib.ExitStack()
@@ -344,7 +345,7 @@ class Lab:
         """Start the agent and do not wait."""
         self.made_agent = True
         self.agent = self.spawn([BUILD / "weir-agent", "--config", self.config_path, *options],
-                                "server", "agent")
+                                "server", "agent", env=self.agent_env)
 
     def start_agent(self, document=None, nats=None, options=(), **fields):
         """Write policy and config (if given) and start the agent; returns once it says
