@@ -24,17 +24,18 @@ class Outcomes:
     def __init__(self, lab):
         self.lab, self.server = lab, Server(lab)
         self.server.start()
-        self.js = self.server.client()
+        self.js, self.limited = self.server.client(), False
 
     def again(self, **options):
         """The server is started again, as it may be meanwhile."""
         self.js.close()
         self.server.start(**options)
-        self.js = self.server.client()
+        self.js, self.limited = self.server.client(), bool(options)
 
     def reset(self):
         """Whatever a case left: a server without limits, and METER without any."""
-        if self.lab.nats.poll() is not None:
+        if self.limited or self.lab.nats.poll() is not None:
+            self.server.kill()
             self.again()
         try:
             config = self.js.stream()["config"]
