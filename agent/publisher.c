@@ -273,10 +273,8 @@ static void update_status(struct weir_publisher *p, bool connected)
 	}
 	if (!connected)
 		snprintf(p->status.warning, sizeof(p->status.warning),
-			 "NATS: %.100s: %s; %" PRIu64
-			 " events wait in the ledger, trying again for ever",
-			 p->where, p->unreachable[0] ? p->unreachable : "not connected",
-			 p->status.backlog);
+			 "NATS: %s; %" PRIu64 " events wait in the ledger, trying again for ever",
+			 p->unreachable[0] ? p->unreachable : p->where, p->status.backlog);
 	else if (weir_pub_stream_problem(p)[0])
 		snprintf(p->status.warning, sizeof(p->status.warning), "%s",
 			 weir_pub_stream_problem(p));

@@ -34,7 +34,7 @@ struct weir_publisher_status {
 	uint64_t skipped;  /* of these three, given up: their stream cannot be had */
 	uint64_t retried;  /* sent again: no ack, or an error */
 	uint64_t seq;	   /* ledger entry up to which all is acknowledged */
-	char warning[256]; /* "": all is well */
+	char warning[400]; /* "": all is well */
 };
 
 /* Starts the thread. NATS need not be there. node: name of this node. The view
