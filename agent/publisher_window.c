@@ -219,18 +219,20 @@ size_t weir_pub_room(struct weir_publisher *p)
 
 /* -------------------------------------------------------------------- connection */
 
-static natsStatus open_connection(struct weir_publisher *p)
+static natsStatus open_connection(struct weir_publisher *p, char why[static WEIR_NATS_WHY])
 {
-	char why[sizeof(p->unreachable)];
-	natsStatus s = weir_nats_connect(p->nats, "weir-agent", &p->nc, why, sizeof(why));
+	natsStatus s = weir_nats_connect(p->nats, "weir-agent", &p->nc, why, WEIR_NATS_WHY);
 	jsOptions jo;
 
 	jsOptions_Init(&jo);
 	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
 	jo.PublishAsync.AckHandler = on_ack;
 	jo.PublishAsync.AckHandlerClosure = p;
-	if (s == NATS_OK)
+	if (s == NATS_OK) {
 		s = natsConnection_JetStream(&p->js, p->nc, &jo);
+		if (s != NATS_OK)
+			snprintf(why, WEIR_NATS_WHY, "%s: %s", p->where, natsStatus_GetText(s));
+	}
 	return s;
 }
 
@@ -282,6 +284,7 @@ void weir_pub_disconnect(struct weir_publisher *p)
 
 bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
 {
+	char why[WEIR_NATS_WHY];
 	natsStatus s;
 
 	if (p->nc && natsConnection_Status(p->nc) == NATS_CONN_STATUS_CONNECTED)
@@ -292,18 +295,17 @@ bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
 	}
 	if (now_ns < p->connect_at_ns)
 		return false;
-	s = open_connection(p);
+	s = open_connection(p, why);
 	if (s == NATS_OK) {
 		weir_log(WEIR_NOTE, "nats: connected to %s", p->where);
 		p->unreachable[0] = 0;
 		return true;
 	}
 	weir_pub_disconnect(p);
-	if (strcmp(p->unreachable, natsStatus_GetText(s)))
-		weir_log(WEIR_WARN,
-			 "nats: %s: %s; trying again for ever, events wait in the ledger", p->where,
-			 natsStatus_GetText(s));
-	snprintf(p->unreachable, sizeof(p->unreachable), "%s", natsStatus_GetText(s));
+	if (strcmp(p->unreachable, why))
+		weir_log(WEIR_WARN, "nats: %s; trying again for ever, events wait in the ledger",
+			 why);
+	memcpy(p->unreachable, why, sizeof(p->unreachable));
 	p->connect_at_ns = weir_mono_ns() + CONNECT_AGAIN_NS;
 	return false;
 }
