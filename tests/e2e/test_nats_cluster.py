@@ -176,7 +176,8 @@ def test_no_event_is_lost_or_twice_whatever_a_cluster_goes_through(cluster_lab):
     lab = cluster_lab
     node = ClusterNode(lab, TENANTS, SEED, long={**LOAD, "asks": 0}, short=LOAD)
     node.start(nats={"replicas": 3})
-    assert lab.cluster.ask(0, lambda js: js.stream()["config"]["num_replicas"]) == 3
+    made = wait_for(lambda: lab.cluster.ask(0, lambda js: js.stream()["config"]), "METER", 30)
+    assert made["num_replicas"] == 3
     trouble, account = Trouble(lab, node), WholeAccount(node)
     try:
         for _ in range(ROUNDS):
@@ -187,7 +188,7 @@ def test_no_event_is_lost_or_twice_whatever_a_cluster_goes_through(cluster_lab):
             trouble.all_killed()
             if ROUNDS > 1:
                 trouble.one_away(20)
-            node.load_ends(cut=True)
+            node.say("drain"); node.load_ends()
             events = settled(account)
             trouble.note(f"{len(events)} events, each once")
     finally:
