@@ -48,11 +48,14 @@ static json_t *nats_json(const struct weir_agent_view *v, const struct weir_look
 
 	if (!v->publisher)
 		return json_null();
-	return json_pack("{s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "connected", (int)n->connected,
-			 "stream_ok", (int)n->stream_ok, "backlog", weir_json_count(n->backlog),
+	return json_pack("{s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "connected",
+			 (int)n->connected, "stream_ok", (int)n->stream_ok, "backlog",
+			 weir_json_count(n->backlog), "lag_ms",
+			 weir_json_count(n->lag_ns / 1000000), "rate", weir_json_count(n->rate),
 			 "acked", weir_json_count(n->acked), "alerts", weir_json_count(n->alerts),
 			 "entries", weir_json_count(n->entries), "skipped",
 			 weir_json_count(n->skipped), "resent", weir_json_count(n->retried),
+			 "known", weir_json_count(n->known), "again", weir_json_count(n->again),
 			 "usage", usage_json(v, &l->usage));
 }
 

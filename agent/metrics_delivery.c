@@ -96,6 +96,17 @@ static void put_nats(FILE *f, const struct weir_publisher_status *n)
 			 n->stream_ok);
 	weir_metrics_one(f, "weir_nats_backlog", "gauge", "Ledger entries not acknowledged yet.",
 			 n->backlog);
+	weir_metrics_head(f, "weir_nats_lag_seconds", "gauge", "Age of the oldest of these.");
+	fputs("weir_nats_lag_seconds ", f);
+	put_seconds(f, n->lag_ns);
+	fputc('\n', f);
+	weir_metrics_one(f, "weir_nats_rate", "gauge",
+			 "Events acknowledged per second, over the last ten.", n->rate);
+	weir_metrics_one(f, "weir_nats_known_total", "counter",
+			 "Events found on their stream, and not sent again.", n->known);
+	weir_metrics_one(f, "weir_nats_again_total", "counter",
+			 "Ledger entries that were acknowledged, and that a stream lost since.",
+			 n->again);
 	weir_metrics_one(f, "weir_nats_acked_total", "counter", "Usage events acknowledged.",
 			 n->acked);
 	weir_metrics_one(f, "weir_nats_denied_acked_total", "counter",

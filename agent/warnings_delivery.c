@@ -108,6 +108,16 @@ static void of_nats(struct weir_look *l)
 
 	if (n->warning[0])
 		weir_warn(&l->status, "%s", n->warning);
+	/* The worst of them is the warning. */
+	for (size_t i = 0; i < WEIR_STREAM_PUBLISHED; i++)
+		if (n->problem[i][0] && strcmp(n->problem[i], n->warning))
+			weir_warn(&l->status, "%s", n->problem[i]);
+	if (n->again)
+		weir_warn(&l->status,
+			  "nats: %" PRIu64 " events that were acknowledged were gone from their "
+			  "stream, and were published again since the agent started: see that the "
+			  "server's store is on a disk that keeps what it has synced",
+			  n->again);
 	if (n->skipped)
 		weir_warn(&l->status,
 			  "nats: %" PRIu64 " alerts, refusals and ledger entries were not "

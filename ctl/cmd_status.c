@@ -134,15 +134,29 @@ static void show_lag(const json_t *lag)
 
 static void show_nats(const json_t *nats)
 {
+	static const struct {
+		const char *field, *text;
+	} counts[] = { { "resent", "sent again" },
+		       { "again", "published anew" },
+		       { "skipped", "skipped" } };
 	const json_t *usage = json_object_get(nats, "usage");
+	char oldest[CTL_CELL];
 
 	if (!json_is_object(nats)) {
 		printf("nats         not configured\n");
 		return;
 	}
-	printf("nats         %s, backlog %lld, acknowledged %lld\n",
+	printf("nats         %s, backlog %lld, acknowledged %lld",
 	       json_is_true(json_object_get(nats, "connected")) ? "connected" : "not connected",
 	       (long long)ctl_int(nats, "backlog"), (long long)ctl_int(nats, "acked"));
+	ctl_duration((uint64_t)ctl_int(nats, "lag_ms") / 1000, oldest);
+	if (ctl_int(nats, "backlog"))
+		printf(", oldest %s, %lld/s", oldest, (long long)ctl_int(nats, "rate"));
+	for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+		if (ctl_int(nats, counts[i].field))
+			printf(", %s %lld", counts[i].text,
+			       (long long)ctl_int(nats, counts[i].field));
+	putchar('\n');
 	if (json_is_object(usage))
 		printf("usage        %s, %lld reports wait, %lld entered, %lld refused\n",
 		       json_is_true(json_object_get(usage, "ready")) ? "taken" : "NOT taken",

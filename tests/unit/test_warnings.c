@@ -343,7 +343,17 @@ static void nats_that_has_trouble_is_said(void **state)
 {
 	strcpy(look.nats.warning, "nats: away");
 	assert_string_equal(warned(), "nats: away");
+	/* Each stream's, once. */
+	strcpy(look.nats.problem[WEIR_STREAM_METER], "nats: away");
+	assert_string_equal(warned(), "nats: away");
 	look.nats.warning[0] = 0;
+	look.nats.problem[WEIR_STREAM_METER][0] = 0;
+	strcpy(look.nats.problem[WEIR_STREAM_LEDGER], "nats: stream LEDGER is full");
+	assert_string_equal(warned(), "nats: stream LEDGER is full");
+	look.nats.problem[WEIR_STREAM_LEDGER][0] = 0;
+	look.nats.again = 4;
+	assert_memory_equal(warned(), "nats: 4 events that were acknowledged were gone from", 51);
+	look.nats.again = 0;
 	look.nats.skipped = 3;
 	assert_memory_equal(warned(), "nats: 3 alerts, refusals and ledger entries were not ", 52);
 	look.nats.skipped = 0;
