@@ -413,6 +413,11 @@ class Lab:
         """A command's JSON."""
         return json.loads(self.weirctl(*args, "--json").stdout)
 
+    def warnings(self):
+        """What status warns of, but for this machine's clock: whether anybody synchronises it is
+        not of the laboratory's making."""
+        return [w for w in self.ctl("status")["warnings"] if not w.startswith("clock: not sync")]
+
     def ctl_lines(self, *args):
         """The JSON of a command that prints one object a line."""
         return [json.loads(line) for line in self.weirctl(*args, "--json").stdout.splitlines()]
