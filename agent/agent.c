@@ -238,6 +238,7 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	if (a->cfg.nats.url[0]) {
 		struct weir_publisher *p = NULL;
 
+		a->view.nats = &a->cfg.nats;
 		r = weir_publisher_start(&a->cfg.nats, a->cfg.node, &a->view, &p, err);
 		a->view.publisher = p;
 		__atomic_store_n(&a->publisher, p, __ATOMIC_RELEASE);
