@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "clock.h"
 #include "ledger.h"
 #include "policy.h"
 #include "takeover.h"
@@ -28,70 +29,8 @@
 #define PUBLISH_DRAIN_MS 2000
 #define SETTLE_WAIT	 (30 * WEIR_SECOND)
 #define REFRESH_EVERY	 (60 * WEIR_SECOND) /* a rate card may have come into effect */
-#define CLOCK_TOOK	 1000		    /* ns; two clocks read at once */
 
 /* -- starting */
-
-/* FNV-1a: short, and only has to tell nodes, instances and boots apart. */
-static uint32_t hash(uint32_t h, const char *s)
-{
-	do
-		h = (h ^ (uint8_t)*s) * 16777619u;
-	while (*s++);
-	return h;
-}
-
-static uint32_t boot_hash(const struct weir_agent_config *cfg)
-{
-	weir_autoclose int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	char id[64] = "";
-	ssize_t n = fd < 0 ? 0 : read(fd, id, sizeof(id) - 1);
-
-	id[n > 0 ? n : 0] = 0;
-	return hash(hash(hash(2166136261u, cfg->node), cfg->instance), id);
-}
-
-/* Credit expires by this in the kernel: of some readings that which took least time, lest we
- * are preempted in the midst of the only one. */
-static void store_clock(struct weir_agent *a)
-{
-	uint64_t best_ns = UINT64_MAX, offset_ns = 0;
-
-	for (int i = 0; i < 16 && best_ns > CLOCK_TOOK; i++) {
-		uint64_t before = weir_mono_ns(), wall = weir_wall_ns(), after = weir_mono_ns();
-
-		if (after - before >= best_ns)
-			continue;
-		best_ns = after - before;
-		offset_ns = wall - (before + best_ns / 2);
-	}
-	__atomic_store_n(&a->kernel->config->wall_offset_ns, offset_ns, __ATOMIC_RELAXED);
-}
-
-static void store_settings(struct weir_agent *a)
-{
-	struct weir_config *c = a->kernel->config;
-	const struct weir_agent_config *cfg = &a->cfg;
-	static uint8_t ports[65536];
-
-	c->instance_boot = boot_hash(cfg);
-	c->agent_timeout_ns = cfg->agent_timeout_ns;
-	c->half_open_ns = 5 * WEIR_SECOND;
-	c->linger_ns = 20 * WEIR_SECOND;
-	c->ring_bytes = cfg->ring_bytes;
-	/* Headroom by weight: ends always fit, then answers, then new requests. */
-	c->ring_data_max = cfg->ring_bytes - cfg->ring_bytes / 16;
-	c->ring_request_max = cfg->ring_bytes - cfg->ring_bytes / 8;
-	store_clock(a);
-	memset(ports, 0, sizeof(ports));
-	for (size_t i = 0; i < cfg->n_services; i++) {
-		c->services[i + 1].port = cfg->services[i].port;
-		c->services[i + 1].dialect = cfg->services[i].api;
-		ports[cfg->services[i].port] = i + 1;
-		a->services[i + 1] = cfg->services[i].name;
-	}
-	memcpy(c->port_service, ports, sizeof(ports));
-}
 
 static void on_commit(void *ctx, struct weir_ledger *l, uint64_t newest_seq)
 {
@@ -181,23 +120,26 @@ static int put_switches(struct weir_agent *a, struct weir_error *err)
 	return 0;
 }
 
-/* Until every queued row is in the ledger. */
-static int wait_rows(struct weir_agent *a, struct weir_error *err)
+/* Until every queued row is in the ledger; for SETTLE_WAIT, and so long while it cannot be written.
+ */
+static int wait_rows(struct weir_agent *a, uint64_t patience_ns, struct weir_error *err)
 {
 	uint64_t deadline = weir_mono_ns() + SETTLE_WAIT;
 
 	while (weir_state_rows(a->state)) {
+		uint64_t ill = weir_writer_ill_ns(a->writer), now;
 		struct weir_writer_stats w;
 
 		weir_writer_kick(a->writer);
 		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-		if (weir_mono_ns() < deadline)
+		now = weir_mono_ns();
+		if (now < deadline && !(ill && now - ill >= patience_ns))
 			continue;
 		weir_writer_stats(a->writer, &w);
-		return weir_fail(
-			err, EIO,
-			"%s: %zu finished requests of the last run cannot be committed: %s",
-			a->db_path, weir_state_rows(a->state), w.error);
+		return weir_fail(err, EIO,
+				 "%s: %zu finished requests cannot be committed now and stay in "
+				 "memory: %s",
+				 a->db_path, weir_state_rows(a->state), w.error);
 	}
 	return 0;
 }
@@ -228,6 +170,10 @@ static int open_files(struct weir_agent *a, struct weir_error *err)
 		r = weir_state_open(a->state_path, a->kernel->config->maps_id, a->kernel->max_flows,
 				    &a->state, err);
 	if (!r)
+		r = weir_state_add_spill(a->state, a->state_path, a->cfg.spill_bytes, err);
+	if (!r)
+		r = weir_agent_run_begin(a, err);
+	if (!r)
 		r = weir_denials_new(a->kernel->max_tenants, a->cfg.nats.url[0], &a->denials, err);
 	if (!r)
 		r = weir_enforce_new(a->kernel, &a->cfg, &a->enforce, err);
@@ -246,10 +192,12 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	struct weir_row_source rows = weir_state_row_source(a->state);
 	struct weir_writer_options o = { .on_commit = on_commit,
 					 .lag = &a->lags.committed,
+					 .chore = weir_agent_run_alive,
+					 .chore_ns = WEIR_RUN_ALIVE_NS,
 					 .ctx = a };
 	int r;
 
-	store_settings(a);
+	weir_agent_store_settings(a);
 	r = weir_consumer_new(&(struct weir_consumer_parts){ .kernel = a->kernel,
 							     .enforce = a->enforce,
 							     .state = a->state,
@@ -263,13 +211,13 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	if (!r)
 		r = weir_writer_start(a->ledger, &rows, &o, &a->writer, err);
 	if (!r)
-		r = wait_rows(a, err);
+		r = wait_rows(a, SETTLE_WAIT, err);
 	if (!r && weir_consumer_recover(a->consumer, a->writer))
 		r = weir_fail(err, ETIMEDOUT,
 			      "ring: what the last run left in it cannot be taken out: the ledger "
 			      "takes no rows, or a record was never finished");
 	if (!r)
-		r = wait_rows(a, err);
+		r = wait_rows(a, SETTLE_WAIT, err);
 	if (!r)
 		r = weir_writer_call(a->writer, call_catch_up, err);
 	if (!r)
@@ -290,6 +238,7 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	if (a->cfg.nats.url[0]) {
 		struct weir_publisher *p = NULL;
 
+		a->view.nats = &a->cfg.nats;
 		r = weir_publisher_start(&a->cfg.nats, a->cfg.node, &a->view, &p, err);
 		a->view.publisher = p;
 		__atomic_store_n(&a->publisher, p, __ATOMIC_RELEASE);
@@ -351,6 +300,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 	a->lock_fd = -1;
 	pthread_mutex_init(&a->switch_lock, NULL);
 	weir_room_init(&a->room);
+	weir_clock_tick();
 	a->started_wall_ns = weir_wall_ns();
 	a->started_ns = weir_mono_ns();
 	if (geteuid() != 0) {
@@ -377,6 +327,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 		return r;
 	}
 	tell_lost(a);
+	a->started = true;
 	*out = a;
 	return 0;
 }
@@ -422,9 +373,12 @@ void weir_agent_tick(struct weir_agent *a)
 	if (now - a->ticked_ns < WEIR_SECOND)
 		return;
 	a->ticked_ns = now;
-	store_clock(a);
+	if (weir_clock_tick())
+		weir_writer_keep_time(a->writer);
+	weir_agent_store_clock(a);
 	weir_kernel_sweep(a->kernel);
 	look_for_room(a, now);
+	weir_agent_run_open(a);
 	weir_writer_call(a->writer, call_lost, a);
 	if (!a->refreshed_ns)
 		a->refreshed_ns = now;
@@ -446,6 +400,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	/* Off the hooks before the consumer ends: what was tapped is folded in. */
 	if (!keep && a->kernel)
 		weir_detach(&a->cfg, NULL);
+	weir_agent_run_open(a);
 	if (!weir_consumer_stop(a->consumer) && !keep) {
 		weir_log(WEIR_ERR, "the ledger takes no rows: maps and ring stay, with requests "
 				   "that the next start will meter");
@@ -455,7 +410,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 		struct weir_error err;
 
 		/* The last rows, so that their events may go out now. */
-		if (wait_rows(a, &err))
+		if (wait_rows(a, 0, &err))
 			weir_log(WEIR_WARN, "%s", err.text);
 		weir_publisher_stop(a->publisher, PUBLISH_DRAIN_MS);
 	}
@@ -463,13 +418,14 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	/* Storing its cursor was a commit, which woke it: only now nobody can. */
 	weir_publisher_free(a->publisher);
 	weir_money_watch_stop(a->money);
+	weir_agent_run_end(a, keep);
 	weir_naming_free(a->naming);
 	weir_ledger_close(a->ledger);
 	if (!keep && a->kernel) {
 		weir_kernel_unpin(a->cfg.instance, NULL);
 		/* Empty but for parsers of answers that nobody taps any more. */
 		if (a->state && !weir_state_rows(a->state))
-			unlink(a->state_path);
+			weir_state_remove(a->state_path);
 	}
 	weir_state_close(a->state);
 	weir_enforce_free(a->enforce);
@@ -504,7 +460,7 @@ int weir_agent_detach(const struct weir_agent_config *cfg, struct weir_error *er
 			 "next start commits them",
 			 path);
 	else
-		unlink(path);
+		weir_state_remove(path);
 	if (!weir_run_path(cfg->instance, ".lock", path, sizeof(path), err))
 		unlink(path);
 	close(fd);

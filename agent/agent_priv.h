@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts of a running agent, shared by its two files: agent.c starts and stops
- * them, view.c shows them to the outer layers.
+ * The parts of a running agent, shared by its files: agent.c starts and stops them, agent_run.c
+ * keeps its run on record, view.c shows them to the outer layers.
  */
 #ifndef WEIR_AGENT_PRIV_H
 #define WEIR_AGENT_PRIV_H
@@ -22,6 +22,7 @@
 #include "naming.h"
 #include "publisher.h"
 #include "room.h"
+#include "run_record.h"
 #include "state.h"
 #include "writer.h"
 
@@ -55,12 +56,28 @@ struct weir_agent {
 
 	struct weir_room room;
 	struct weir_lags lags;
+	struct weir_run run;
+	struct weir_run_gap run_gap;
+	uint64_t open; /* requests, as of the last tick; the writer reads it */
+	bool started;
 
 	uint64_t ticked_ns, refreshed_ns;
 };
 
 /* Put the node's enforce switch in force. */
 void weir_agent_enforce(struct weir_agent *a, const struct weir_switch *s);
+
+/* For the kernel's programs (agent_settings.c): all of it, and how the wall clock is ahead of the
+ * monotonic one. */
+void weir_agent_store_settings(struct weir_agent *a);
+void weir_agent_store_clock(struct weir_agent *a);
+
+/* This run on record (agent_run.c). begin: once ledger and state are open. alive: the writer's
+ * chore. open: so many requests are open now. end: one that never got to run is forgotten. */
+int weir_agent_run_begin(struct weir_agent *a, struct weir_error *err);
+int weir_agent_run_alive(void *agent, struct weir_ledger *l, struct weir_error *err);
+void weir_agent_run_open(struct weir_agent *a);
+void weir_agent_run_end(struct weir_agent *a, bool keep);
 
 /* In the writer's thread: what numbers stand for from the next entry on. What cannot be noted now
  * is logged, and noted with the next refresh. */

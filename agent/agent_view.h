@@ -119,6 +119,9 @@ struct weir_agent_view {
 	const char *const *services; /* names by service number (0 unused), for events */
 	size_t n_services;
 
+	/* How NATS is reached; NULL: none is configured. */
+	const struct weir_nats_config *nats;
+
 	/* Fills *out; everything in it, so callers need not clear it. */
 	void (*status)(void *ctx, struct weir_status *out);
 

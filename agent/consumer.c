@@ -125,11 +125,16 @@ static size_t run_batch(struct weir_consumer *c, bool *full)
 	return n;
 }
 
+/*
+ * Not while the ledger cannot be written: once that has been so for as long as an agent may be
+ * silent, the kernel goes by on_agent_down, as if there were none (delivery.md, rule 4).
+ */
 static uint64_t beat(struct weir_consumer *c)
 {
 	uint64_t now_ns = weir_mono_ns();
 
-	__atomic_store_n(&c->fold.kernel->config->heartbeat_ns, now_ns, __ATOMIC_RELAXED);
+	if (!weir_writer_ill_ns(c->writer))
+		__atomic_store_n(&c->fold.kernel->config->heartbeat_ns, now_ns, __ATOMIC_RELAXED);
 	return now_ns;
 }
 
@@ -236,6 +241,7 @@ int weir_consumer_start(struct weir_consumer *c, struct weir_writer *w, struct w
 void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *out)
 {
 	const struct weir_fold *f = &c->fold;
+	const struct weir_config *config = f->kernel->config;
 
 	out->records = __atomic_load_n(&f->n.records, __ATOMIC_RELAXED);
 	out->rows = __atomic_load_n(&f->n.rows, __ATOMIC_RELAXED);
@@ -244,6 +250,9 @@ void weir_consumer_stats(struct weir_consumer *c, struct weir_consumer_stats *ou
 	out->capped_shadow = __atomic_load_n(&f->cap.cut_in_shadow, __ATOMIC_RELAXED);
 	out->ring_used = weir_ring_used(&c->ring);
 	out->open = open_requests(&f->n);
+	out->silent = c->running &&
+		      weir_mono_ns() - __atomic_load_n(&config->heartbeat_ns, __ATOMIC_RELAXED) >
+			      config->agent_timeout_ns;
 	weir_tally_read(&f->tally, &out->tally);
 	weir_decoders_stats(f->decoders, &out->decoders);
 }

@@ -2,7 +2,8 @@
 /*
  * The ring consumer: one thread that folds the kernel's records into parsers,
  * finishes requests, settles them against the kernel's figures and queues their
- * rows. It is also the heartbeat: while it runs, the kernel knows an agent does.
+ * rows. It is also the heartbeat: while it runs, and the ledger can be written, the kernel knows
+ * that an agent does.
  */
 #ifndef WEIR_CONSUMER_H
 #define WEIR_CONSUMER_H
@@ -31,6 +32,7 @@ struct weir_consumer_stats {
 	uint64_t open;		/* requests begun and not ended, since start */
 	uint64_t capped;	/* answers that are cut for what they cost (request_cost_cap) */
 	uint64_t capped_shadow; /* would have been */
+	bool silent; /* no heartbeat for longer than agent_timeout: on_agent_down decides */
 	struct weir_tally tally;
 	struct weir_decoders_stats decoders;
 };

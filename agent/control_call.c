@@ -256,6 +256,8 @@ int weir_call_page(struct weir_call *c, struct weir_call_progress *p, uint64_t s
 		return 0;
 	far = json_pack("{s:o,s:o}", "seq", weir_json_count(seq < p->newest ? seq : p->newest),
 			"newest", weir_json_count(p->newest));
+	if (p->phase)
+		json_object_set_new(far, "phase", json_string(p->phase));
 	if (p->oldest)
 		json_object_set_new(far, "oldest", weir_json_count(p->oldest));
 	r = weir_call_item(c, far);

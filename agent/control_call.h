@@ -68,6 +68,7 @@ bool weir_call_gone(struct weir_call *c);
 /* How far a walk of the log is: a line to the client four times a second, if it asked for it. */
 struct weir_call_progress {
 	bool wanted;
+	const char *phase;	 /* of several walks; NULL: there is one */
 	uint64_t newest, oldest; /* entries it is between; oldest 0 is not told */
 	uint64_t told_ns;	 /* monotonic; 0: now */
 };
@@ -148,6 +149,7 @@ weir_call_fn weir_do_credit_recur, weir_do_credit_schedules;
 weir_call_fn weir_do_credit_balance, weir_do_credit_breakage;
 weir_call_fn weir_do_ledger_list, weir_do_ledger_verify;
 weir_call_fn weir_do_usage, weir_do_trace, weir_do_events, weir_do_why;
+weir_call_fn weir_do_events_verify;
 weir_call_fn weir_do_price_list, weir_do_price_show, weir_do_price_unpriced;
 weir_call_fn weir_do_price_estimate, weir_do_margin, weir_do_meter_add;
 weir_call_fn weir_do_backup, weir_do_ledger_seal;

@@ -56,6 +56,7 @@ static const struct weir_operation operations[] = {
 	{ "usage", weir_do_usage, FIELDS("tenant", "by", "since", "until", "progress"), false },
 	{ "trace", weir_do_trace, FIELDS("id", "since", "progress"), false },
 	{ "events", weir_do_events, FIELDS("tenant", "since", "limit", "follow"), true },
+	{ "events.verify", weir_do_events_verify, FIELDS("progress"), false },
 	{ "why", weir_do_why, FIELDS("tenant"), false },
 	{ "price.list", weir_do_price_list, FIELDS(), false },
 	{ "price.show", weir_do_price_show, FIELDS("card"), false },

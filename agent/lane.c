@@ -126,22 +126,34 @@ static int find_end(struct read *r, struct weir_error *err)
 
 /* -------------------------------------------------------------------- messages */
 
-static enum weir_lane_kind look_at(const struct read *r, natsMsg *msg, struct weir_lane_event *e)
+static void count_other(struct weir_lane_others *o, enum weir_lane_kind kind, uint64_t seq,
+			const char *source)
+{
+	if (kind == WEIR_LANE_MALFORMED) {
+		o->malformed++;
+		o->malformed_seq = seq;
+	} else {
+		if (!o->foreign++)
+			memcpy(o->foreign_source, source, sizeof(o->foreign_source));
+		o->foreign_seq = seq;
+	}
+}
+
+static enum weir_lane_kind look_at(const struct read *r, natsMsg *msg, uint64_t seq,
+				   struct weir_lane_event *e)
 {
 	char found[WEIR_LANE_SOURCE];
-	struct weir_lane_others *o = r->others;
 	enum weir_lane_kind kind;
 
 	*e = (struct weir_lane_event){
+		.stream_seq = seq,
 		.subject = natsMsg_GetSubject(msg),
 		.json = natsMsg_GetData(msg),
 		.n = (size_t)natsMsg_GetDataLength(msg),
 	};
 	kind = weir_lane_event_read(e->json, e->n, r->source, e, found);
-	if (kind == WEIR_LANE_MALFORMED && o)
-		o->malformed++;
-	if (kind == WEIR_LANE_FOREIGN && o && !o->foreign++)
-		memcpy(o->foreign_source, found, sizeof(o->foreign_source));
+	if (kind != WEIR_LANE_OURS && r->others)
+		count_other(r->others, kind, seq, found);
 	if (!r->q->data) {
 		e->json = NULL;
 		e->n = 0;
@@ -175,8 +187,7 @@ static bool take(struct read *r, natsMsg *msg)
 		return false;
 	}
 	r->next = seq + 1;
-	if (look_at(r, msg, &e) == WEIR_LANE_OURS) {
-		e.stream_seq = seq;
+	if (look_at(r, msg, seq, &e) == WEIR_LANE_OURS) {
 		e.stored_ns = stored_ns;
 		r->result = r->fn(&e, r->ctx);
 	}
@@ -367,8 +378,8 @@ int weir_lane_last(jsCtx *js, const struct weir_lane_query *q, struct weir_lane_
 	if (ret)
 		return ret;
 	r.others = others;
-	kind = look_at(&r, msg, &e);
-	end = e.stream_seq = natsMsg_GetSequence(msg);
+	end = natsMsg_GetSequence(msg);
+	kind = look_at(&r, msg, end, &e);
 	e.stored_ns = (uint64_t)natsMsg_GetTime(msg);
 	natsMsg_Destroy(msg);
 	if (kind != WEIR_LANE_OURS)

@@ -42,8 +42,9 @@ struct weir_lane_event {
 
 /* What was on the lane and is no event of ours. */
 struct weir_lane_others {
-	uint64_t malformed; /* not an event, or without what ours have */
-	uint64_t foreign;   /* of another ledger under our node's name */
+	uint64_t malformed;		     /* not an event, or without what ours have */
+	uint64_t foreign;		     /* of another ledger under our node's name */
+	uint64_t malformed_seq, foreign_seq; /* the last one's stream sequence number */
 	char foreign_source[128];
 };
 

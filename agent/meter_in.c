@@ -107,8 +107,10 @@ static bool streams_ready(struct weir_meter_in *m)
 
 	memcpy(before, m->stream_problem, sizeof(before));
 	m->stream_problem[0] = '\0';
-	if (!weir_stream_ready(m->js, WEIR_STREAM_USAGE_REFUSED, m->problem, sizeof(m->problem)) ||
-	    !weir_stream_ready(m->js, WEIR_STREAM_USAGE, m->problem, sizeof(m->problem)))
+	if (weir_stream_look(m->js, WEIR_STREAM_USAGE_REFUSED, m->nats->replicas, m->problem,
+			     sizeof(m->problem)) != WEIR_STREAM_READY ||
+	    weir_stream_look(m->js, WEIR_STREAM_USAGE, m->nats->replicas, m->problem,
+			     sizeof(m->problem)) != WEIR_STREAM_READY)
 		return false;
 	memcpy(m->stream_problem, m->problem, sizeof(m->problem));
 	if (m->stream_problem[0] && strcmp(before, m->stream_problem))

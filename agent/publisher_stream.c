@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DAY_NS (INT64_C(24) * 3600 * 1000000000)
+#define DAY_NS	    (INT64_C(24) * 3600 * 1000000000)
+#define EVENT_BYTES 2048 /* about what one needs */
 
 static const struct {
 	const char *name;
@@ -85,7 +86,22 @@ const char *weir_stream_name(enum weir_stream which)
 	return streams[which].name;
 }
 
-static bool create(jsCtx *js, enum weir_stream which, char *problem, size_t n)
+static const char *create_hint(jsErrCode code)
+{
+	switch (code) {
+	case JSStreamSubjectOverlapErr:
+		return ", another stream takes its subjects";
+	case JSStreamReplicasNotSupportedErr:
+		return ", the server is no cluster: set \"replicas\" to 1";
+	case JSClusterNoPeersErr:
+		return ", fewer servers than \"replicas\" can take it";
+	default:
+		return "";
+	}
+}
+
+static enum weir_stream_state create(jsCtx *js, enum weir_stream which, uint32_t replicas,
+				     char *problem, size_t n)
 {
 	const char *subjects[1] = { streams[which].subject };
 	jsStreamConfig c;
@@ -105,16 +121,19 @@ static bool create(jsCtx *js, enum weir_stream which, char *problem, size_t n)
 	c.MaxMsgs = streams[which].max_msgs;
 	c.Discard = streams[which].discard;
 	c.Duplicates = WEIR_STREAM_DEDUP_NS;
+	c.Replicas = replicas ? replicas : 1;
 	s = js_AddStream(NULL, js, &c, &o, &code);
 	if (s == NATS_OK)
-		return true;
+		return WEIR_STREAM_READY;
 	snprintf(problem, n,
 		 "nats: stream %s is not there and could not be made: %s%s (JetStream error %d); "
 		 "%s, trying again",
-		 streams[which].name, natsStatus_GetText(s),
-		 code == JSStreamSubjectOverlapErr ? ", another stream takes its subjects" : "",
-		 (int)code, streams[which].meanwhile);
-	return false;
+		 streams[which].name, natsStatus_GetText(s), create_hint(code), (int)code,
+		 streams[which].meanwhile);
+	/* Who has no servers enough, or is electing, may have them soon. */
+	return !code || code == JSClusterNotAvailErr || code == JSClusterNoPeersErr
+		       ? WEIR_STREAM_SILENT
+		       : WEIR_STREAM_UNFIT;
 }
 
 /* Does a subject of the stream take all there is to it? */
@@ -173,7 +192,8 @@ static bool check(const jsStreamConfig *c, enum weir_stream which, char *problem
 	if (c->Duplicates < WEIR_STREAM_DEDUP_MIN_NS)
 		snprintf(problem, n,
 			 "nats: stream %s remembers ids for %" PRId64
-			 " s, less than an hour: after a longer outage an event may come twice",
+			 " s, less than an hour: an event that was on its way for longer may come "
+			 "twice",
 			 name, c->Duplicates / INT64_C(1000000000));
 	else if (which == WEIR_STREAM_METER && c->Discard == js_DiscardOld &&
 		 (c->MaxMsgs > 0 || c->MaxBytes > 0))
@@ -184,7 +204,36 @@ static bool check(const jsStreamConfig *c, enum weir_stream which, char *problem
 	return true;
 }
 
-bool weir_stream_ready(jsCtx *js, enum weir_stream which, char *problem, size_t n)
+/* Will it take another event? What it says may be out of date at once. */
+static void check_room(const jsStreamInfo *si, enum weir_stream which, char *problem, size_t n)
+{
+	const jsStreamConfig *c = si->Config;
+	bool msgs = c->MaxMsgs > 0 && si->State.Msgs >= (uint64_t)c->MaxMsgs;
+	bool bytes = c->MaxBytes > 0 && si->State.Bytes + EVENT_BYTES > (uint64_t)c->MaxBytes;
+
+	if (c->Discard != js_DiscardNew || (!msgs && !bytes))
+		return;
+	snprintf(problem, n,
+		 "nats: stream %s is full: %" PRIu64 " of %s %" PRId64
+		 "; raise it or make room; until then %s",
+		 streams[which].name, msgs ? si->State.Msgs : si->State.Bytes,
+		 msgs ? "max_msgs" : "max_bytes", msgs ? c->MaxMsgs : c->MaxBytes,
+		 streams[which].meanwhile);
+}
+
+static void check_replicas(const jsStreamConfig *c, enum weir_stream which, uint32_t replicas,
+			   char *problem, size_t n)
+{
+	if (replicas > 1 && c->Replicas < replicas)
+		snprintf(problem, n,
+			 "nats: stream %s has %" PRId64 " replicas, not %u as agent.json says; "
+			 "nats stream edit --replicas %u %s",
+			 streams[which].name, (int64_t)c->Replicas, replicas, replicas,
+			 streams[which].name);
+}
+
+enum weir_stream_state weir_stream_look(jsCtx *js, enum weir_stream which, uint32_t replicas,
+					char *problem, size_t n)
 {
 	jsStreamInfo *si = NULL;
 	jsErrCode code = 0;
@@ -197,16 +246,20 @@ bool weir_stream_ready(jsCtx *js, enum weir_stream which, char *problem, size_t 
 	o.Wait = 2000;
 	s = js_GetStreamInfo(&si, js, streams[which].name, &o, &code);
 	if (s == NATS_NOT_FOUND || code == JSStreamNotFoundErr)
-		return create(js, which, problem, n);
+		return create(js, which, replicas, problem, n);
 	if (s != NATS_OK || !si || !si->Config) {
 		snprintf(problem, n,
 			 "nats: cannot look at stream %s: %s%s (JetStream error %d); trying again",
 			 streams[which].name, natsStatus_GetText(s),
 			 s == NATS_NO_RESPONDERS ? ", is JetStream on?" : "", (int)code);
 		jsStreamInfo_Destroy(si);
-		return false;
+		return WEIR_STREAM_SILENT;
 	}
 	ok = check(si->Config, which, problem, n);
+	if (ok && !problem[0])
+		check_room(si, which, problem, n);
+	if (ok && !problem[0])
+		check_replicas(si->Config, which, replicas, problem, n);
 	jsStreamInfo_Destroy(si);
-	return ok;
+	return ok ? WEIR_STREAM_READY : WEIR_STREAM_UNFIT;
 }

@@ -10,11 +10,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <nats/nats.h>
 
 /* How long the server remembers message ids; a stream with less than the minimum
- * is reported: after a longer outage it would take an event twice. */
+ * is reported: it would take an event twice that came late, by another way. */
 #define WEIR_STREAM_DEDUP_NS	 (INT64_C(2) * 3600 * 1000000000)
 #define WEIR_STREAM_DEDUP_MIN_NS (INT64_C(3600) * 1000000000)
 
@@ -31,9 +32,15 @@ enum weir_stream {
 
 const char *weir_stream_name(enum weir_stream which);
 
-/* Make the stream or check the one there. True: it can be published to. problem
- * (n bytes) says what is wrong, "" if nothing is; it may be set although the
- * result is true. Blocks for some seconds at most. */
-bool weir_stream_ready(jsCtx *js, enum weir_stream which, char *problem, size_t n);
+enum weir_stream_state {
+	WEIR_STREAM_READY,
+	WEIR_STREAM_UNFIT,  /* it is, or would be, otherwise than it must be: somebody's work */
+	WEIR_STREAM_SILENT, /* no answer, or not now */
+};
+
+/* Make the stream, with so many replicas, or check the one there. problem (n bytes) says what is
+ * wrong, "" if nothing is; it may be set although it is ready. Blocks for some seconds at most. */
+enum weir_stream_state weir_stream_look(jsCtx *js, enum weir_stream which, uint32_t replicas,
+					char *problem, size_t n);
 
 #endif

@@ -31,13 +31,23 @@ static struct weir_pub_slot *find_sent(struct weir_publisher *p, const natsMsg *
 	return NULL;
 }
 
+static uint64_t max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* With the lock held. */
 static void move_head(struct weir_publisher *p)
 {
-	while (p->head != p->tail &&
-	       p->window[p->head & WEIR_PUBLISHER_MASK].state == WEIR_PUB_DONE) {
-		if (p->window[p->head & WEIR_PUBLISHER_MASK].seq)
-			p->status.seq = p->window[p->head & WEIR_PUBLISHER_MASK].seq;
+	while (p->head != p->tail) {
+		const struct weir_pub_slot *s = &p->window[p->head & WEIR_PUBLISHER_MASK];
+		struct weir_pub_lane *l = &p->lanes[s->stream];
+
+		if (s->state != WEIR_PUB_DONE)
+			break;
+		if (s->seq)
+			p->status.seq = s->seq;
+		l->highest = max(l->highest, s->stream_seq);
 		p->head++;
 	}
 }
@@ -56,34 +66,67 @@ static uint64_t *acked_of(struct weir_publisher *p, enum weir_stream stream)
 	}
 }
 
+/* With the lock held. */
+static void acked(struct weir_publisher *p, struct weir_pub_slot *s, const jsPubAck *pa)
+{
+	struct weir_pub_lane *l = &p->lanes[s->stream];
+
+	s->state = WEIR_PUB_DONE;
+	s->msg = NULL;
+	s->stream_seq = pa->Sequence;
+	/* New, and has a number that was given before. */
+	if (s->seq && !pa->Duplicate && pa->Sequence <= s->after)
+		p->suspect = true;
+	l->top = max(l->top, pa->Sequence);
+	++*acked_of(p, s->stream);
+	if (s->ended_ns && p->view->lags)
+		weir_lag_note(&p->view->lags->published, s->ended_ns, weir_wall_ns());
+}
+
+/* What the server says by itself is over soon, or nobody answers: not what it refuses. */
+static bool is_unavailable(const jsPubAckErr *e)
+{
+	return !e || e->Err == NATS_NO_RESPONDERS || e->Err == NATS_TIMEOUT ||
+	       e->ErrCode == JSClusterNotAvailErr || e->ErrCode == JSClusterNoPeersErr;
+}
+
+/* With the lock held. */
+static void failed(struct weir_publisher *p, struct weir_pub_slot *s, const jsPubAckErr *e)
+{
+	s->state = WEIR_PUB_FAILED;
+	s->definite = !is_unavailable(e);
+	if (e && e->ErrCode == JSStreamMessageExceedsMaximumErr)
+		p->too_large[s->stream] = s->seq;
+	p->status.retried++;
+	if (p->n_failed++)
+		return;
+	snprintf(p->failure, sizeof(p->failure), "%s: %s", weir_stream_name(s->stream),
+		 !e			     ? "no answer"
+		 : e->ErrText && *e->ErrText ? e->ErrText
+					     : natsStatus_GetText(e->Err));
+}
+
 static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void *closure)
 {
 	struct weir_publisher *p = closure;
 	struct weir_pub_slot *s;
+	uint64_t before;
 
 	pthread_mutex_lock(&p->lock);
+	before = p->tail - p->head;
 	s = find_sent(p, msg);
+	if (s)
+		p->n_sent--;
 	if (s && pa) {
-		s->state = WEIR_PUB_DONE;
-		s->msg = NULL;
-		++*acked_of(p, s->stream);
-		if (s->ended_ns && p->view->lags)
-			weir_lag_note(&p->view->lags->published, s->ended_ns, weir_wall_ns());
-		p->n_sent--;
+		acked(p, s, pa);
 	} else if (s) {
-		s->state = WEIR_PUB_FAILED;
-		p->n_sent--;
-		p->n_failed++;
-		p->status.retried++;
-		s->refused += pae && (pae->ErrCode || pae->Err == NATS_NO_RESPONDERS);
-		snprintf(p->failure, sizeof(p->failure), "%s%s%s",
-			 pae ? natsStatus_GetText(pae->Err) : "no answer",
-			 pae && pae->ErrText ? ": " : "", pae && pae->ErrText ? pae->ErrText : "");
-		msg = NULL; /* kept, to be sent again */
+		failed(p, s, pae);
+		msg = NULL; /* kept: a refusal is sent again */
 	}
 	move_head(p);
 	/* Wake the thread for room worth having, not for every ack. */
-	if (p->n_failed || p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2)
+	if (p->n_failed || p->suspect || p->head == p->tail ||
+	    (before > WEIR_PUBLISHER_WINDOW / 2 && p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2))
 		pthread_cond_signal(&p->cond);
 	pthread_mutex_unlock(&p->lock);
 	natsMsg_Destroy(msg);
@@ -109,12 +152,27 @@ static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg
 		return;
 	pthread_mutex_lock(&p->lock);
 	/* Not taken, so no answer will come: the slot is still as it was left. */
-	s->state = WEIR_PUB_FAILED;
 	s->msg = msg;
 	p->n_sent--;
-	p->n_failed++;
-	snprintf(p->failure, sizeof(p->failure), "%s", natsStatus_GetText(st));
+	failed(p, s, &(jsPubAckErr){ .Err = st });
+	s->definite = false;
 	pthread_mutex_unlock(&p->lock);
+}
+
+/* With the lock held: a new slot at the window's end. */
+static struct weir_pub_slot *add_slot(struct weir_publisher *p, enum weir_stream stream,
+				      uint64_t seq)
+{
+	const struct weir_pub_lane *l = &p->lanes[stream];
+	struct weir_pub_slot *s = &p->window[p->tail++ & WEIR_PUBLISHER_MASK];
+
+	*s = (struct weir_pub_slot){
+		.stream = stream,
+		.seq = seq,
+		.from = l->known && seq > l->until ? l->top : l->from,
+		.after = l->top,
+	};
+	return s;
 }
 
 int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq,
@@ -126,25 +184,25 @@ int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t se
 	if (natsMsg_Create(&msg, subject, NULL, p->text.p, (int)p->text.len) != NATS_OK)
 		return -ENOMEM;
 	pthread_mutex_lock(&p->lock);
-	s = &p->window[p->tail & WEIR_PUBLISHER_MASK];
-	*s = (struct weir_pub_slot){
-		.state = WEIR_PUB_SENT, .stream = stream, .seq = seq, .ended_ns = ended_ns
-	};
+	s = add_slot(p, stream, seq);
+	s->state = WEIR_PUB_SENT;
+	s->ended_ns = ended_ns;
 	snprintf(s->id, sizeof(s->id), "%s", id);
-	p->tail++;
 	pthread_mutex_unlock(&p->lock);
 	send_slot(p, s, msg);
 	return 0;
 }
 
-void weir_pub_pass(struct weir_publisher *p, uint64_t seq)
+void weir_pub_pass(struct weir_publisher *p, enum weir_stream stream, uint64_t seq,
+		   uint64_t stream_seq)
 {
+	struct weir_pub_slot *s;
+
 	pthread_mutex_lock(&p->lock);
-	if (p->head == p->tail)
-		p->status.seq = seq;
-	else
-		p->window[p->tail++ & WEIR_PUBLISHER_MASK] =
-			(struct weir_pub_slot){ .state = WEIR_PUB_DONE, .seq = seq };
+	s = add_slot(p, stream, seq);
+	s->state = WEIR_PUB_DONE;
+	s->stream_seq = stream_seq;
+	move_head(p);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -153,7 +211,8 @@ size_t weir_pub_room(struct weir_publisher *p)
 	size_t n;
 
 	pthread_mutex_lock(&p->lock);
-	n = p->n_failed ? 0 : WEIR_PUBLISHER_WINDOW - (p->tail - p->head);
+	n = p->n_failed || p->suspect || !p->resumed ? 0
+						     : WEIR_PUBLISHER_WINDOW - (p->tail - p->head);
 	pthread_mutex_unlock(&p->lock);
 	return n;
 }
@@ -219,6 +278,8 @@ void weir_pub_disconnect(struct weir_publisher *p)
 	memset(p->ready, 0, sizeof(p->ready));
 	memset(p->unready_ns, 0, sizeof(p->unready_ns));
 	p->check_at_ns = 0;
+	p->retry_at_ns = 0;
+	p->resumed = false;
 }
 
 bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
@@ -249,48 +310,36 @@ bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
 	return false;
 }
 
-/* Usage waits behind it, and its stream does not take it: nor will it take the next ones. With
- * the lock held. */
-static void give_up(struct weir_publisher *p, struct weir_pub_slot *s)
+void weir_pub_rewind(struct weir_publisher *p)
 {
-	natsMsg_Destroy(s->msg);
-	s->msg = NULL;
-	s->state = WEIR_PUB_DONE;
-	p->status.skipped++;
-	p->refusing_until_ns[s->stream] = weir_mono_ns() + REFUSING_NS;
-}
+	bool given_up = weir_pub_given_up(p, WEIR_STREAM_DENY);
+	uint64_t to = p->head;
+	size_t n = 0;
 
-void weir_pub_resend(struct weir_publisher *p)
-{
-	char why[sizeof(p->failure)];
-	size_t given_up = 0;
-	uint64_t tail;
-
-	/* Only this thread adds to the window and sends, so what is FAILED stays so. */
+	/* Nothing is unanswered, and only this thread adds and sends. */
 	pthread_mutex_lock(&p->lock);
-	memcpy(why, p->failure, sizeof(why));
-	tail = p->tail;
-	for (uint64_t i = p->head; i != tail; i++) {
+	for (uint64_t i = p->head; i != p->tail; i++) {
 		struct weir_pub_slot *s = &p->window[i & WEIR_PUBLISHER_MASK];
-		natsMsg *msg = s->msg;
 
 		if (s->state != WEIR_PUB_FAILED)
 			continue;
-		p->n_failed--;
-		if (s->stream != WEIR_STREAM_METER && s->refused >= REFUSED_MAX) {
-			give_up(p, s);
-			given_up++;
+		if (s->seq || given_up) {
+			natsMsg_Destroy(s->msg);
+			p->status.skipped += !s->seq;
 			continue;
 		}
-		pthread_mutex_unlock(&p->lock);
-		send_slot(p, s, msg);
-		pthread_mutex_lock(&p->lock);
+		p->window[to++ & WEIR_PUBLISHER_MASK] = *s;
+		n++;
 	}
-	move_head(p);
+	p->tail = to;
+	p->n_failed = 0;
+	p->suspect = false;
 	pthread_mutex_unlock(&p->lock);
-	if (given_up)
-		weir_log(WEIR_WARN, "nats: %zu events that are no usage are given up: %s", given_up,
-			 why);
+	for (to -= n; n; n--, to++) {
+		struct weir_pub_slot *s = &p->window[to & WEIR_PUBLISHER_MASK];
+
+		send_slot(p, s, s->msg);
+	}
 }
 
 void weir_pub_discard(struct weir_publisher *p)

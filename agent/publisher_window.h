@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside the publisher: the window of events in flight and the connection they
- * go over (publisher_window.c), as the thread that fills it sees them
- * (publisher.c). Nobody else includes this.
+ * go over (publisher_window.c), what of it fills the window (publisher_entry.c,
+ * publisher_denials.c), and where each stream stands (publisher_lane.h), as the
+ * thread that drives all of it sees them (publisher.c). Nobody else includes this.
  */
 #ifndef WEIR_PUBLISHER_WINDOW_H
 #define WEIR_PUBLISHER_WINDOW_H
@@ -17,6 +18,7 @@
 #include "event.h"
 #include "nats_connect.h"
 #include "publisher.h"
+#include "publisher_lane.h"
 #include "publisher_stream.h"
 
 #define WEIR_PUBLISHER_ACK_MS 3000 /* an event without an answer so long has failed */
@@ -26,14 +28,18 @@ _Static_assert((WEIR_PUBLISHER_WINDOW & WEIR_PUBLISHER_MASK) == 0, "the window i
 enum weir_pub_state { WEIR_PUB_SENT, WEIR_PUB_FAILED, WEIR_PUB_DONE };
 
 #define WEIR_PUB_ID_TEXT (WEIR_EVENT_ID_TEXT + 9) /* with 8 digits of the ledger's id */
+#define WEIR_PUB_RATE_S	 10
 
 struct weir_pub_slot {
 	enum weir_pub_state state;
 	enum weir_stream stream;
-	unsigned refused;  /* so often, by the server */
-	uint64_t seq;	   /* ledger entry; 0: a refusal of a request */
-	natsMsg *msg;	   /* SENT: the library's, only compared; FAILED: ours */
-	uint64_t ended_ns; /* wall: when the request ended that it tells of; 0: of none */
+	bool definite;	     /* FAILED: the server refused it, and would again */
+	uint64_t seq;	     /* ledger entry; 0: a refusal of a request */
+	uint64_t ended_ns;   /* when what it tells ended, wall */
+	uint64_t from;	     /* events of this entry and of later ones are behind this one */
+	uint64_t after;	     /* the stream had given this number when it was sent */
+	uint64_t stream_seq; /* DONE: its own; 0: it is not on a stream */
+	natsMsg *msg;	     /* SENT: the library's, only compared; FAILED: ours */
 	char id[WEIR_PUB_ID_TEXT];
 };
 
@@ -54,7 +60,10 @@ struct weir_publisher {
 	size_t n_sent, n_failed;
 	uint64_t newest_seq; /* of the ledger, as last looked */
 	struct weir_publisher_status status;
-	char failure[160]; /* why the last event was not taken */
+	char failure[224];			   /* why the last event was not taken */
+	uint64_t too_large[WEIR_STREAM_PUBLISHED]; /* entry that its stream has no message for */
+	bool suspect;	    /* numbers of a stream went back: it lost what it had */
+	uint64_t oldest_ns; /* wall; time of the oldest entry not acknowledged; 0: none */
 
 	/* the thread's own */
 	struct weir_reader *reader;
@@ -63,18 +72,34 @@ struct weir_publisher {
 	char unreachable[WEIR_NATS_WHY]; /* why the last attempt to connect failed */
 	uint64_t connect_at_ns;
 	bool ready[WEIR_STREAM_PUBLISHED];
+	bool definite[WEIR_STREAM_PUBLISHED]; /* not ready, and that will not pass by itself */
 	uint64_t unready_ns[WEIR_STREAM_PUBLISHED]; /* since when it is not; 0: it is, or was not
 						     * looked at on this connection */
+	uint64_t refused_ns[WEIR_STREAM_PUBLISHED]; /* since when it takes nothing; 0: it does */
+	uint64_t refused_at[WEIR_STREAM_PUBLISHED]; /* what it had taken then */
 	uint64_t refusing_until_ns[WEIR_STREAM_PUBLISHED]; /* what was given up is tried again */
 	uint64_t skip_logged_ns;
 	char problem[WEIR_STREAM_PUBLISHED][256];
 	char ledger_problem[256];
-	uint64_t check_at_ns;
+	uint64_t check_at_ns, look_at_ns;
 	uint64_t next_seq; /* to read from the ledger */
-	uint64_t stored_seq, stored_at_ns;
 	uint64_t retry_ns, retry_at_ns, acked_at_retry;
 	uint64_t denials_at_ns;
 	struct weir_text text;
+
+	/* publisher_lane.h */
+	struct weir_pub_lane lanes[WEIR_STREAM_PUBLISHED]; /* DENY has none */
+	bool resumed; /* the lanes are known, and all may go on */
+	bool rederived;
+	struct weir_pub_mark marks[WEIR_PUB_MARKS]; /* the last seconds, in a ring */
+	unsigned first_mark, n_marks;
+	struct weir_stream_cursor stored[WEIR_STREAM_PUBLISHED];
+	uint64_t stored_at_ns;
+
+	/* publisher_status.c */
+	uint64_t acked_by_second[WEIR_PUB_RATE_S + 1]; /* total at the end of each */
+	uint64_t rate_second, rate_from;
+	uint64_t lag_at_ns, lag_seq;
 };
 
 /* All of these are for the publisher's thread only. */
@@ -91,20 +116,32 @@ void weir_pub_check_streams(struct weir_publisher *p, uint64_t now_ns);
 bool weir_pub_given_up(const struct weir_publisher *p, enum weir_stream which);
 /* The first, in the order of what matters most; "": all are well. */
 const char *weir_pub_stream_problem(const struct weir_publisher *p);
+/* All are answered and some failed: is it given up? Called once for each round. */
+void weir_pub_note_refusal(struct weir_publisher *p, uint64_t now_ns);
 
 /* How many events may be added now: none while failed ones wait. */
 size_t weir_pub_room(struct weir_publisher *p);
 /* A new event at the window's end, made of p->text; the caller has seen that there
- * is room. ended_ns: of its slot. 0 or -ENOMEM; one that could not be sent is in the window as
- * failed. */
+ * is room. seq 0, ended_ns: as in the slot. 0 or -ENOMEM; one that could not be sent is in the
+ * window as failed. */
 int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq,
 		  uint64_t ended_ns, const char *id, const char *subject);
-/* An entry that is no event takes its place in the window, so that the cursor passes it. */
-void weir_pub_pass(struct weir_publisher *p, uint64_t seq);
-/* Send the failed events again, in order. None may be unanswered. What is not usage and was
- * refused too often is given up. */
-void weir_pub_resend(struct weir_publisher *p);
+/* An entry that is not sent takes its place in the window, so that the cursor passes it.
+ * stream_seq: where its stream has it, 0: it has not. */
+void weir_pub_pass(struct weir_publisher *p, enum weir_stream stream, uint64_t seq,
+		   uint64_t stream_seq);
+/* The window without entries: they are read again from the ledger. Refusals, which are in no
+ * ledger, are sent again, or given up. Nothing may be unanswered. */
+void weir_pub_rewind(struct weir_publisher *p);
 /* Give failed events up; for the end. */
 void weir_pub_discard(struct weir_publisher *p);
+
+/* publisher_entry.c, publisher_denials.c: what there is and has room goes out. */
+enum weir_stream weir_pub_stream_of(const struct weir_entry *e);
+void weir_pub_ledger(struct weir_publisher *p);
+void weir_pub_denials(struct weir_publisher *p, uint64_t now_ns, bool all);
+
+/* publisher_status.c */
+void weir_pub_update_status(struct weir_publisher *p, bool connected);
 
 #endif

@@ -14,14 +14,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "spill.h"
 #include "state_file.h"
 
 struct weir_state {
 	struct weir_state_header *h;
 	struct weir_row *rows;
+	struct weir_spill *spill; /* NULL: what does not fit into the queue waits in the ring */
 	struct weir_state_of_maps *m;
 	uint8_t *base;
 	size_t bytes;
+	bool is_new;
 };
 
 static bool same_layout(const struct weir_state_header *h)
@@ -121,6 +124,7 @@ int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, stru
 			"them, or remove the file to give them up",
 			path, (unsigned long long)waiting);
 	}
+	s->is_new = !s->h->magic;
 	/* More slots for the same maps: they were migrated, and numbers mean what they did. */
 	if (s->h->maps_id != maps_id)
 		forget_maps(s, fd);
@@ -142,8 +146,29 @@ void weir_state_close(struct weir_state *s)
 {
 	if (!s)
 		return;
+	weir_spill_close(s->spill);
 	munmap(s->base, s->bytes);
 	free(s);
+}
+
+bool weir_state_is_new(const struct weir_state *s)
+{
+	return s->is_new;
+}
+
+static int spill_path(const char *path, char *out, size_t n)
+{
+	return snprintf(out, n, "%s.spill", path) < (int)n ? 0 : -ENAMETOOLONG;
+}
+
+int weir_state_add_spill(struct weir_state *s, const char *path, uint64_t max_bytes,
+			 struct weir_error *err)
+{
+	char spill[4096];
+
+	if (spill_path(path, spill, sizeof(spill)))
+		return weir_fail(err, ENAMETOOLONG, "%s: its name is too long", path);
+	return weir_spill_open(spill, max_bytes, &s->spill, err);
 }
 
 const struct weir_open *weir_state_open_of(const struct weir_state *s, uint32_t slot)
@@ -183,30 +208,52 @@ struct weir_retries *weir_state_retries(struct weir_state *s)
 	return &s->m->retries;
 }
 
+/*
+ * Rows of the queue are older than those of the spill at any time: none is put into the queue while
+ * the spill holds one, and none taken from the spill while the queue does.
+ */
 bool weir_state_put_row(struct weir_state *s, const struct weir_row *row)
 {
 	uint64_t tail = s->h->tail;
 
-	if (tail - __atomic_load_n(&s->h->head, __ATOMIC_ACQUIRE) >= WEIR_STATE_QUEUE)
-		return false;
+	if ((s->spill && weir_spill_rows(s->spill)) ||
+	    tail - __atomic_load_n(&s->h->head, __ATOMIC_ACQUIRE) >= WEIR_STATE_QUEUE)
+		return s->spill && weir_spill_put(s->spill, row);
 	s->rows[tail % WEIR_STATE_QUEUE] = *row;
 	__atomic_store_n(&s->h->tail, tail + 1, __ATOMIC_RELEASE);
 	return true;
 }
 
-size_t weir_state_rows(const struct weir_state *s)
+static size_t queued(const struct weir_state *s)
 {
 	uint64_t head = __atomic_load_n(&s->h->head, __ATOMIC_ACQUIRE);
 
 	return __atomic_load_n(&s->h->tail, __ATOMIC_ACQUIRE) - head;
 }
 
+size_t weir_state_rows(const struct weir_state *s)
+{
+	return queued(s) + (s->spill ? weir_spill_rows(s->spill) : 0);
+}
+
+void weir_state_room(const struct weir_state *s, struct weir_state_room *out)
+{
+	*out = (struct weir_state_room){ 0 };
+	if (s->spill)
+		weir_spill_bytes(s->spill, &out->spill_used, &out->spill_max);
+	out->rows = (out->spill_max - out->spill_used) / sizeof(struct weir_row);
+	if (!s->spill || !weir_spill_rows(s->spill))
+		out->rows += WEIR_STATE_QUEUE - queued(s);
+}
+
 static const struct weir_row *peek(void *ctx, size_t *n)
 {
 	struct weir_state *s = ctx;
 	uint64_t head = s->h->head, at = head % WEIR_STATE_QUEUE;
-	size_t ready = __atomic_load_n(&s->h->tail, __ATOMIC_ACQUIRE) - head;
+	size_t ready = queued(s);
 
+	if (!ready && s->spill)
+		return weir_spill_peek(s->spill, n);
 	if (ready > WEIR_STATE_QUEUE - at)
 		ready = WEIR_STATE_QUEUE - at; /* up to the wrap */
 	if (*n > ready)
@@ -218,7 +265,11 @@ static void pop(void *ctx, size_t n)
 {
 	struct weir_state *s = ctx;
 
-	__atomic_store_n(&s->h->head, s->h->head + n, __ATOMIC_RELEASE);
+	/* Rows of where they were seen: nothing comes into an empty queue before a full spill. */
+	if (queued(s))
+		__atomic_store_n(&s->h->head, s->h->head + n, __ATOMIC_RELEASE);
+	else
+		weir_spill_pop(s->spill, n);
 }
 
 static size_t waiting(void *ctx)
@@ -235,8 +286,20 @@ bool weir_state_file_empty(const char *path)
 {
 	weir_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct weir_state_header h;
+	char spill[4096];
 
+	if (!spill_path(path, spill, sizeof(spill)) && !weir_spill_file_empty(spill))
+		return false;
 	if (fd < 0 || read(fd, &h, sizeof(h)) != sizeof(h))
 		return true;
 	return h.magic != WEIR_STATE_MAGIC || h.head == h.tail;
+}
+
+void weir_state_remove(const char *path)
+{
+	char spill[4096];
+
+	unlink(path);
+	if (!spill_path(path, spill, sizeof(spill)))
+		unlink(spill);
 }

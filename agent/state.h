@@ -59,7 +59,8 @@ struct weir_state;
  * written anew with its rows, and with what is open if it is of the version before. */
 int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, struct weir_state **out,
 		    struct weir_error *err);
-void weir_state_close(struct weir_state *s); /* the file stays */
+void weir_state_close(struct weir_state *s);	    /* the file stays */
+bool weir_state_is_new(const struct weir_state *s); /* there was no file */
 
 /* What a slot holds; never NULL for slot < max_slots. */
 const struct weir_open *weir_state_open_of(const struct weir_state *s, uint32_t slot);
@@ -77,14 +78,26 @@ void weir_state_asked_flip(struct weir_state *s, uint32_t slot);
 /* Forgotten with the parsers, when ring positions begin anew. */
 struct weir_retries *weir_state_retries(struct weir_state *s);
 
-/* Append a finished row. false: the queue is full (the ring holds what follows). */
+/* What the queue cannot take goes from now on into a spill of at most max_bytes (spill.h), beside
+ * the state file at path; what an earlier agent left there follows the queue's. */
+int weir_state_add_spill(struct weir_state *s, const char *path, uint64_t max_bytes,
+			 struct weir_error *err);
+
+/* Append a finished row. false: queue and spill are full (the ring holds what follows). */
 bool weir_state_put_row(struct weir_state *s, const struct weir_row *row);
 size_t weir_state_rows(const struct weir_state *s);
+
+struct weir_state_room {
+	uint64_t rows;			/* that still fit */
+	uint64_t spill_used, spill_max; /* bytes */
+};
+void weir_state_room(const struct weir_state *s, struct weir_state_room *out); /* any thread */
 
 /* The queue's reading end, for the writer. */
 struct weir_row_source weir_state_row_source(struct weir_state *s);
 
-/* Does the file at path hold no queued row (or is it not there)? Needs no open state. */
+/* Do the file at path and its spill hold no row (or are not there)? Needs no open state. */
 bool weir_state_file_empty(const char *path);
+void weir_state_remove(const char *path);
 
 #endif

@@ -146,15 +146,16 @@ static const char schema_4[] =
 static const char schema_5[] = "";
 
 /*
- * Delivery (delivery.md). run: one of an agent; ended 0: it did not end by itself. cursor: of a
- * stream, with the stream's own numbers (struct weir_stream_cursor) and when it was made.
- * named: what a number was called, or where a tenant was in the tree, from an entry on; kind 1 is a
- * service, 2 a tenant's path ("acme/team/user"). restored: this database was put back.
+ * Delivery (delivery.md). run: one of an agent; ended 0: it did not end by itself; open: requests
+ * at its last sign of life, alive; kept: it left its limits in force. cursor: of a stream, with the
+ * stream's own numbers (struct weir_stream_cursor) and when it was made. named: what a number was
+ * called, or where a tenant was in the tree, from an entry on; kind 1 is a service, 2 a tenant's
+ * path ("acme/team/user"). restored: this database was put back.
  */
 static const char schema_6[] =
 	"CREATE TABLE run (seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, pid INTEGER NOT NULL,"
 	" version TEXT NOT NULL, started INTEGER NOT NULL, alive INTEGER NOT NULL,"
-	" ended INTEGER NOT NULL, open INTEGER NOT NULL);"
+	" ended INTEGER NOT NULL, open INTEGER NOT NULL, kept INTEGER NOT NULL);"
 	"ALTER TABLE cursor ADD COLUMN stream_seq INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE cursor ADD COLUMN stream_from INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE cursor ADD COLUMN stream_made INTEGER NOT NULL DEFAULT 0;"

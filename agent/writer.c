@@ -6,15 +6,13 @@
  * ever. The alarm is of the wall clock: it rings when the ledger has something due,
  * and when that clock is set.
  */
-#include "agent/writer.h"
+#include "agent/writer_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,44 +28,6 @@
 #define RETRY_NS     UINT64_C(50000000)
 #define RETRY_MAX_NS UINT64_C(5000000000)
 #define NEVER	     UINT64_MAX
-
-/* A call waits on its caller's stack. */
-struct call {
-	struct call *next;
-	int (*fn)(struct weir_ledger *l, void *arg);
-	void *arg;
-	int result;
-	bool done;
-};
-
-enum urgency { AT_LEISURE, URGENT, PRESSED };
-
-struct weir_writer {
-	struct weir_ledger *ledger;
-	struct weir_row_source src;
-	struct weir_writer_options o;
-	pthread_t thread;
-	int wake;  /* eventfd */
-	int alarm; /* timerfd, of the wall clock */
-
-	/* Set while the thread may be asleep, so that a kick is usually one load. */
-	atomic_bool idle;
-	atomic_bool stopping;
-	atomic_bool keeps_time;
-	_Atomic enum urgency urgency; /* see set_urgency */
-	_Atomic pid_t tid;
-	_Atomic uint64_t since_ns; /* monotonic, first kick since the last commit; 0: none */
-
-	pthread_mutex_t lock;
-	pthread_cond_t called; /* a call is done */
-	struct call *calls, **last_call;
-	struct weir_writer_stats stats;
-
-	/* The thread's own. */
-	uint64_t first_ns; /* monotonic, when the group's first row was seen; 0: none */
-	uint64_t retry_at_ns, backoff_ns;
-	uint64_t alarm_ns; /* CLOCK_REALTIME, what the alarm is set to; NEVER: not set */
-};
 
 /* In a writer's thread: which one. */
 static _Thread_local struct weir_writer *mine;
@@ -171,50 +131,6 @@ static void set_alarm(struct weir_writer *w, uint64_t at_ns)
 	w->alarm_ns = at_ns;
 }
 
-/* ---------------------------------------------------------------------- health */
-
-static void fell_ill(struct weir_writer *w, const struct weir_error *err, size_t rows)
-{
-	bool first;
-
-	pthread_mutex_lock(&w->lock);
-	first = w->stats.healthy;
-	w->stats.healthy = false;
-	snprintf(w->stats.error, sizeof(w->stats.error), "%s", err->text);
-	pthread_mutex_unlock(&w->lock);
-	/* Once per illness, not per try. */
-	if (!first)
-		return;
-	weir_log(WEIR_ERR, "%s; %zu requests wait in memory, trying again until it works",
-		 err->text, rows);
-	if (w->o.on_health)
-		w->o.on_health(w->o.ctx, err->text);
-}
-
-static void try_later(struct weir_writer *w)
-{
-	w->retry_at_ns = weir_mono_ns() + w->backoff_ns;
-	w->backoff_ns =
-		2 * w->backoff_ns < w->o.retry_max_ns ? 2 * w->backoff_ns : w->o.retry_max_ns;
-}
-
-static void got_well(struct weir_writer *w)
-{
-	bool was;
-
-	pthread_mutex_lock(&w->lock);
-	was = w->stats.healthy;
-	w->stats.healthy = true;
-	pthread_mutex_unlock(&w->lock);
-	w->backoff_ns = w->o.retry_ns;
-	w->retry_at_ns = 0;
-	if (was)
-		return;
-	weir_log(WEIR_NOTE, "ledger: writing again");
-	if (w->o.on_health)
-		w->o.on_health(w->o.ctx, NULL);
-}
-
 /* ------------------------------------------------------------------ committing */
 
 static void committed(struct weir_writer *w)
@@ -245,8 +161,7 @@ static int commit_group(struct weir_writer *w, const struct weir_row *rows, size
 
 	ret = weir_ledger_append(w->ledger, rows, n, &known, &err);
 	if (ret) {
-		fell_ill(w, &err, n);
-		try_later(w);
+		weir_writer_fell_ill(w, ret, &err);
 		return ret;
 	}
 	note_lag(w->o.lag, rows, n);
@@ -259,7 +174,7 @@ static int commit_group(struct weir_writer *w, const struct weir_row *rows, size
 	w->stats.groups++;
 	w->stats.last_commit_ns = weir_mono_ns() - start;
 	pthread_mutex_unlock(&w->lock);
-	got_well(w);
+	weir_writer_got_well(w);
 	committed(w);
 	return 0;
 }
@@ -298,6 +213,7 @@ static uint64_t do_due(struct weir_writer *w)
 {
 	uint64_t before, now = weir_wall_ns(), due;
 	struct weir_error err = { 0 };
+	int ret;
 
 	if (!atomic_load(&w->keeps_time))
 		return NEVER;
@@ -307,19 +223,43 @@ static uint64_t do_due(struct weir_writer *w)
 	if (due <= now) {
 		raise_urgency(w, URGENT);
 		before = weir_ledger_newest(w->ledger);
-		if (weir_ledger_advance(w->ledger, now, &err)) {
-			fell_ill(w, &err, w->src.waiting ? w->src.waiting(w->src.ctx) : 0);
-			try_later(w);
+		ret = weir_ledger_advance(w->ledger, now, &err);
+		if (ret) {
+			weir_writer_fell_ill(w, ret, &err);
 			return w->retry_at_ns;
 		}
 		if (weir_ledger_newest(w->ledger) != before) {
-			got_well(w);
+			weir_writer_got_well(w);
 			committed(w);
 		}
 		due = weir_ledger_next_due(w->ledger);
 	}
 	set_alarm(w, due);
 	return NEVER;
+}
+
+/* Its own commit, also while nothing else is to be written: so a disk that fails is known, and one
+ * that works again. Gives the instant to look again. */
+static uint64_t do_chore(struct weir_writer *w)
+{
+	struct weir_error err = { 0 };
+	uint64_t now = weir_mono_ns();
+	int ret;
+
+	if (!w->o.chore)
+		return NEVER;
+	if (now < w->retry_at_ns)
+		return w->retry_at_ns;
+	if (now < w->chore_at_ns && !atomic_load(&w->ill_ns))
+		return w->chore_at_ns;
+	ret = w->o.chore(w->o.ctx, w->ledger, &err);
+	if (ret) {
+		weir_writer_fell_ill(w, ret, &err);
+		return w->retry_at_ns;
+	}
+	w->chore_at_ns = weir_mono_ns() + w->o.chore_ns;
+	weir_writer_got_well(w);
+	return w->chore_at_ns;
 }
 
 void weir_writer_keep_time(struct weir_writer *w)
@@ -345,8 +285,10 @@ static void do_calls(struct weir_writer *w)
 	for (struct call *i = c; i; i = i->next)
 		i->result = i->fn(w->ledger, i->arg);
 	/* Told before the callers go on: they find their effects in place. */
-	if (weir_ledger_newest(w->ledger) != before)
+	if (weir_ledger_newest(w->ledger) != before) {
+		w->retry_at_ns = 0; /* it can be written: what waits need not wait longer */
 		committed(w);
+	}
 	pthread_mutex_lock(&w->lock);
 	for (; c; c = next) {
 		next = c->next; /* c is gone once done is seen */
@@ -395,6 +337,11 @@ static void drain(struct weir_writer *w)
 	}
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void *run(void *arg)
 {
 	struct weir_writer *w = mine = arg;
@@ -404,13 +351,13 @@ static void *run(void *arg)
 	pthread_mutex_lock(&w->lock);
 	pthread_mutex_unlock(&w->lock);
 	while (!atomic_load(&w->stopping)) {
-		uint64_t again, look, ill;
+		uint64_t again, look, other;
 
 		/* Before the look at the queue: a row put after it kicks. */
 		atomic_store(&w->idle, true);
 		do_calls(w);
 		again = do_rows(w);
-		ill = do_due(w);
+		other = earlier(do_due(w), do_chore(w));
 		if (again == NEVER) {
 			pthread_mutex_lock(&w->lock);
 			if (!w->calls)
@@ -424,7 +371,7 @@ static void *run(void *arg)
 			if (!w->retry_at_ns && look < again)
 				again = look;
 		}
-		sleep_until(w, again < ill ? again : ill);
+		sleep_until(w, earlier(again, other));
 	}
 	drain(w);
 	return NULL;
@@ -470,6 +417,7 @@ int weir_writer_start(struct weir_ledger *l, const struct weir_row_source *src,
 		w->o = *o;
 	set_defaults(&w->o);
 	w->backoff_ns = w->o.retry_ns;
+	w->chore_at_ns = weir_mono_ns() + w->o.chore_ns;
 	w->last_call = &w->calls;
 	atomic_init(&w->urgency, URGENT);
 	w->stats.healthy = true;
@@ -497,7 +445,6 @@ void weir_writer_stop(struct weir_writer *w)
 	pthread_mutex_lock(&w->lock);
 	atomic_store(&w->stopping, true);
 	raise_urgency(w, URGENT);
-	raise_urgency(w, URGENT);
 	pthread_mutex_unlock(&w->lock);
 	wake(w);
 	pthread_join(w->thread, NULL);
@@ -506,12 +453,4 @@ void weir_writer_stop(struct weir_writer *w)
 	weir_close_fd(&w->wake);
 	weir_close_fd(&w->alarm);
 	free(w);
-}
-
-void weir_writer_stats(struct weir_writer *w, struct weir_writer_stats *out)
-{
-	pthread_mutex_lock(&w->lock);
-	*out = w->stats;
-	pthread_mutex_unlock(&w->lock);
-	out->waiting = w->src.waiting ? w->src.waiting(w->src.ctx) : 0;
 }

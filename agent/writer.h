@@ -37,6 +37,11 @@ struct weir_writer_options {
 	/* Health changed, in the writer's thread. error: NULL when it is well
 	 * again. The writer has logged it already. May be NULL. */
 	void (*on_health)(void *ctx, const char *error);
+	/* A small write of somebody's, every chore_ns, and after that failed until it works: so it
+	 * shows also while no row comes whether the ledger can be written. In the writer's thread.
+	 * May be NULL. */
+	int (*chore)(void *ctx, struct weir_ledger *l, struct weir_error *err);
+	uint64_t chore_ns;
 	void *ctx;
 	struct weir_lag *lag;  /* from each row's end until it is durable; may be NULL */
 	uint64_t group_ns;     /* 0: 20 ms from a group's first row to its commit */
@@ -75,7 +80,17 @@ struct weir_writer_stats {
 	uint64_t newest_seq;
 	uint64_t last_commit_ns; /* duration of the last group's commit */
 	char error[512];	 /* the last one, "" if there was none */
+	uint64_t failures;	 /* times that it fell ill */
+	uint64_t ill_since_ns;	 /* wall; 0: it is well */
+	size_t ill_waiting;	 /* rows in the queue when it fell ill */
 };
 void weir_writer_stats(struct weir_writer *w, struct weir_writer_stats *out);
+
+/* Since when (monotonic) no commit goes well; 0: all is well. Cheap, any thread. */
+uint64_t weir_writer_ill_ns(const struct weir_writer *w);
+
+/* At the rate at which rows have come since it is ill: in how many seconds a room of so many more
+ * is used up. UINT64_MAX: never, or it is well. now_ns: wall. */
+uint64_t weir_writer_full_in_s(const struct weir_writer_stats *s, uint64_t room, uint64_t now_ns);
 
 #endif

@@ -326,6 +326,17 @@ const struct ctl_command ctl_commands[] = {
 	  .run = ctl_trace,
 	  .options = { { "--since", "T", "search back to: " WHEN " ago (default 24h)" } } },
 	{ .noun = "events",
+	  .verb = "verify",
+	  .args = "",
+	  .summary = "hold what METER has of this node to the ledger",
+	  .details =
+		  "Every usage entry that NATS has acknowledged and the stream still has room "
+		  "for must be on it, once and the same; every event must be in the ledger; sums "
+		  "by tenant must agree. Says what it looked at, and what is missing, doubled, "
+		  "unknown or different. Exit status 1 if anything is. It may be run while load "
+		  "goes on.",
+	  .run = ctl_events_verify },
+	{ .noun = "events",
 	  .args = "",
 	  .summary = "metering events (CloudEvents) from the ledger",
 	  .details = "With --follow, events from now on, until interrupted.",

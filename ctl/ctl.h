@@ -172,6 +172,7 @@ int ctl_backup(struct ctl *c);
 int ctl_usage(struct ctl *c);
 int ctl_trace(struct ctl *c);
 int ctl_events(struct ctl *c);
+int ctl_events_verify(struct ctl *c);
 int ctl_why(struct ctl *c);
 int ctl_price_list(struct ctl *c);
 int ctl_price_show(struct ctl *c);

@@ -21,6 +21,7 @@ from weirlab.lab import BUILD, interrupt_on_signals  # noqa: E402
 
 from account import Account  # noqa: E402
 from node import Node, names  # noqa: E402
+from overflow import Overflow  # noqa: E402
 from plan import DISK, Plan  # noqa: E402
 
 
@@ -32,6 +33,7 @@ class Chaos:
         self.node = Node(lab, tenants, plan.seed, **sizes)
         self.account = Account(self.node)
         self.ran, self.checks, self.most_open = collections.Counter(), 0, 0
+        self.overflow = None
         self.began = time.monotonic()
 
     def run(self, only=None):
@@ -39,6 +41,10 @@ class Chaos:
         for number, phase in enumerate(self.plan.phases, 1):
             if only in (None, number):
                 self.phase(number, phase)
+        if self.plan.overflow:
+            self.overflow = Overflow(self, self.plan.overflow)
+            self.overflow.run()
+            self.say(f"overflow: {self.overflow.lost}")
 
     def phase(self, number, events):
         self.node.say("run")
@@ -77,6 +83,11 @@ class Chaos:
                          f"balances = grants - prices; reserved 0, in flight 0"),
             ("order", f"{account.inversions} events behind a later one"),
         ]
+        if self.overflow:
+            n = self.overflow.lost
+            rows.append(("ring full", f"{len(self.plan.overflow)} times: {n['served']} served = "
+                         f"{n['events']} events ({n['not_whole']} not whole, which say so) + "
+                         f"{n['end_lost']} that `end_lost` counts; {n['tap_lost']} records lost"))
         return "\n".join(f"{name:12}{text}" for name, text in rows)
 
 

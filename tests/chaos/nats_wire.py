@@ -45,7 +45,7 @@ class Wire:
         return data[:-2]
 
     def _next(self):
-        """The next message: subject, reply, headers, data."""
+        """The next message: number of the subscription, subject, reply, headers, data."""
         while True:
             line = self._line()
             op, *words = line.split()
@@ -53,11 +53,12 @@ class Wire:
                 self._put(b"PONG\r\n")
             elif op == "MSG":
                 data = self._bytes(int(words[-1]))
-                return words[0], words[2] if len(words) == 4 else "", b"", data
+                return int(words[1]), words[0], words[2] if len(words) == 4 else "", b"", data
             elif op == "HMSG":
                 head, whole = int(words[-2]), int(words[-1])
                 data = self._bytes(whole)
-                return words[0], words[2] if len(words) == 5 else "", data[:head], data[head:]
+                return (int(words[1]), words[0], words[2] if len(words) == 5 else "", data[:head],
+                        data[head:])
             elif op == "-ERR":
                 raise LabError(f"nats-server: {line}")
 
@@ -67,19 +68,27 @@ class Wire:
         self._put(f"SUB {name} {n}\r\n".encode())
         return name, n
 
-    def request(self, subject, body=None):
-        """The answer of JetStream's API; its errors are LabError."""
+    def _ask(self, subject, body):
         data = json.dumps(body).encode() if body else b""
         inbox, number = self._inbox()
         self._put(f"UNSUB {number} 1\r\nPUB {subject} {inbox} {len(data)}\r\n".encode() + data +
                   b"\r\n")
-        _, _, head, answer = self._next()
+        return number
+
+    @staticmethod
+    def _answer(subject, head, data):
         if b" 503" in head[:16]:
             raise LabError(f"{subject}: nobody answers")
-        answer = json.loads(answer)
+        answer = json.loads(data)
         if "error" in answer:
             raise LabError(f"{subject}: {answer['error']['description']}")
         return answer
+
+    def request(self, subject, body=None):
+        """The answer of JetStream's API; its errors are LabError."""
+        self._ask(subject, body)
+        _, _, _, head, data = self._next()
+        return self._answer(subject, head, data)
 
     def make_stream(self, name, subject, **config):
         self.request(f"$JS.API.STREAM.CREATE.{name}",
@@ -95,13 +104,17 @@ class Wire:
         if not state["messages"] or state["last_seq"] < from_seq:
             return
         inbox, number = self._inbox()
-        self.request(f"$JS.API.CONSUMER.CREATE.{stream}", {
+        make = f"$JS.API.CONSUMER.CREATE.{stream}"
+        self._ask(make, {
             "stream_name": stream, "config": {
                 "deliver_subject": inbox, "deliver_policy": "by_start_sequence",
                 "opt_start_seq": from_seq, "ack_policy": "none", "replay_policy": "instant",
                 "inactive_threshold": 10_000_000_000}})
         while True:
-            subject, reply, head, data = self._next()
+            sub, subject, reply, head, data = self._next()
+            if sub != number:  # among the messages, or before them
+                self._answer(make, head, data)
+                continue
             # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
             place = reply.split(".")
             yield Message(int(place[5]), subject, header(head, b"nats-msg-id"), data)

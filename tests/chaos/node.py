@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
@@ -183,14 +184,16 @@ class Node:
         """How many are open: it is what the load is about."""
         return sum(c["streams"] for c in self.say("report").values())
 
-    def load_ends(self):
-        """Nobody asks anything new; what runs ends, the 15-second streams too."""
+    def load_ends(self, cut=False):
+        """Nobody asks anything new; what runs ends, the 15-second streams too, or those are cut."""
         self.say("quiet")
 
-        def over():
-            return not any(c["short"] + c["streams"] + c["connecting"]
-                           for c in self.say("report").values())
-        wait_for(over, "all answers", 60, every=0.05)
+        def over(*what):
+            return not any(c[w] for c in self.say("report").values() for w in what)
+        wait_for(lambda: over("short", "connecting"), "short answers", 30, every=0.05)
+        if cut:
+            self.say("drain")
+        wait_for(lambda: over("streams"), "the streams", 60, every=0.05)
         wait_for(lambda: self.server.say("report")["n_asking"] == 0, "the server to be idle", 30)
         return self.server.say("flush")
 
@@ -201,6 +204,10 @@ class Node:
         if self.lab.agent.poll() is not None:
             raise AssertionError(f"the agent is gone, and it was not us: {self.lab.agent.returncode}")
         getattr(self, "do_" + event.kind.replace("-", "_"))(**event.how)
+
+    @staticmethod
+    def pause(ms):
+        time.sleep(ms / 1000)  # what was planned: nothing waits for it
 
     def kill_agent(self):
         self.lab.kill_agent()
@@ -216,24 +223,24 @@ class Node:
 
     def do_kill_agent(self, down, again):
         self.kill_agent()
-        pause(down)
+        self.pause(down)
         for ms in again:
             self.lab.spawn_agent(options=["--keep"])
-            pause(ms)
+            self.pause(ms)
             self.kill_agent()
         self.start_agent()
 
     def do_kill_nats(self, down):
         self.kill_nats()
-        pause(down)
+        self.pause(down)
         self.lab.start_nats()
 
     def do_kill_both(self, first, between, down, back):
         order = [self.kill_agent, self.kill_nats]
         for kill in order if first == "agent" else reversed(order):
             kill()
-            pause(between)
-        pause(down)
+            self.pause(between)
+        self.pause(down)
         order = [self.start_agent, self.lab.start_nats]
         for start in order if back == "agent" else reversed(order):
             start()
@@ -241,34 +248,46 @@ class Node:
     def do_restart(self, down):
         status = self.lab.stop_agent()
         assert status == 0, f"SIGTERM: the agent ended with {status}"
-        pause(down)
+        self.pause(down)
         self.start_agent()
 
     def do_stop(self, **how):
         with self.lab.agent_down("SIGSTOP"):
-            pause(how["for"])
+            self.pause(how["for"])
 
     def do_nats_away(self, inside, **how):
         """For longer than METER remembers ids; the agent killed in the middle of it or not."""
         end = time.monotonic() + how["for"] / 1000
         self.kill_nats()
         for ms in inside:
-            pause(ms)
+            self.pause(ms)
             self.kill_agent()
             self.start_agent()
-        pause(max(0, end - time.monotonic()) * 1000)
+        self.pause(max(0, end - time.monotonic()) * 1000)
         self.lab.start_nats()
 
-    def do_clock(self, by, restart, **how):
+    def do_nats_stop(self, kill, **how):
+        """It hangs, with all that was sent to it in its socket."""
+        self.lab.nats.send_signal(signal.SIGSTOP)
+        try:
+            self.pause(how["for"])
+            if kill:
+                self.kill_agent()
+                self.start_agent()
+        finally:
+            self.lab.nats.send_signal(signal.SIGCONT)
+
+    def do_clock(self, by, inside, **how):
         before = self.clock.clocks
         self.clock.shift_ns += by * 1_000_000
-        pause(how["for"] / 2)
-        if restart == "kill":
-            self.kill_agent()
-            self.start_agent()
-        elif restart == "term":
+        self.pause(how["for"] / 2)
+        if inside == "kill-agent":
+            self.do_kill_agent(0, ())
+        elif inside == "term-agent":
             self.do_restart(0)
-        pause(how["for"] / 2)
+        elif inside == "kill-nats":
+            self.do_kill_nats(0)
+        self.pause(how["for"] / 2)
         assert self.clock.clocks > before, "the agent did not read the clock that was shifted"
         self.shifted += self.clock.clocks - before
         self.clock.shift_ns = 0
@@ -290,7 +309,7 @@ class Node:
 
     def _do_disk(self, kind, skip, kill, **how):
         self._disk(kind, skip)
-        pause(how["for"])
+        self.pause(how["for"])
         self.felt(kind)
         if kill:
             self.kill_agent()
@@ -315,9 +334,5 @@ class Node:
         self.felt("disk-torn")
         self.kill_agent()
         self._disk_well()
-        pause(down)
+        self.pause(down)
         self.start_agent()
-
-
-def pause(ms):
-    time.sleep(ms / 1000)  # what was planned: nothing waits for it

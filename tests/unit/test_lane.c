@@ -185,6 +185,8 @@ static void a_lane_is_one_nodes_and_one_ledgers(void **state)
 	assert_int_equal(s.n, 5);
 	assert_int_equal(o.malformed, 2);
 	assert_int_equal(o.foreign, 2);
+	assert_int_equal(o.malformed_seq, 6);
+	assert_int_equal(o.foreign_seq, 10);
 	assert_string_equal(o.foreign_source, "/weir/ffffffffffffffffffffffffffffffff/gpu-01");
 	/* The last of ours, behind what is not. */
 	o = (struct weir_lane_others){ 0 };

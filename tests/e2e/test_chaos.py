@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make chaos`, short: a dozen kills and one of each other fault under plain answers, streams and
+15-second streams; then stream, ledger and what was served are one and the same."""
+import pathlib
+import sys
+
+import pytest
+from weirlab import Lab
+
+CHAOS = pathlib.Path(__file__).resolve().parents[1] / "chaos"
+sys.path += [str(CHAOS.parent / "soak"), str(CHAOS)]
+
+import chaos  # noqa: E402
+from node import LONG, SHORT, names  # noqa: E402
+from plan import Plan  # noqa: E402
+
+SEED, KILLS, TENANTS = 315, 8, 8
+
+
+@pytest.fixture
+def bare_lab():
+    """A laboratory without the model server: chaos brings its own."""
+    with Lab() as made:
+        yield made
+        if made.log("agent").exists():  # shown if it failed
+            print("--- agent log, its end\n" + made.log("agent").read_text()[-4000:])
+    assert made.leftovers() == []
+
+
+def test_nothing_is_lost_and_nothing_is_twice_whatever_dies(bare_lab):
+    plan = Plan(SEED, KILLS, names(TENANTS, "poor"))
+    print(plan)
+    run = chaos.Chaos(bare_lab, plan, TENANTS, print, long={**LONG, "streams": 150, "aborts": 0},
+                      short={**SHORT, "asks": 50}, window_ns=3600 * 10**9)
+    run.run()
+    print(run.table())
+    assert sum(run.node.killed.values()) >= KILLS and run.node.hit and run.node.shifted

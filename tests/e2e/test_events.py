@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What subscribers get is what the ledger has: `weirctl events verify` finds whatever is not so."""
+import json
+import threading
+
+import pytest
+from checks import wait_events
+from weirlab import policy, wait_for
+from weirlab.clients import Sdk
+
+POLICY = policy.document({"paid": {"credit": "hard"}}, {"acme": ("paid", "sk-acme")})
+OTHER = "/weir/00000000-0000-0000-0000-000000000000/lab"
+
+
+class Nats:
+    """The NATS protocol by hand: what an operator, a broken disk or a stranger may do."""
+
+    def __init__(self, lab):
+        self.sock = lab.socket(where="server")
+        self.sock.connect(("127.0.0.1", 4222))
+        self.file = self.sock.makefile("rb")
+        self.file.readline()  # INFO
+        self.sock.sendall(b'CONNECT {"verbose":false}\r\nSUB _INBOX.t 1\r\n')
+
+    def request(self, subject, body=""):
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.sock.sendall(b"PUB %s _INBOX.t %d\r\n%s\r\n" % (subject.encode(), len(data), data))
+        while True:
+            line = self.file.readline().split()
+            if line[0] == b"PING":
+                self.sock.sendall(b"PONG\r\n")
+            elif line[0] == b"MSG":
+                answer = json.loads(self.file.read(int(line[-1]) + 2))
+                assert "error" not in answer, answer
+                return answer
+            else:
+                assert line[0] in (b"PONG", b"+OK"), line
+
+    def plant(self, message, event):
+        """Behind the agent's back, and without a message id."""
+        return self.request(message["subject"], event)["seq"]
+
+    def delete(self, seq):
+        assert self.request("$JS.API.STREAM.MSG.DELETE.METER", {"seq": seq})["success"]
+
+    def purge(self):
+        assert self.request("$JS.API.STREAM.PURGE.METER")["success"]
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+def drained(lab):
+    def quiet():
+        nats = lab.ctl("status")["nats"]
+        return nats["connected"] and not nats["backlog"]
+    wait_for(quiet, "the backlog to drain", 30)
+
+
+def verify(lab, ok=True):
+    done = lab.weirctl("events", "verify", "--json", check=False)
+    assert done.returncode == (0 if ok else 1), done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["ok"] == ok
+    assert bool(done.stderr) != ok
+    return seen
+
+
+def found(seen):
+    return {(f["wrong"], f["ledger_seq"], f["stream_seq"]) for f in seen["findings"]}
+
+
+@pytest.fixture
+def worked(lab_nats):
+    """Eight events of one request or report each, the last a report: messages 1 to 8."""
+    lab = lab_nats
+    lab.start_agent(POLICY)
+    lab.ctl("credit", "grant", "acme", "10")
+    sdk = Sdk(lab, "sk-acme")
+    for i in range(7):
+        assert sdk.call(tokens=1 + i, stream=i % 2 == 0, include_usage=True)["ok"]
+    wait_events(lab, 7)
+    lab.ctl("meter", "add", "acme", "storage_gb", "1.5", "--id", "m1")
+    drained(lab)
+    return lab
+
+
+def test_what_is_wrong_on_the_stream_is_found(worked):
+    lab, nats = worked, Nats(worked)
+    messages = lab.stream()
+    events = [m["event"] for m in messages]
+    seqs = [e["data"]["ledger_seq"] for e in events]
+    seen = verify(lab)
+    assert (seen["entries"], seen["events"], seen["same"]) == (8, 8, 8)
+    assert (seen["from_seq"], seen["to_seq"], seen["tenants"]) == (1, seqs[-1], 1)
+    assert seen["total"]["price_events"] == seen["total"]["price_entries"]
+
+    # The same again; in other words, as an older agent would have told it.
+    nats.plant(messages[1], events[1])
+    seen = verify(lab, ok=False)
+    assert found(seen) == {("doubled", seqs[1], 9)} and seen["doubled"] == 1
+
+    # One is gone. Then it is there, with another price, or in another's name.
+    nats.delete(3)
+    seen = verify(lab, ok=False)
+    assert ("missing", seqs[2], None) in found(seen) and seen["missing"] == 1
+    assert [s["tenant"] for s in seen["sums"]] == ["acme"] and seen["tenants_wrong"] == 1
+    altered = json.loads(json.dumps(events[2]))
+    altered["data"]["price"] = "0.77"
+    nats.plant(messages[2], altered)
+    seen = verify(lab, ok=False)
+    assert found(seen) == {("doubled", seqs[1], 9), ("different", seqs[2], 10)}
+    assert any("price is \"0.77\"" in f["why"] for f in seen["findings"])
+    assert seen["sums"][0]["price_events"] != seen["sums"][0]["price_entries"]
+
+    # Nobody's: no such entry, not a usage entry, of another ledger, nothing at all.
+    unknown = json.loads(json.dumps(events[3]))
+    unknown["id"] = "00" * 16
+    unknown["data"]["ledger_seq"] = 10 ** 6
+    nats.plant(messages[3], unknown)
+    unknown["data"]["ledger_seq"] = 1  # the grant
+    nats.plant(messages[3], unknown)
+    nats.plant(messages[3], {**events[3], "source": OTHER})
+    nats.plant(messages[3], "{")
+    seen = verify(lab, ok=False)
+    assert found(seen) == {("doubled", seqs[1], 9), ("different", seqs[2], 10),
+                           ("unknown", 10 ** 6, 11), ("unknown", 1, 12)}
+    assert (seen["foreign"], seen["foreign_source"], seen["foreign_among"]) == (1, OTHER, True)
+    assert seen["malformed"] == 1
+
+    told = lab.weirctl("events", "verify", check=False)
+    assert told.returncode == 1
+    assert "0 missing, 1 doubled, 2 unknown, 1 different, 1 malformed" in told.stderr
+    assert "do two agents have one \"node\"?" in told.stdout
+
+    # Purged: somebody's decision, and the end of it.
+    nats.purge()
+    seen = verify(lab)
+    assert seen["entries"] == 0 and seen["from_seq"] > seen["to_seq"]
+    lab.ctl("meter", "add", "acme", "storage_gb", "2", "--id", "m2")
+    drained(lab)
+    seen = verify(lab)
+    assert (seen["entries"], seen["events"], seen["same"]) == (1, 1, 1)
+    nats.close()
+    lab.stop_nats()
+    told = lab.weirctl("events", "verify", check=False)
+    assert told.returncode == 1 and "nats: " in told.stderr
+
+
+def test_it_may_be_looked_at_while_load_goes_on(worked):
+    lab = worked
+    stop = threading.Event()
+    counts = []
+
+    def load():
+        sdk = Sdk(lab, "sk-acme")
+        while not stop.is_set():
+            calls = [sdk.start(tokens=2) for _ in range(8)]
+            counts.append(sum(c.result()["ok"] for c in calls))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        wait_for(lambda: len(counts) > 2, "load")
+        for _ in range(5):
+            seen = verify(lab)
+            assert seen["same"] == seen["events"] >= seen["entries"] >= 8
+    finally:
+        stop.set()
+        thread.join()
+    wait_events(lab, 8 + sum(counts))
+    drained(lab)
+    assert verify(lab)["entries"] == 8 + sum(counts)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three nats-servers and streams of three replicas: leaders die and are cut off, by either side of
+the agent, and all three start again, under load. Afterwards the accounts of `make chaos` agree: what
+the stream has, what the ledger has, what was served. nats-server 2.9 may lose what it has
+acknowledged when a leader was cut off and comes back (agent/delivery.md, 12a): that is why.
+
+WEIR_CLUSTER_ROUNDS: how often all of it is done; `make chaos` does it more than once."""
+import contextlib
+import os
+import pathlib
+import sys
+import time
+
+import pytest
+from nats_lab import Cluster, JsError, Nats
+from weirlab import Lab, LabError, wait_for
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path += [str(TESTS / "soak"), str(TESTS / "chaos")]
+
+from account import Account  # noqa: E402
+from node import Node  # noqa: E402
+
+ROUNDS = int(os.environ.get("WEIR_CLUSTER_ROUNDS", 1))
+TENANTS, SEED = 8, 1
+LOAD = {"connections": 60, "streams": 20, "pieces": 20, "gap": 20, "asks": 60, "aborts": 2, "opens": 200}
+
+
+class ClusterLab(Lab):
+    """What a Lab calls its nats-server is three of them."""
+
+    def start_nats(self):
+        self.cluster = Cluster(self)
+        self.nats_url = self.cluster.urls
+        self.nats = self.cluster.process[0]
+
+
+class Reader:
+    """What an account reads with: from whichever server has it, when the cluster is able to."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    def make_stream(self, *_, **_config):
+        """The agent does."""
+
+    def read(self, stream, from_seq):
+        def read():
+            with contextlib.suppress(OSError, JsError, LabError), \
+                    self.cluster.client(self.cluster.wait_leader(), 5) as js:
+                return [list(js.read(stream, from_seq))]
+            return None
+        return wait_for(read, f"{stream} to be read", 60, every=0.2)[0]
+
+
+class ClusterNode(Node):
+    @contextlib.contextmanager
+    def wire(self):
+        yield Reader(self.lab.cluster)
+
+    def _preload(self):
+        """Clock and disk are left alone here."""
+
+
+class WholeAccount(Account):
+    """The stream is read from its beginning each time: its later part may have become another."""
+
+    def read_stream(self, d):
+        self.stream, self._stream_at, self._highest = {}, 1, 0
+        super().read_stream(d)
+
+
+class Trouble:
+    """What is done to the cluster, under load."""
+
+    def __init__(self, lab, node):
+        self.lab, self.cluster, self.node = lab, lab.cluster, node
+        self.began, self.log, self.grants = time.monotonic(), [], 0
+
+    def note(self, text):
+        self.log.append(f"{time.monotonic() - self.began:5.1f} s: {text}")
+
+    def load(self, n=200):
+        """n more requests are asked, and somebody is given credit."""
+        self.grants += 1
+        self.node.grants.put("t4", "1", f"grant-{self.grants}")
+        asked = self.asked()
+        wait_for(lambda: self.asked() >= asked + n, "load", 30, every=0.05)
+
+    def asked(self):
+        return sum(c["asked"] for c in self.node.say("report").values())
+
+    def acknowledged(self):
+        """Of usage; from when it is called, more."""
+        before = self.lab.ctl("status")["nats"]["acked"]
+        wait_for(lambda: self.lab.ctl("status")["nats"]["acked"] > before, "events to be taken", 60,
+                 every=0.05)
+
+    def leader_killed(self):
+        leader = self.cluster.wait_leader()
+        self.cluster.kill(leader)
+        self.load()
+        to = self.cluster.wait_leader(but=leader)
+        self.acknowledged()
+        self.cluster.start(leader)
+        self.note(f"leader {leader} killed; now {to}")
+        self.cluster.wait_whole()
+
+    def leader_cut_off(self, with_agent):
+        """From the two others, alone or with the agent on its side."""
+        agents = wait_for(lambda: [s] if (s := self.cluster.agents_server()) is not None else None,
+                          "the agent to be connected")[0]
+        if with_agent:
+            self.cluster.make_leader(agents)
+        leader = agents if with_agent else self.cluster.wait_leader()
+        self.cluster.cut(leader, clients=not with_agent)
+        self.load()
+        to = self.cluster.wait_leader(but=leader)
+        if not with_agent:
+            self.acknowledged()
+        self.load()
+        self.cluster.heal(leader)
+        self.note(f"leader {leader} cut off, agent at {agents}; now {to}")
+        self.cluster.wait_whole()
+
+    def one_away(self, seconds):
+        """One that does not lead, for so long."""
+        leader = self.cluster.wait_leader()
+        away = (leader + 1) % 3
+        self.cluster.kill(away)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.load()
+        self.acknowledged()
+        self.cluster.start(away)
+        self.note(f"{away} away for {seconds} s")
+        self.cluster.wait_whole()
+
+    def all_killed(self):
+        for node in self.cluster.nodes:
+            self.cluster.kill(node)
+        self.load()
+        for node in self.cluster.nodes:
+            self.cluster.start(node)
+        self.acknowledged()
+        self.note("all three killed")
+        self.cluster.wait_whole()
+
+
+@pytest.fixture
+def cluster_lab():
+    with ClusterLab() as made:
+        yield made
+        if made.log("agent").exists():  # shown if it failed
+            print("--- agent log, its end\n" + made.log("agent").read_text()[-4000:])
+    assert made.leftovers() == []
+
+
+def settled(account, seconds=90):
+    """The accounts agree; if something acknowledged was lost, once that was found and sent again."""
+    last = []
+
+    def agree():
+        try:
+            return account.check()
+        except AssertionError as e:
+            last[:] = [e]
+            return None
+    try:
+        return wait_for(agree, "the accounts to agree", seconds, every=1)
+    except LabError:
+        raise last[0] from None
+
+
+def test_no_event_is_lost_or_twice_whatever_a_cluster_goes_through(cluster_lab):
+    lab = cluster_lab
+    node = ClusterNode(lab, TENANTS, SEED, long={**LOAD, "asks": 0}, short=LOAD)
+    node.start(nats={"replicas": 3})
+    assert lab.cluster.ask(0, lambda js: js.stream()["config"]["num_replicas"]) == 3
+    trouble, account = Trouble(lab, node), WholeAccount(node)
+    try:
+        for _ in range(ROUNDS):
+            node.say("run")
+            trouble.leader_killed()
+            trouble.leader_cut_off(with_agent=True)
+            trouble.leader_cut_off(with_agent=False)
+            trouble.all_killed()
+            if ROUNDS > 1:
+                trouble.one_away(20)
+            node.load_ends(cut=True)
+            events = settled(account)
+            trouble.note(f"{len(events)} events, each once")
+    finally:
+        print("\n".join(trouble.log), lab.ctl("status")["nats"])
