@@ -126,13 +126,16 @@ static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void
 	move_head(p);
 	/* Wake the thread for room worth having, not for every ack. */
 	if (p->n_failed || p->suspect || p->head == p->tail ||
-	    (before > WEIR_PUBLISHER_WINDOW / 2 && p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2))
+	    (before > WEIR_PUBLISHER_WINDOW / 2 &&
+	     p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2)) {
+		p->woken = true;
 		pthread_cond_signal(&p->cond);
+	}
 	pthread_mutex_unlock(&p->lock);
 	natsMsg_Destroy(msg);
 }
 
-/* Hand a message to the library. The slot must be in the window; msg is taken. */
+/* Hand a message to the library. The slot is SENT, in the window and counted; msg is taken. */
 static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg *msg)
 {
 	jsPubOptions o;
@@ -142,11 +145,6 @@ static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg
 	o.MaxWait = WEIR_PUBLISHER_ACK_MS;
 	o.MsgId = s->id;
 	o.ExpectStream = weir_stream_name(s->stream);
-	pthread_mutex_lock(&p->lock);
-	s->state = WEIR_PUB_SENT;
-	s->msg = msg;
-	p->n_sent++;
-	pthread_mutex_unlock(&p->lock);
 	st = js_PublishMsgAsync(p->js, &msg, &o);
 	if (st == NATS_OK)
 		return;
@@ -186,8 +184,10 @@ int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t se
 	pthread_mutex_lock(&p->lock);
 	s = add_slot(p, stream, seq);
 	s->state = WEIR_PUB_SENT;
+	s->msg = msg;
 	s->ended_ns = ended_ns;
 	snprintf(s->id, sizeof(s->id), "%s", id);
+	p->n_sent++;
 	pthread_mutex_unlock(&p->lock);
 	send_slot(p, s, msg);
 	return 0;
@@ -328,6 +328,8 @@ void weir_pub_rewind(struct weir_publisher *p)
 			p->status.skipped += !s->seq;
 			continue;
 		}
+		s->state = WEIR_PUB_SENT;
+		p->n_sent++;
 		p->window[to++ & WEIR_PUBLISHER_MASK] = *s;
 		n++;
 	}

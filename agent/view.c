@@ -76,6 +76,10 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->decoders = c.decoders;
 	s->capped = c.capped;
 	s->capped_shadow = c.capped_shadow;
+	weir_clock_status(&s->clock);
+	weir_state_room(a->state, &s->room);
+	s->silent = c.silent;
+	s->gap = a->run_gap;
 	s->n_maps = weir_kernel_maps(a->kernel, s->maps, WEIR_STATUS_MAPS);
 	put_switches(a, s);
 	put_tenants(a, s);

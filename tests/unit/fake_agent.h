@@ -114,6 +114,8 @@ static inline void fake_status(void *ctx, struct weir_status *out)
 	out->tally.lost = 24;
 	out->decoders.given_up = 25;
 	out->hidden[1].streamed_hidden = 26;
+	out->clock.synchronised = true;
+	out->room = (struct weir_state_room){ .rows = 1000, .spill_max = 64 << 20 };
 	pthread_mutex_lock(&f->lock);
 	out->enforce = f->enforce;
 	out->enforcing = f->enforce_configured_off ? WEIR_ENFORCE_CONFIGURED_OFF
