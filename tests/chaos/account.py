@@ -213,6 +213,8 @@ class Account:
                            if n and (k.startswith("corrected_") or k in ("failed", "reservations_off"))])
 
     def verify(self, d):
-        done = self.lab.weirctl("ledger", "verify", check=False)
-        if done.returncode:
-            d.add("weirctl ledger verify", done.stdout[-1500:] + done.stderr[-500:])
+        """What the agent's own two checks say of it."""
+        for what in ("ledger", "events"):
+            done = self.lab.weirctl(what, "verify", check=False)
+            if done.returncode:
+                d.add(f"weirctl {what} verify", done.stdout[-1500:] + done.stderr[-500:])
