@@ -31,6 +31,35 @@ static void status_has_the_documented_shape(void **state)
 	json_decref(s);
 }
 
+static void status_says_how_requests_come_to_the_ledger(void **state)
+{
+	json_t *s, *want, *got;
+
+	for (int i = 0; i < 100; i++)
+		weir_lag_note(&f->lags.settled, 0, i ? 1500000 : 4000000);
+	weir_lag_note(&f->lags.committed, 0, UINT64_MAX / 2);
+	s = result_of(ask("{\"op\":\"status\"}"));
+	got = json_object_get(s, "lag");
+	want = json_pack("{s:{s:i,s:i,s:i},s:{s:i,s:n,s:n},s:{s:i,s:n,s:n}}", "settled", "count",
+			 100, "p50_us", 2000, "p99_us", 2000, "committed", "count", 1, "p50_us",
+			 "p99_us", "published", "count", 0, "p50_us", "p99_us");
+	assert_true(json_equal(got, want));
+	json_decref(want);
+	got = json_object_get(s, "ledger");
+	assert_true(json_is_true(json_object_get(got, "healthy")));
+	assert_true(json_is_true(json_object_get(got, "heartbeat")));
+	assert_true(json_is_null(json_object_get(got, "since")));
+	assert_true(json_is_null(json_object_get(got, "full_in_s")));
+	assert_int_equal(json_integer_value(json_object_get(got, "room")), 1000);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(got, "spill"), "max")),
+			 64 << 20);
+	got = json_object_get(s, "clock");
+	assert_true(json_is_true(json_object_get(got, "synchronised")));
+	assert_true(json_is_false(json_object_get(got, "held")));
+	assert_true(json_is_null(json_object_get(s, "gap")));
+	json_decref(s);
+}
+
 static void an_unknown_tenant_gets_a_suggestion(void **state)
 {
 	assert_refused(ask("{\"op\":\"why\",\"tenant\":\"acmee\"}"), "not_found",
@@ -352,6 +381,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CLAIM(status_has_the_documented_shape),
+		CLAIM(status_says_how_requests_come_to_the_ledger),
 		CLAIM(an_unknown_tenant_gets_a_suggestion),
 		CLAIM(keys_are_added_listed_and_revoked_by_hash),
 		CLAIM(a_wrong_policy_changes_nothing),
