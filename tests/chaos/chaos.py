@@ -23,6 +23,7 @@ from account import Account  # noqa: E402
 from node import Node, names  # noqa: E402
 from overflow import Overflow  # noqa: E402
 from plan import DISK, Plan  # noqa: E402
+from power import Power  # noqa: E402
 
 
 class Chaos:
@@ -33,7 +34,7 @@ class Chaos:
         self.node = Node(lab, tenants, plan.seed, **sizes)
         self.account = Account(self.node)
         self.ran, self.checks, self.most_open = collections.Counter(), 0, 0
-        self.overflow = None
+        self.overflow = self.power = None
         self.began = time.monotonic()
 
     def run(self, only=None):
@@ -45,6 +46,9 @@ class Chaos:
             self.overflow = Overflow(self, self.plan.overflow)
             self.overflow.run()
             self.say(f"overflow: {self.overflow.lost}")
+        if self.plan.power:
+            self.power = Power(self, self.plan.power)
+            self.power.run()
 
     def phase(self, number, events):
         self.node.say("run")
@@ -88,6 +92,10 @@ class Chaos:
             rows.append(("ring full", f"{len(self.plan.overflow)} times: {n['served']} served = "
                          f"{n['events']} events ({n['not_whole']} not whole, which say so) + "
                          f"{n['end_lost']} that `end_lost` counts; {n['tap_lost']} records lost"))
+        if self.power:
+            rows.append(("power loss", f"{len(self.plan.power)} times: no entry, event or grant that was "
+                         f"seen is gone; {self.power.lost} answers of all are in no event: they were "
+                         "open, or not committed"))
         return "\n".join(f"{name:12}{text}" for name, text in rows)
 
 

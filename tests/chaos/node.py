@@ -197,6 +197,13 @@ class Node:
         wait_for(lambda: self.server.say("report")["n_asking"] == 0, "the server to be idle", 30)
         return self.server.say("flush")
 
+    def close_connections(self):
+        """None is left, on either side; what was being answered is cut."""
+        self.say("drain")
+        wait_for(lambda: not any(c["n_open"] for c in self.say("report").values()), "clients", 30)
+        self.server.say("drain")
+        self.server.say("flush")
+
     # ------------------------------------------------------------------ events
 
     def do(self, event):
