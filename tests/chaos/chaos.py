@@ -78,13 +78,16 @@ class Chaos:
             ("kill -9", f"{sum(node.killed.values())}: agent {node.killed['agent']}, nats-server "
                         f"{node.killed['nats']}"),
             ("events", ", ".join(f"{kind} {n}" for kind, n in sorted(self.ran.items()))),
-            ("disk", f"{node.hit} operations failed"),
+            ("disk", f"{node.hit} operations failed; {node.in_vain} starts ended for that, and said so"),
             ("clock", f"{node.shifted} readings of a clock an hour off"),
             ("grants", f"{len(node.grants.given)}, {node.grants.tries} tries"),
             ("load", f"{len(account.served)} requests served, {done} whole, "
                      f"{len(account.served) - done} cut short; up to {self.most_open} streams open"),
             ("compared", f"{self.checks} times: stream = ledger = served, none lost, none twice; "
                          f"balances = grants - prices; reserved 0, in flight 0"),
+            ("others", f"LEDGER {len(account.others['LEDGER'])} events of {account.entries} entries, "
+                       f"ALERT {len(account.others['ALERT'])}: none twice; the rest was skipped, as is "
+                       "their way when NATS is away"),
             ("order", f"{account.inversions} events behind a later one"),
         ]
         if self.overflow:
