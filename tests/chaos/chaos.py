@@ -16,7 +16,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent / "soak"), str(HERE)]
 
-from weirlab import Lab, LabError  # noqa: E402
+from weirlab import Lab, LabError, wait_for  # noqa: E402
 from weirlab.lab import BUILD, interrupt_on_signals  # noqa: E402
 
 from account import Account  # noqa: E402
@@ -27,10 +27,11 @@ from power import Power  # noqa: E402
 
 
 class Chaos:
-    """A plan, and the node that it is done to."""
+    """A plan, and the node that it is done to. cut: once long streams have run to their end, those that
+    are open at a phase's end are cut."""
 
-    def __init__(self, lab, plan, tenants, say=lambda line: None, **sizes):
-        self.plan, self.say = plan, say
+    def __init__(self, lab, plan, tenants, say=lambda line: None, cut=False, **sizes):
+        self.plan, self.say, self.cut = plan, say, cut
         self.node = Node(lab, tenants, plan.seed, **sizes)
         self.account = Account(self.node)
         self.ran, self.checks, self.most_open = collections.Counter(), 0, 0
@@ -59,7 +60,10 @@ class Chaos:
                 raise AssertionError(f"phase {number}, event {at} ({event}): {e}") from e
             self.ran[event.kind] += 1
             self.most_open = max(self.most_open, self.node.streams())
-        self.node.load_ends()
+        if self.cut:
+            some = self.node.sizes["long"]["streams"] // 2
+            wait_for(lambda: self.node.say("report")["long"]["ended"] >= some, "long streams", 30)
+        self.node.load_ends(self.cut)
         try:
             n = len(self.account.check())
         except AssertionError as e:
