@@ -294,8 +294,10 @@ static int plan(struct weir_ledger *l, struct weir_op *op, struct weir_entry_hea
 	return ret ? fail_plan(ret, l, op, err) : 0;
 }
 
+/* as: the id it is to have; NULL: one of its own. */
 static int enter(struct weir_ledger *l, const struct weir_op *asked, struct weir_op *op,
-		 uint64_t now_ns, struct weir_entry_head *h, struct weir_error *err)
+		 const struct weir_id *as, uint64_t now_ns, struct weir_entry_head *h,
+		 struct weir_error *err)
 {
 	struct weir_charge charge;
 	struct weir_sale sale = { 0 };
@@ -304,7 +306,9 @@ static int enter(struct weir_ledger *l, const struct weir_op *asked, struct weir
 	if (ret)
 		return ret;
 	weir_ledger_head(l, op->kind, op->tenant, op->wallet, now_ns, h);
-	if (make_id(l, op, h->time_ns, &h->id))
+	if (as)
+		h->id = *as;
+	else if (make_id(l, op, h->time_ns, &h->id))
 		return weir_fail(err, EIO, "ledger: SHA-256 failed in libcrypto");
 	ret = plan(l, op, h, &sale, &charge, err);
 	if (!ret)
@@ -344,8 +348,8 @@ static void fill_in(struct weir_op *op, uint64_t now_ns)
 	}
 }
 
-int weir_ledger_post(struct weir_ledger *l, const struct weir_op *asked, uint64_t now_ns,
-		     struct weir_done *done, struct weir_error *err)
+static int post(struct weir_ledger *l, const struct weir_op *asked, const struct weir_id *as,
+		uint64_t now_ns, struct weir_done *done, struct weir_error *err)
 {
 	struct weir_op op = *asked;
 	struct weir_entry_head h;
@@ -367,7 +371,7 @@ int weir_ledger_post(struct weir_ledger *l, const struct weir_op *asked, uint64_
 		ret = weir_ledger_begin(l, err);
 	if (ret)
 		return ret;
-	ret = weir_ledger_end(l, enter(l, asked, &op, now_ns, &h, err), err);
+	ret = weir_ledger_end(l, enter(l, asked, &op, as, now_ns, &h, err), err);
 	if (ret)
 		return ret;
 	*done = (struct weir_done){
@@ -377,4 +381,17 @@ int weir_ledger_post(struct weir_ledger *l, const struct weir_op *asked, uint64_
 		.balance_nano = weir_book_balance(&l->book, op.wallet),
 	};
 	return 0;
+}
+
+int weir_ledger_post(struct weir_ledger *l, const struct weir_op *asked, uint64_t now_ns,
+		     struct weir_done *done, struct weir_error *err)
+{
+	return post(l, asked, NULL, now_ns, done, err);
+}
+
+int weir_ledger_post_as(struct weir_ledger *l, const struct weir_op *asked,
+			const struct weir_id *id, uint64_t now_ns, struct weir_done *done,
+			struct weir_error *err)
+{
+	return post(l, asked, id, now_ns, done, err);
 }

@@ -143,13 +143,16 @@ static int publish(const struct weir_entry *e, void *ctx)
 
 void weir_pub_ledger(struct weir_publisher *p)
 {
+	uint64_t first = p->next_seq;
+
 	for (;;) {
 		struct weir_entry_query q = { .from_seq = p->next_seq, .limit = weir_pub_room(p) };
 		struct weir_error err = { "" };
 		uint64_t before = p->next_seq;
 		int r;
 
-		if (!q.limit)
+		/* Not for a few: a walk costs as much as some tens of entries. */
+		if (!q.limit || (q.limit < WEIR_PUBLISHER_WINDOW / 4 && p->next_seq != first))
 			return;
 		r = weir_reader_entries(p->reader, &q, publish, p, &err);
 		if (r == ENTRY_TOO_LARGE)
