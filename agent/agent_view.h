@@ -180,6 +180,10 @@ struct weir_agent_view {
 	int (*post)(void *ctx, struct weir_ledger *l, const struct weir_op *op,
 		    struct weir_done *done, struct weir_error *err);
 
+	/* weir_ledger_post_all, now, in the writer's thread. The kernel agrees when it returns. */
+	int (*post_all)(void *ctx, struct weir_ledger *l, struct weir_post *posts, size_t n,
+			struct weir_error *err);
+
 	/* A switch was thrown and committed, or asked for again: put in force what holds now.
 	 * Called in the writer's thread, in the very call that wrote it, so that two throws come
 	 * to the kernel in the order of the ledger. */

@@ -139,3 +139,16 @@ int weir_reader_previous(struct weir_reader *rd, uint64_t seq, uint32_t kinds, u
 	p->found = *out = found;
 	return 0;
 }
+
+void weir_reader_walked(struct weir_reader *rd, const struct weir_entry *e)
+{
+	for (size_t i = 0; i < WEIR_READER_PREVIOUS; i++) {
+		struct weir_reader_previous *p = &rd->previous[i];
+
+		if (!p->kinds || p->seq != e->seq)
+			continue;
+		if (p->kinds & 1u << e->kind)
+			p->found = e->seq;
+		p->seq = e->seq + 1;
+	}
+}

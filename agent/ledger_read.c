@@ -389,6 +389,7 @@ static int hand_out(struct walk *w, struct found *f, struct weir_error *err)
 		return weir_reader_damaged(w->rd, f->row.head.seq, err);
 	w->left--;
 	w->result = w->fn(&e, w->ctx);
+	weir_reader_walked(w->rd, &e);
 	return 0;
 }
 

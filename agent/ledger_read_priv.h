@@ -21,6 +21,8 @@ struct weir_reader_previous {
 	uint64_t seq, found;
 };
 #define WEIR_READER_PREVIOUS 4
+/* This entry was met: who asks for its successor's need not look. */
+void weir_reader_walked(struct weir_reader *rd, const struct weir_entry *e);
 
 struct weir_reader {
 	sqlite3 *db;

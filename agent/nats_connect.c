@@ -141,6 +141,8 @@ static void tell(const struct attempt *a, natsStatus s, struct weir_error *err)
 
 	if (!text || last != s)
 		text = natsStatus_GetText(s);
+	else if (*text == '(' && strstr(text, "): "))
+		text = strstr(text, "): ") + 3; /* where in libnats */
 	switch (s) {
 	case NATS_NO_SERVER:
 		weir_fail(err, 0, "%s: %s", a->server->shown, unreachable(a->server));

@@ -40,7 +40,7 @@ struct weir_publisher_status {
 	uint64_t known;	   /* found on their stream when it was read, and not sent again */
 	uint64_t again;	   /* ledger entries that were acknowledged, and that a stream lost since */
 	uint64_t seq;	   /* ledger entry up to which all is acknowledged */
-	char warning[256]; /* "": all is well */
+	char warning[400]; /* "": all is well */
 	/* What is wrong with each stream, or was found there; "": nothing. */
 	char problem[WEIR_STREAM_PUBLISHED][256];
 };

@@ -141,17 +141,18 @@ static int publish(const struct weir_entry *e, void *ctx)
 	return r;
 }
 
-/* A look at the ledger costs more than a few events: it is for half a window. The rest is on its
- * way, and its answers wake us (publisher_window.c). */
 void weir_pub_ledger(struct weir_publisher *p)
 {
+	uint64_t first = p->next_seq;
+
 	for (;;) {
 		struct weir_entry_query q = { .from_seq = p->next_seq, .limit = weir_pub_room(p) };
 		struct weir_error err = { "" };
 		uint64_t before = p->next_seq;
 		int r;
 
-		if (q.limit < WEIR_PUBLISHER_WINDOW / 2)
+		/* Not for a few: a walk costs as much as some tens of entries. */
+		if (!q.limit || (q.limit < WEIR_PUBLISHER_WINDOW / 4 && p->next_seq != first))
 			return;
 		r = weir_reader_entries(p->reader, &q, publish, p, &err);
 		if (r == ENTRY_TOO_LARGE)

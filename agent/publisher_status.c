@@ -79,10 +79,8 @@ static void warn(struct weir_publisher *p, bool connected)
 
 	if (!connected)
 		snprintf(out, n,
-			 "NATS: %.100s: %s; %" PRIu64
-			 " events wait in the ledger, trying again for ever",
-			 p->where, p->unreachable[0] ? p->unreachable : "not connected",
-			 p->status.backlog);
+			 "NATS: %s; %" PRIu64 " events wait in the ledger, trying again for ever",
+			 p->unreachable[0] ? p->unreachable : p->where, p->status.backlog);
 	else if (p->failure[0] && (p->n_failed || p->retry_at_ns) &&
 		 !p->problem[WEIR_STREAM_METER][0])
 		snprintf(out, n, "nats: events were not taken (%.200s); sending them again",

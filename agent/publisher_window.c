@@ -126,13 +126,16 @@ static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *pa, jsPubAckErr *pae, void
 	move_head(p);
 	/* Wake the thread for room worth having, not for every ack. */
 	if (p->n_failed || p->suspect || p->head == p->tail ||
-	    (before > WEIR_PUBLISHER_WINDOW / 2 && p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2))
+	    (before > WEIR_PUBLISHER_WINDOW / 2 &&
+	     p->tail - p->head <= WEIR_PUBLISHER_WINDOW / 2)) {
+		p->woken = true;
 		pthread_cond_signal(&p->cond);
+	}
 	pthread_mutex_unlock(&p->lock);
 	natsMsg_Destroy(msg);
 }
 
-/* Hand a message to the library. The slot must be in the window; msg is taken. */
+/* Hand a message to the library. The slot is SENT, in the window and counted; msg is taken. */
 static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg *msg)
 {
 	jsPubOptions o;
@@ -142,11 +145,6 @@ static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg
 	o.MaxWait = WEIR_PUBLISHER_ACK_MS;
 	o.MsgId = s->id;
 	o.ExpectStream = weir_stream_name(s->stream);
-	pthread_mutex_lock(&p->lock);
-	s->state = WEIR_PUB_SENT;
-	s->msg = msg;
-	p->n_sent++;
-	pthread_mutex_unlock(&p->lock);
 	st = js_PublishMsgAsync(p->js, &msg, &o);
 	if (st == NATS_OK)
 		return;
@@ -186,8 +184,10 @@ int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t se
 	pthread_mutex_lock(&p->lock);
 	s = add_slot(p, stream, seq);
 	s->state = WEIR_PUB_SENT;
+	s->msg = msg;
 	s->ended_ns = ended_ns;
 	snprintf(s->id, sizeof(s->id), "%s", id);
+	p->n_sent++;
 	pthread_mutex_unlock(&p->lock);
 	send_slot(p, s, msg);
 	return 0;
@@ -219,18 +219,20 @@ size_t weir_pub_room(struct weir_publisher *p)
 
 /* -------------------------------------------------------------------- connection */
 
-static natsStatus open_connection(struct weir_publisher *p)
+static natsStatus open_connection(struct weir_publisher *p, char why[static WEIR_NATS_WHY])
 {
-	char why[sizeof(p->unreachable)];
-	natsStatus s = weir_nats_connect(p->nats, "weir-agent", &p->nc, why, sizeof(why));
+	natsStatus s = weir_nats_connect(p->nats, "weir-agent", &p->nc, why, WEIR_NATS_WHY);
 	jsOptions jo;
 
 	jsOptions_Init(&jo);
 	jo.PublishAsync.MaxPending = 2 * WEIR_PUBLISHER_WINDOW;
 	jo.PublishAsync.AckHandler = on_ack;
 	jo.PublishAsync.AckHandlerClosure = p;
-	if (s == NATS_OK)
+	if (s == NATS_OK) {
 		s = natsConnection_JetStream(&p->js, p->nc, &jo);
+		if (s != NATS_OK)
+			snprintf(why, WEIR_NATS_WHY, "%s: %s", p->where, natsStatus_GetText(s));
+	}
 	return s;
 }
 
@@ -282,6 +284,7 @@ void weir_pub_disconnect(struct weir_publisher *p)
 
 bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
 {
+	char why[WEIR_NATS_WHY];
 	natsStatus s;
 
 	if (p->nc && natsConnection_Status(p->nc) == NATS_CONN_STATUS_CONNECTED)
@@ -292,18 +295,17 @@ bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns)
 	}
 	if (now_ns < p->connect_at_ns)
 		return false;
-	s = open_connection(p);
+	s = open_connection(p, why);
 	if (s == NATS_OK) {
 		weir_log(WEIR_NOTE, "nats: connected to %s", p->where);
 		p->unreachable[0] = 0;
 		return true;
 	}
 	weir_pub_disconnect(p);
-	if (strcmp(p->unreachable, natsStatus_GetText(s)))
-		weir_log(WEIR_WARN,
-			 "nats: %s: %s; trying again for ever, events wait in the ledger", p->where,
-			 natsStatus_GetText(s));
-	snprintf(p->unreachable, sizeof(p->unreachable), "%s", natsStatus_GetText(s));
+	if (strcmp(p->unreachable, why))
+		weir_log(WEIR_WARN, "nats: %s; trying again for ever, events wait in the ledger",
+			 why);
+	memcpy(p->unreachable, why, sizeof(p->unreachable));
 	p->connect_at_ns = weir_mono_ns() + CONNECT_AGAIN_NS;
 	return false;
 }
@@ -326,6 +328,8 @@ void weir_pub_rewind(struct weir_publisher *p)
 			p->status.skipped += !s->seq;
 			continue;
 		}
+		s->state = WEIR_PUB_SENT;
+		p->n_sent++;
 		p->window[to++ & WEIR_PUBLISHER_MASK] = *s;
 		n++;
 	}

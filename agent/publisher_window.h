@@ -69,7 +69,7 @@ struct weir_publisher {
 	struct weir_reader *reader;
 	natsConnection *nc; /* NULL: not connected */
 	jsCtx *js;
-	char unreachable[64]; /* why the last attempt to connect failed */
+	char unreachable[WEIR_NATS_WHY]; /* why the last attempt to connect failed */
 	uint64_t connect_at_ns;
 	bool ready[WEIR_STREAM_PUBLISHED];
 	bool definite[WEIR_STREAM_PUBLISHED]; /* not ready, and that will not pass by itself */

@@ -28,7 +28,7 @@ packet-build: $(PACKET_BIN)
 
 $(B)/tests/unit/%: tests/unit/%.c $(B)/libweir-san.a | $(B)/tests/unit/
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP $(filter %.c %.o,$^) $(B)/libweir-san.a $(LDLIBS) -lcmocka -o $@
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP $< $(filter %.o,$^) $(B)/libweir-san.a $(LDLIBS) -lcmocka -o $@
 
 # A disk that fails: linked into a test, and preloaded into an agent (LD_PRELOAD).
 FAULTY := tests/chaos/faulty_vfs.c tests/chaos/synced.c

@@ -6,6 +6,7 @@ import threading
 import pytest
 from checks import wait_events
 from weirlab import policy, wait_for
+from weirlab.contract import check_event
 from weirlab.clients import Sdk
 
 POLICY = policy.document({"paid": {"credit": "hard"}}, {"acme": ("paid", "sk-acme")})
@@ -146,6 +147,29 @@ def test_what_is_wrong_on_the_stream_is_found(worked):
     lab.stop_nats()
     told = lab.weirctl("events", "verify", check=False)
     assert told.returncode == 1 and "nats: " in told.stderr
+
+
+def test_the_contract_takes_what_is_told_and_nothing_else(worked):
+    lab = worked
+    lab.ctl("credit", "refund", f"#{lab.stream()[0]['event']['data']['ledger_seq']}", "--id", "r1")
+    drained(lab)
+    events = [m["event"] for name in ("METER", "LEDGER") for m in lab.stream(name)]
+    assert {e["type"] for e in events} == {"weir.usage.v1", "weir.ledger.v1"}
+    previous = {"weir.usage.v1": 0, "weir.ledger.v1": 0}
+    for event in events:
+        data = check_event(event)["data"]
+        assert data["previous_seq"] == previous[event["type"]]
+        previous[event["type"]] = data["ledger_seq"]
+    for change in ({"price": 0.5}, {"price": "0.50"}, {"price": "1e3"}, {"ledger_seq": 0},
+                   {"previous_seq": -1}, {"input_tokens": -1}, {"input_tokens": "7"},
+                   {"usage_source": "guessed"}, {"a_new_field": 1}, {"tenant": "a.b"},
+                   {"started_at": "2026-11-21"}, {"lines": [{"dimension": "input"}]},
+                   {"billable": False}):
+        with pytest.raises(AssertionError):
+            check_event({**events[0], "data": {**events[0]["data"], **change}})
+    for field in ("id", "source", "subject", "time"):
+        with pytest.raises(AssertionError):
+            check_event({k: v for k, v in events[0].items() if k != field})
 
 
 def test_it_may_be_looked_at_while_load_goes_on(worked):

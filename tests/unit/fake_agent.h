@@ -46,7 +46,7 @@ struct fake {
 	int cut_error;
 	bool enforce_configured_off;
 	/* what the view was told */
-	int reloads, keys_changed, posts, throws, cuts;
+	int reloads, keys_changed, posts, groups, throws, cuts;
 	int fail_post; /* 1: the next post fails before it is written, 2: the one after it; 0: none
 			*/
 	struct weir_switch enforce; /* as it holds */
@@ -292,6 +292,18 @@ static inline int fake_post(void *ctx, struct weir_ledger *l, const struct weir_
 	return r;
 }
 
+static inline int fake_post_all(void *ctx, struct weir_ledger *l, struct weir_post *posts, size_t n,
+				struct weir_error *err)
+{
+	struct fake *f = ctx;
+	int r = weir_ledger_post_all(l, posts, n, weir_wall_ns(), err);
+
+	f->groups += !r;
+	if (!r && n)
+		f->last_op = posts[n - 1].op;
+	return r;
+}
+
 static inline const struct weir_row *fake_no_rows(void *ctx, size_t *n)
 {
 	*n = 0;
@@ -345,6 +357,7 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	f->view.key_changed = fake_key_changed;
 	f->view.wallet_of = fake_wallet_of;
 	f->view.post = fake_post;
+	f->view.post_all = fake_post_all;
 	f->view.scope_index = fake_scope;
 	f->view.open_requests = fake_open_requests;
 	f->view.boot = 0x01020304;

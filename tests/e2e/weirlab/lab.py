@@ -24,6 +24,8 @@ import tempfile
 import threading
 import time
 
+from .contract import check_message
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 BUILD = pathlib.Path(os.environ.get("WEIR_BUILD", ROOT / "build"))
@@ -305,7 +307,7 @@ class Lab:
         """Messages that the JetStream stream holds."""
         done = self.in_server(self.node, self.clients / "subscribe.mjs", self.nats_url, "dump",
                               name)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return [check_message(json.loads(line)) for line in done.stdout.splitlines()]
 
     # ------------------------------------------------------------------- agent
 
