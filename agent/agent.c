@@ -2,9 +2,9 @@
 /*
  * Start, tick, stop. The order of starting is what makes it safe:
  *
- *   lock → maps → ledger → state → switches → policy → what a dead agent left (queued rows,
- *   then the ring, then what fell due) → ceilings from the ledger → consumer → outer layers
- *   → links
+ *   lock → maps → ledger → state → switches → policy → what a restored ledger lacks → what a dead
+ *   agent left (queued rows, then the ring, then what fell due) → ceilings from the ledger →
+ *   consumer → outer layers → links
  *
  * so that no packet meets a program before its limits are there, and no request
  * is judged against a balance that misses one.
@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "ledger.h"
 #include "policy.h"
+#include "rederive.h"
 #include "takeover.h"
 
 #define PUBLISH_DRAIN_MS 2000
@@ -198,6 +199,8 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	int r;
 
 	weir_agent_store_settings(a);
+	weir_rederive_at_start(a->ledger, a->db_path, &a->cfg.nats, a->cfg.node, a->services,
+			       a->cfg.n_services + 1);
 	r = weir_consumer_new(&(struct weir_consumer_parts){ .kernel = a->kernel,
 							     .enforce = a->enforce,
 							     .state = a->state,

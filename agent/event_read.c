@@ -157,16 +157,11 @@ static void read_flags(struct reading *r, struct weir_row *row)
 		uint16_t flag;
 		uint32_t flag2;
 	} t[] = {
-		{ "stream", WEIR_ROW_STREAM, 0 },
-		{ "billable", WEIR_ROW_BILLABLE, 0 },
-		{ "unpriced", WEIR_ROW_UNPRICED, 0 },
-		{ "lost_bytes", WEIR_ROW_LOST_BYTES, 0 },
-		{ "degraded", WEIR_ROW_DEGRADED, 0 },
-		{ "unjudged", WEIR_ROW_UNJUDGED, 0 },
-		{ "labels_trusted", WEIR_ROW_TRUSTED, 0 },
-		{ "left", 0, WEIR_ROW_LEFT },
-		{ "retry_free", 0, WEIR_ROW_RETRY_FREE },
-		{ "cache_free", 0, WEIR_ROW_CACHE_FREE },
+		{ "stream", WEIR_ROW_STREAM, 0 },	   { "billable", WEIR_ROW_BILLABLE, 0 },
+		{ "unpriced", WEIR_ROW_UNPRICED, 0 },	   { "lost_bytes", WEIR_ROW_LOST_BYTES, 0 },
+		{ "degraded", WEIR_ROW_DEGRADED, 0 },	   { "unjudged", WEIR_ROW_UNJUDGED, 0 },
+		{ "labels_trusted", WEIR_ROW_TRUSTED, 0 }, { "left", 0, WEIR_ROW_LEFT },
+		{ "retry_free", 0, WEIR_ROW_RETRY_FREE },  { "cache_free", 0, WEIR_ROW_CACHE_FREE },
 		{ "encoded", 0, WEIR_ROW_ENCODED },
 	};
 
