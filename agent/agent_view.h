@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "bpf/weir_abi.h"
+#include "clock.h"
 #include "config.h"
 #include "decode.h"
 #include "drift.h"
@@ -27,6 +28,9 @@
 #include "ledger.h"
 #include "ledger_switch.h"
 #include "policy.h"
+#include "restored.h"
+#include "run_record.h"
+#include "state.h"
 #include "tally.h"
 #include "util.h"
 
@@ -89,8 +93,13 @@ struct weir_status {
 	struct weir_tally tally;			     /* requests that ended since start */
 	struct weir_decoders_stats decoders;		     /* of compressed answers */
 	struct weir_hidden_counts hidden[WEIR_MAX_SERVICES]; /* by service number */
+	struct weir_clock_status clock;
+	struct weir_state_room room; /* for finished requests that cannot be committed */
+	bool silent;		     /* no heartbeat for that: on_agent_down decides */
+	struct weir_run_gap gap;     /* what is missing of earlier runs */
+	struct weir_restored_status restored;
 	size_t n_warnings;
-	char warnings[WEIR_STATUS_WARNINGS][384]; /* one line each; what, on what, what to do */
+	char warnings[WEIR_STATUS_WARNINGS][1024]; /* one line each; what, on what, what to do */
 };
 
 /* Of all maps. */
@@ -172,6 +181,10 @@ struct weir_agent_view {
 	 */
 	int (*post)(void *ctx, struct weir_ledger *l, const struct weir_op *op,
 		    struct weir_done *done, struct weir_error *err);
+
+	/* weir_ledger_post_all, now, in the writer's thread. The kernel agrees when it returns. */
+	int (*post_all)(void *ctx, struct weir_ledger *l, struct weir_post *posts, size_t n,
+			struct weir_error *err);
 
 	/* A switch was thrown and committed, or asked for again: put in force what holds now.
 	 * Called in the writer's thread, in the very call that wrote it, so that two throws come

@@ -10,10 +10,9 @@
 #include <unistd.h>
 
 #include "denials.h"
-#include "meter_in.h"
-#include "publisher.h"
+#include "look.h"
+#include "money.h"
 #include "reason.h"
-#include "writer.h"
 
 static json_t *interfaces_json(const struct weir_status *s)
 {
@@ -33,68 +32,112 @@ static json_t *interfaces_json(const struct weir_status *s)
 	return list;
 }
 
-static json_t *usage_json(const struct weir_agent_view *v)
+static json_t *usage_json(const struct weir_agent_view *v, const struct weir_meter_in_status *u)
 {
-	struct weir_meter_in_status u;
-
 	if (!v->meter_in)
 		return json_null();
-	weir_meter_in_status(v->meter_in, &u);
-	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "ready", (int)u.ready, "waiting",
-			 weir_json_count(u.waiting), "entered", weir_json_count(u.entered),
-			 "repeated", weir_json_count(u.repeated), "refused",
-			 weir_json_count(u.refused), "retried", weir_json_count(u.retried),
-			 "last_refusal", u.refusal[0] ? weir_json_text(u.refusal) : json_null());
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "ready", (int)u->ready, "waiting",
+			 weir_json_count(u->waiting), "entered", weir_json_count(u->entered),
+			 "repeated", weir_json_count(u->repeated), "refused",
+			 weir_json_count(u->refused), "retried", weir_json_count(u->retried),
+			 "last_refusal", u->refusal[0] ? weir_json_text(u->refusal) : json_null());
 }
 
-static json_t *nats_json(const struct weir_agent_view *v, const struct weir_publisher_status *nats)
+static json_t *nats_json(const struct weir_agent_view *v, const struct weir_look *l)
 {
+	const struct weir_publisher_status *n = &l->nats;
+
 	if (!v->publisher)
 		return json_null();
-	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "connected", (int)nats->connected,
-			 "backlog", weir_json_count(nats->backlog), "acked",
-			 weir_json_count(nats->acked), "alerts", weir_json_count(nats->alerts),
-			 "entries", weir_json_count(nats->entries), "skipped",
-			 weir_json_count(nats->skipped), "usage", usage_json(v));
+	return json_pack("{s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "connected",
+			 (int)n->connected, "stream_ok", (int)n->stream_ok, "backlog",
+			 weir_json_count(n->backlog), "lag_ms",
+			 weir_json_count(n->lag_ns / 1000000), "rate", weir_json_count(n->rate),
+			 "acked", weir_json_count(n->acked), "alerts", weir_json_count(n->alerts),
+			 "entries", weir_json_count(n->entries), "skipped",
+			 weir_json_count(n->skipped), "resent", weir_json_count(n->retried),
+			 "known", weir_json_count(n->known), "again", weir_json_count(n->again),
+			 "usage", usage_json(v, &l->usage));
 }
 
-/* The publisher's and the writer's state belong to warnings as much as the wiring's. */
-static json_t *warnings_json(const struct weir_agent_view *v, const struct weir_status *s,
-			     const struct weir_publisher_status *nats)
+static json_t *warnings_json(const struct weir_status *s)
 {
-	struct weir_meter_in_status usage;
-	struct weir_writer_stats w;
 	json_t *list = json_array();
 
 	for (size_t i = 0; list && i < s->n_warnings && i < WEIR_STATUS_WARNINGS; i++)
 		json_array_append_new(list, weir_json_text(s->warnings[i]));
-	if (v->publisher && nats->warning[0])
-		json_array_append_new(list, weir_json_text(nats->warning));
-	if (v->publisher && nats->skipped)
-		json_array_append_new(
-			list,
-			json_sprintf("nats: %llu alerts, refusals and ledger entries were not "
-				     "published since the agent started: their "
-				     "streams could not be had",
-				     (unsigned long long)nats->skipped));
-	if (v->meter_in) {
-		weir_meter_in_status(v->meter_in, &usage);
-		if (usage.warning[0])
-			json_array_append_new(list, weir_json_text(usage.warning));
-		if (usage.refused)
-			json_array_append_new(
-				list,
-				json_sprintf(
-					"nats: %llu report%s of usage refused since the agent "
-					"started (stream USAGE_REFUSED has them); the last: %s",
-					(unsigned long long)usage.refused,
-					usage.refused == 1 ? "" : "s", usage.refusal));
-	}
-	weir_writer_stats(v->writer, &w);
-	if (!w.healthy)
-		json_array_append_new(
-			list, weir_json_text(w.error[0] ? w.error : "ledger: not writable"));
 	return list;
+}
+
+/* ------------------------------------------------------------------------- delivery */
+
+static json_t *ledger_json(const struct weir_look *l)
+{
+	const struct weir_writer_stats *w = &l->writer;
+	const struct weir_state_room *room = &l->status.room;
+
+	return json_pack(
+		"{s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o},s:o,s:b}", "healthy", (int)w->healthy,
+		"since", w->healthy ? json_null() : weir_json_time(w->ill_since_ns), "error",
+		w->healthy ? json_null() : weir_json_text(w->error), "failures",
+		weir_json_count(w->failures), "newest", weir_json_count(w->newest_seq), "rows",
+		weir_json_count(w->rows), "waiting", weir_json_count(w->waiting), "room",
+		weir_json_count(room->rows), "spill", "used", weir_json_count(room->spill_used),
+		"max", weir_json_count(room->spill_max), "full_in_s",
+		l->full_in_s == UINT64_MAX ? json_null() : weir_json_count(l->full_in_s),
+		"heartbeat", (int)!l->status.silent);
+}
+
+static json_t *clock_json(const struct weir_clock_status *c)
+{
+	return json_pack("{s:b,s:b,s:I,s:o}", "synchronised", (int)c->synchronised, "held",
+			 (int)c->held, "step_s",
+			 (json_int_t)(c->held ? c->step_ns / (int64_t)WEIR_SECOND : 0), "since",
+			 c->held ? weir_json_time(c->since_ns) : json_null());
+}
+
+static json_t *gap_json(const struct weir_run_gap *g)
+{
+	if (!g->any)
+		return json_null();
+	return json_pack("{s:b,s:o,s:o,s:o}", "power_loss", (int)g->power_loss, "from",
+			 weir_json_time(g->from_ns), "to", weir_json_time(g->to_ns), "open",
+			 weir_json_count(g->open));
+}
+
+static json_t *restored_json(const struct weir_restored_status *r)
+{
+	const struct weir_restored_report *w = &r->report;
+	char price[WEIR_MONEY_TEXT], difference[WEIR_MONEY_TEXT];
+
+	if (!r->any)
+		return json_null();
+	weir_money_format(w->price_nano, price);
+	weir_money_format(w->difference_nano, difference);
+	return json_pack("{s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:s,s:o,s:o,s:o,s:o,s:o}", "pending",
+			 (int)r->pending, "stream", (int)w->stream, "at", weir_json_time(r->at_ns),
+			 "from", weir_json_time(r->from_ns), "to", weir_json_time(r->to_ns),
+			 "known_until", weir_json_time(r->known_ns), "usage",
+			 weir_json_count(w->usage), "price", price, "differing",
+			 weir_json_count(w->differing), "difference", difference, "no_card",
+			 weir_json_count(w->no_card), "gaps", weir_json_count(w->gaps), "strange",
+			 weir_json_count(w->strange), "acts", weir_json_count(w->acts), "text",
+			 weir_json_text(r->text));
+}
+
+/* Bounds below which half and 99 of 100 lie; null: there were none, or it has no bound. */
+static json_t *lag_json(const struct weir_lag *lag)
+{
+	static const unsigned per_mille[] = { 500, 990 };
+	json_t *v[2];
+
+	for (size_t i = 0; i < 2; i++) {
+		uint64_t ns = weir_lag_quantile_ns(lag, per_mille[i]);
+
+		v[i] = ns && ns != UINT64_MAX ? weir_json_count(ns / 1000) : json_null();
+	}
+	return json_pack("{s:o,s:o,s:o}", "count", weir_json_count(weir_lag_total(lag)), "p50_us",
+			 v[0], "p99_us", v[1]);
 }
 
 static json_t *drift_json(const struct weir_drift_stats *d)
@@ -163,35 +206,53 @@ static json_t *memory_json(const struct weir_status *s)
 			 by_map);
 }
 
+/* What is between a request and its event. */
+static int put_delivery(json_t *o, const struct weir_agent_view *v, const struct weir_look *l)
+{
+	const struct weir_status *s = &l->status;
+	json_t *more =
+		json_pack("{s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o}}", "ledger", ledger_json(l), "nats",
+			  nats_json(v, l), "clock", clock_json(&s->clock), "gap", gap_json(&s->gap),
+			  "restored", restored_json(&s->restored), "lag", "settled",
+			  lag_json(&l->lags.settled), "committed", lag_json(&l->lags.committed),
+			  "published", lag_json(&l->lags.published));
+	int r = json_object_update(o, more);
+
+	json_decref(more);
+	return r;
+}
+
 json_t *weir_status_json(const struct weir_agent_view *v)
 {
-	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
-	struct weir_publisher_status nats = { .connected = false };
-	json_t *verdicts;
+	weir_autofree struct weir_look *l = weir_look(v);
+	const struct weir_status *s;
+	json_t *verdicts, *o;
 
-	if (!s)
+	if (!l)
 		return NULL;
-	v->status(v->ctx, s);
-	if (v->publisher)
-		weir_publisher_status(v->publisher, &nats);
+	s = &l->status;
 	verdicts = json_object();
 	for (uint32_t i = 0; i < WEIR_REASON_MAX; i++)
 		json_object_set_new(verdicts, weir_reason_name(i), weir_json_count(s->verdicts[i]));
-	return json_pack("{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:o,s:{s:o,s:o,s:o},"
-			 "s:{s:o,s:o,s:o},s:{s:o,s:o},s:o,s:o,s:o,s:o}",
-			 "instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
-			 (int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
-			 interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts,
-			 "ring", "bytes", weir_json_count(s->ring_bytes), "used",
-			 weir_json_count(s->ring_used), "lost", weir_json_count(s->ring_lost),
-			 "nats", nats_json(v, &nats), "flows", "used",
-			 weir_json_count(s->flows_used), "max", weir_json_count(s->flows_max),
-			 "half_open", weir_json_count(s->half_open), "tenants", "used",
-			 weir_json_count(s->tenants_used), "max", weir_json_count(s->tenants_max),
-			 "suspended", weir_json_count(s->suspended), "cost_cap", "cut",
-			 weir_json_count(s->capped), "shadow", weir_json_count(s->capped_shadow),
-			 "answers", answers_json(s), "memory", memory_json(s), "drift",
-			 drift_json(&s->drift), "warnings", warnings_json(v, s, &nats));
+	o = json_pack("{s:s,s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},s:{s:o,s:o,s:o},"
+		      "s:{s:o,s:o,s:o},s:{s:o,s:o},s:o,s:o,s:o,s:o}",
+		      "instance", s->instance, "node", s->node, "version", WEIR_VERSION, "pid",
+		      (int)getpid(), "uptime_s", weir_json_count(s->uptime_s), "interfaces",
+		      interfaces_json(s), "enforce", weir_enforce_json(s), "verdicts", verdicts,
+		      "ring", "bytes", weir_json_count(s->ring_bytes), "used",
+		      weir_json_count(s->ring_used), "lost", weir_json_count(s->ring_lost), "flows",
+		      "used", weir_json_count(s->flows_used), "max", weir_json_count(s->flows_max),
+		      "half_open", weir_json_count(s->half_open), "tenants", "used",
+		      weir_json_count(s->tenants_used), "max", weir_json_count(s->tenants_max),
+		      "suspended", weir_json_count(s->suspended), "cost_cap", "cut",
+		      weir_json_count(s->capped), "shadow", weir_json_count(s->capped_shadow),
+		      "answers", answers_json(s), "memory", memory_json(s), "drift",
+		      drift_json(&s->drift), "warnings", warnings_json(s));
+	if (put_delivery(o, v, l)) {
+		json_decref(o);
+		return NULL;
+	}
+	return o;
 }
 
 int weir_do_status(struct weir_call *c, struct weir_error *err)

@@ -79,6 +79,21 @@ int weir_ledger_post(struct weir_ledger *l, const struct weir_op *op, uint64_t n
 int weir_ledger_post_as(struct weir_ledger *l, const struct weir_op *op, const struct weir_id *id,
 			uint64_t now_ns, struct weir_done *done, struct weir_error *err);
 
+/*
+ * Many of them in one transaction, durable on return: each as by weir_ledger_post, in order, with
+ * what came of it. What makes no sense, or is not to be had, has its own error, and does not hold
+ * up the others. One whose ret is not 0 is left out. Else -errno: none is written, and ret of each
+ * is as it was. No deducts: what they take is to be held first (struct weir_agent_view).
+ */
+struct weir_post {
+	struct weir_op op;
+	int ret; /* 0: done says what was done; else err says why not */
+	struct weir_done done;
+	struct weir_error err;
+};
+int weir_ledger_post_all(struct weir_ledger *l, struct weir_post *posts, size_t n, uint64_t now_ns,
+			 struct weir_error *err);
+
 /* Enter what is due by now; one transaction, none if nothing is. And when it is to be called
  * next (UINT64_MAX: nothing will fall due). */
 int weir_ledger_advance(struct weir_ledger *l, uint64_t now_ns, struct weir_error *err);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/ledger_priv.h"
@@ -294,33 +295,41 @@ static int plan(struct weir_ledger *l, struct weir_op *op, struct weir_entry_hea
 	return ret ? fail_plan(ret, l, op, err) : 0;
 }
 
-/* as: the id it is to have; NULL: one of its own. */
-static int enter(struct weir_ledger *l, const struct weir_op *asked, struct weir_op *op,
-		 const struct weir_id *as, uint64_t now_ns, struct weir_entry_head *h,
-		 struct weir_error *err)
-{
+/* What is to be entered, between its checks and its commit. */
+struct entering {
+	struct weir_op op;	  /* with what "now" is filled in */
+	const struct weir_id *as; /* the id it is to have; NULL: one of its own */
+	struct weir_entry_head head;
+	struct weir_sale sale;
 	struct weir_charge charge;
-	struct weir_sale sale = { 0 };
-	int ret = weir_ledger_due(l, now_ns, err);
+};
 
-	if (ret)
-		return ret;
-	weir_ledger_head(l, op->kind, op->tenant, op->wallet, now_ns, h);
-	if (as)
-		h->id = *as;
-	else if (make_id(l, op, h->time_ns, &h->id))
+/* Nothing is written if this fails. */
+static int plan_entry(struct weir_ledger *l, struct entering *e, uint64_t now_ns,
+		      struct weir_error *err)
+{
+	weir_ledger_head(l, e->op.kind, e->op.tenant, e->op.wallet, now_ns, &e->head);
+	if (e->as)
+		e->head.id = *e->as;
+	else if (make_id(l, &e->op, e->head.time_ns, &e->head.id))
 		return weir_fail(err, EIO, "ledger: SHA-256 failed in libcrypto");
-	ret = plan(l, op, h, &sale, &charge, err);
+	e->sale = (struct weir_sale){ 0 };
+	return plan(l, &e->op, &e->head, &e->sale, &e->charge, err);
+}
+
+static int put_entry(struct weir_ledger *l, const struct weir_op *asked, struct entering *e,
+		     struct weir_error *err)
+{
+	int ret = weir_ledger_put_op(l, &e->op, &e->head, err);
+
+	if (!ret && e->op.kind == WEIR_ENTRY_METER)
+		ret = weir_ledger_count_meter(l, &e->op, &e->sale, &e->charge, err);
 	if (!ret)
-		ret = weir_ledger_put_op(l, op, h, err);
-	if (!ret && op->kind == WEIR_ENTRY_METER)
-		ret = weir_ledger_count_meter(l, op, &sale, &charge, err);
-	if (!ret)
-		ret = weir_ledger_put_write(l, asked, h->seq, err);
+		ret = weir_ledger_put_write(l, asked, e->head.seq, err);
 	/* What it began may be due at once. */
 	if (!ret)
-		ret = weir_ledger_due(l, h->time_ns, err);
-	return ret ? ret : weir_ledger_ask(l, op->wallet, err);
+		ret = weir_ledger_due(l, e->head.time_ns, err);
+	return ret ? ret : weir_ledger_ask(l, e->op.wallet, err);
 }
 
 /* What "now" is is filled in. */
@@ -348,39 +357,56 @@ static void fill_in(struct weir_op *op, uint64_t now_ns)
 	}
 }
 
-static int post(struct weir_ledger *l, const struct weir_op *asked, const struct weir_id *as,
-		uint64_t now_ns, struct weir_done *done, struct weir_error *err)
+/* 0: *op is to be entered; 1: it was before, which *done says. */
+static int look_at(struct weir_ledger *l, const struct weir_op *asked, uint64_t now_ns,
+		   struct weir_op *op, struct weir_done *done, struct weir_error *err)
 {
-	struct weir_op op = *asked;
-	struct weir_entry_head h;
 	struct weir_done d = { 0 };
-	int ret = check_texts(&op, err);
+	int ret = check_texts(asked, err);
 
 	/* Earlier first: what expired meanwhile was made all the same. */
 	if (!ret)
-		ret = find_earlier(l, &op, &d, err);
-	if (ret < 0)
-		return ret;
-	if (ret) {
+		ret = find_earlier(l, asked, &d, err);
+	if (ret > 0)
 		*done = d;
-		return 0;
-	}
-	fill_in(&op, now_ns);
-	ret = check(l, &op, now_ns, err);
-	if (!ret)
-		ret = weir_ledger_begin(l, err);
 	if (ret)
 		return ret;
-	ret = weir_ledger_end(l, enter(l, asked, &op, as, now_ns, &h, err), err);
-	if (ret)
-		return ret;
+	*op = *asked;
+	fill_in(op, now_ns);
+	return check(l, op, now_ns, err);
+}
+
+static void tell_done(const struct weir_ledger *l, const struct entering *e, struct weir_done *done)
+{
 	*done = (struct weir_done){
-		.seq = h.seq,
-		.id = h.id,
-		.amount_nano = op.kind == WEIR_ENTRY_METER ? op.price_nano : op.amount_nano,
-		.balance_nano = weir_book_balance(&l->book, op.wallet),
+		.seq = e->head.seq,
+		.id = e->head.id,
+		.amount_nano =
+			e->op.kind == WEIR_ENTRY_METER ? e->op.price_nano : e->op.amount_nano,
+		.balance_nano = weir_book_balance(&l->book, e->op.wallet),
 	};
-	return 0;
+}
+
+static int post(struct weir_ledger *l, const struct weir_op *asked, const struct weir_id *as,
+		uint64_t now_ns, struct weir_done *done, struct weir_error *err)
+{
+	struct entering e = { .as = as };
+	int ret = look_at(l, asked, now_ns, &e.op, done, err);
+
+	if (ret)
+		return ret < 0 ? ret : 0;
+	ret = weir_ledger_begin(l, err);
+	if (ret)
+		return ret;
+	ret = weir_ledger_due(l, now_ns, err);
+	if (!ret)
+		ret = plan_entry(l, &e, now_ns, err);
+	if (!ret)
+		ret = put_entry(l, asked, &e, err);
+	ret = weir_ledger_end(l, ret, err);
+	if (!ret)
+		tell_done(l, &e, done);
+	return ret;
 }
 
 int weir_ledger_post(struct weir_ledger *l, const struct weir_op *asked, uint64_t now_ns,
@@ -394,4 +420,65 @@ int weir_ledger_post_as(struct weir_ledger *l, const struct weir_op *asked,
 			struct weir_error *err)
 {
 	return post(l, asked, id, now_ns, done, err);
+}
+
+/* -------------------------------------------------------------------------- many */
+
+/* The fault is that of what is asked: others can be entered. */
+static bool is_its_own(int ret)
+{
+	return ret == -EINVAL || ret == -ENOENT || ret == -EEXIST || ret == -ENODATA ||
+	       ret == -ERANGE;
+}
+
+static int post_one(struct weir_ledger *l, struct weir_post *p, uint64_t now_ns,
+		    struct weir_error *err)
+{
+	struct entering e = { .as = NULL };
+	int ret = look_at(l, &p->op, now_ns, &e.op, &p->done, &p->err);
+
+	if (ret > 0)
+		return 0;
+	if (!ret) {
+		ret = weir_ledger_due(l, now_ns, err);
+		if (ret)
+			return ret;
+		ret = plan_entry(l, &e, now_ns, &p->err);
+	}
+	if (is_its_own(ret)) {
+		p->ret = ret;
+		return 0;
+	}
+	if (ret) {
+		*err = p->err;
+		return ret;
+	}
+	ret = put_entry(l, &p->op, &e, err);
+	if (!ret)
+		tell_done(l, &e, &p->done);
+	return ret;
+}
+
+int weir_ledger_post_all(struct weir_ledger *l, struct weir_post *posts, size_t n, uint64_t now_ns,
+			 struct weir_error *err)
+{
+	weir_autofree bool *asked = calloc(n ? n : 1, sizeof(*asked));
+	int ret;
+
+	if (!asked)
+		return weir_fail(err, ENOMEM, "ledger: out of memory");
+	ret = weir_ledger_begin(l, err);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < n && !ret; i++) {
+		asked[i] = !posts[i].ret;
+		if (asked[i])
+			ret = post_one(l, &posts[i], now_ns, err);
+	}
+	ret = weir_ledger_end(l, ret, err);
+	/* None of them: what was said of one before may have been for want of another. */
+	for (size_t i = 0; i < n && ret; i++)
+		if (asked[i])
+			posts[i].ret = 0;
+	return ret;
 }

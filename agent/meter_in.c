@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The thread that takes reported usage from NATS. It asks for a batch, enters message by
- * message through the writer, and answers each: acknowledged (it is durable), terminated
+ * The thread that takes reported usage from NATS. It asks for a batch, enters it in one
+ * commit through the writer, and answers each: acknowledged (it is durable), terminated
  * (it is wrong, and that is published), or put back with a delay (the ledger cannot take
  * it now). What it leaves unanswered the server gives out again.
  */
-#include "meter_in.h"
+#include "meter_in_priv.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,51 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "event.h"
 #include "ledger_read.h"
-#include "meter.h"
-#include "meter_message.h"
-#include "meter_queue.h"
-#include "nats_connect.h"
 #include "publisher_stream.h"
-#include "writer.h"
 
 #define NICE		 10  /* as the publisher's */
-#define BATCH		 32  /* entered well within the consumer's ACK_WAIT_NS */
 #define FETCH_MS	 500 /* it stops within this, too */
-#define LATER_MS	 1000
-#define FAILED_MAX	 3
 #define CONNECT_AGAIN_NS UINT64_C(300000000)
 #define CHECK_EVERY_NS	 (5 * WEIR_SECOND)
 #define CHECK_AGAIN_NS	 WEIR_SECOND
-#define LOG_EVERY_NS	 (10 * WEIR_SECOND)
-#define PUBLISH_MS	 3000
 
-struct weir_meter_in {
-	const struct weir_agent_view *view;
-	const struct weir_nats_config *nats;
-	char node[WEIR_NAME_BYTES], ledger_id[64];
-	char where[WEIR_NATS_WHERE]; /* url without a user and password, for people */
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t cond; /* CLOCK_MONOTONIC */
-	bool stop;
-	struct weir_meter_in_status status;
-
-	/* the thread's own */
-	natsConnection *nc; /* NULL: not connected */
-	jsCtx *js;
-	natsSubscription *sub; /* NULL: not ready */
-	struct weir_meter_queue queue;
-	struct weir_text text;
-	char unreachable[WEIR_NATS_WHY]; /* why the last attempt to connect failed */
-	char problem[256], trouble[256];
-	char stream_problem[256]; /* one that it can live with */
-	uint64_t check_at_ns, waiting;
-	uint64_t logged_ns, not_logged; /* refusals */
-};
-
-static bool stopping(struct weir_meter_in *m)
+bool weir_meter_stopping(struct weir_meter_in *m)
 {
 	bool stop;
 
@@ -71,8 +34,7 @@ static bool stopping(struct weir_meter_in *m)
 	return stop;
 }
 
-/* Or until it is to stop. */
-static void pause_ns(struct weir_meter_in *m, uint64_t ns)
+void weir_meter_pause(struct weir_meter_in *m, uint64_t ns)
 {
 	struct timespec t;
 
@@ -84,175 +46,6 @@ static void pause_ns(struct weir_meter_in *m, uint64_t ns)
 	while (!m->stop && !pthread_cond_timedwait(&m->cond, &m->lock, &t))
 		;
 	pthread_mutex_unlock(&m->lock);
-}
-
-static void count(struct weir_meter_in *m, uint64_t *n)
-{
-	pthread_mutex_lock(&m->lock);
-	++*n;
-	pthread_mutex_unlock(&m->lock);
-}
-
-/* --------------------------------------------------------------------- refusals */
-
-static void tell_refusal(struct weir_meter_in *m, const char *tenant, const char *why)
-{
-	uint64_t now_ns = weir_mono_ns();
-	char more[48] = "";
-
-	pthread_mutex_lock(&m->lock);
-	m->status.refused++;
-	snprintf(m->status.refusal, sizeof(m->status.refusal), "%.64s: %.180s", tenant, why);
-	pthread_mutex_unlock(&m->lock);
-	if (m->logged_ns && now_ns - m->logged_ns < LOG_EVERY_NS) {
-		m->not_logged++;
-		return;
-	}
-	if (m->not_logged)
-		snprintf(more, sizeof(more), "; %" PRIu64 " before it were, too", m->not_logged);
-	weir_log(WEIR_WARN, "nats: usage of %s is refused: %s%s", tenant, why, more);
-	m->logged_ns = now_ns;
-	m->not_logged = 0;
-}
-
-/* Taken off the queue only once somebody can see why. */
-static bool publish_refusal(struct weir_meter_in *m, natsMsg *msg, const jsMsgMetaData *at,
-			    const char *tenant, const char *why)
-{
-	const struct weir_event_origin origin = { .ledger_id = m->ledger_id, .node = m->node };
-	const struct weir_usage_refused u = {
-		.tenant = tenant,
-		.reason = why,
-		.subject = natsMsg_GetSubject(msg),
-		.message = natsMsg_GetData(msg),
-		.message_len = (size_t)natsMsg_GetDataLength(msg),
-		.stream_seq = at->Sequence.Stream,
-		.received_wall_ns = (uint64_t)at->Timestamp,
-	};
-	char id[WEIR_EVENT_ID_TEXT], subject[192];
-	jsPubOptions o;
-	jsErrCode code = 0;
-	natsStatus s;
-
-	if (weir_event_usage_refused_json(&u, &origin, &m->text, id))
-		return false;
-	snprintf(subject, sizeof(subject), "usage_refused.v1.%s.%s", tenant, m->node);
-	jsPubOptions_Init(&o);
-	o.MsgId = id;
-	o.MaxWait = PUBLISH_MS;
-	o.ExpectStream = weir_stream_name(WEIR_STREAM_USAGE_REFUSED);
-	s = js_Publish(NULL, m->js, subject, m->text.p, (int)m->text.len, &o, &code);
-	if (s == NATS_OK)
-		return true;
-	snprintf(m->trouble, sizeof(m->trouble),
-		 "nats: usage that is refused stays in the queue, for it cannot be published on "
-		 "%.80s: "
-		 "%.40s (JetStream error %d)",
-		 subject, natsStatus_GetText(s), (int)code);
-	return false;
-}
-
-/* --------------------------------------------------------------------- messages */
-
-struct post {
-	const struct weir_agent_view *view;
-	struct weir_op op;
-	struct weir_done done;
-	struct weir_error *err;
-};
-
-static int call_post(struct weir_ledger *l, void *arg)
-{
-	struct post *p = arg;
-
-	return p->view->post(p->view->ctx, l, &p->op, &p->done, p->err);
-}
-
-static int enter(struct weir_meter_in *m, natsMsg *msg, const jsMsgMetaData *at, bool *repeated,
-		 struct weir_error *err)
-{
-	struct weir_meter_message message;
-	struct post p = { .view = m->view, .err = err };
-	int r = weir_meter_message_read(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg),
-					natsMsg_GetSubject(msg), (uint64_t)at->Timestamp, &message,
-					err);
-
-	if (r)
-		return r;
-	r = weir_meter_op(m->view, &message.use, &p.op, err);
-	weir_meter_message_clear(&message);
-	if (!r)
-		r = weir_writer_call(m->view->writer, call_post, &p);
-	*repeated = p.done.repeated;
-	return r;
-}
-
-/* Of an error: it would be the same the next time. */
-static bool is_final(int r)
-{
-	return r == -EINVAL || r == -ENOENT || r == -ERANGE || r == -EEXIST || r == -ENODATA;
-}
-
-/* False: not now; m->trouble says why. */
-static bool take(struct weir_meter_in *m, natsMsg *msg, const jsMsgMetaData *at)
-{
-	struct weir_error err = { "" };
-	char tenant[WEIR_NAME_BYTES];
-	bool repeated = false;
-	int r = enter(m, msg, at, &repeated, &err);
-
-	if (!r) {
-		/* Were the answer lost, it would come again, and be known. */
-		natsMsg_Ack(msg, NULL);
-		count(m, repeated ? &m->status.repeated : &m->status.entered);
-		return true;
-	}
-	if (!is_final(r)) {
-		snprintf(m->trouble, sizeof(m->trouble),
-			 "nats: usage stays in the queue, for it cannot be entered: %.150s",
-			 err.text[0] ? err.text : strerror(-r));
-		return false;
-	}
-	weir_meter_subject_tenant(natsMsg_GetSubject(msg), tenant);
-	if (!publish_refusal(m, msg, at, tenant, err.text))
-		return false;
-	natsMsg_Term(msg, NULL);
-	tell_refusal(m, tenant, err.text);
-	return true;
-}
-
-static void put_back(struct weir_meter_in *m, natsMsg *msg, int64_t delay_ms)
-{
-	natsMsg_NakWithDelay(msg, delay_ms, NULL);
-	count(m, &m->status.retried);
-}
-
-static void take_batch(struct weir_meter_in *m, natsMsgList *list)
-{
-	char before[sizeof(m->trouble)];
-	int failed = 0; /* in a row: one may have trouble of its own, then others go on */
-
-	memcpy(before, m->trouble, sizeof(before));
-	m->trouble[0] = '\0';
-	for (int i = 0; i < list->Count; i++) {
-		jsMsgMetaData *at = NULL;
-
-		if (stopping(m))
-			put_back(m, list->Msgs[i], 1);
-		else if (failed >= FAILED_MAX || natsMsg_GetMetaData(&at, list->Msgs[i]))
-			put_back(m, list->Msgs[i], LATER_MS);
-		else if (take(m, list->Msgs[i], at)) {
-			failed = 0;
-		} else {
-			put_back(m, list->Msgs[i], LATER_MS);
-			failed++;
-		}
-		jsMsgMetaData_Destroy(at);
-	}
-	if (m->trouble[0] && !before[0])
-		weir_log(WEIR_WARN, "%s; trying again", m->trouble);
-	if (failed)
-		pause_ns(m, LATER_MS * UINT64_C(1000000));
 }
 
 /* ------------------------------------------------------------------- connection */
@@ -374,18 +167,18 @@ static void fetch(struct weir_meter_in *m)
 {
 	natsMsgList list = { 0 };
 	jsErrCode code = 0;
-	natsStatus s = natsSubscription_Fetch(&list, m->sub, BATCH, FETCH_MS, &code);
+	natsStatus s = natsSubscription_Fetch(&list, m->sub, WEIR_METER_BATCH, FETCH_MS, &code);
 
 	if (s == NATS_OK) {
 		m->waiting -= m->waiting < (uint64_t)list.Count ? m->waiting : (uint64_t)list.Count;
-		take_batch(m, &list);
+		weir_meter_take(m, &list);
 		natsMsgList_Destroy(&list);
 	} else if (s != NATS_TIMEOUT) {
 		/* The consumer may be gone: look. */
 		natsSubscription_Destroy(m->sub);
 		m->sub = NULL;
 		m->check_at_ns = 0;
-		pause_ns(m, CONNECT_AGAIN_NS);
+		weir_meter_pause(m, CONNECT_AGAIN_NS);
 	}
 }
 
@@ -397,14 +190,14 @@ static void *run(void *arg)
 	if (setpriority(PRIO_PROCESS, gettid(), NICE))
 		weir_log(WEIR_WARN, "usage over NATS: cannot lower its priority: %s",
 			 strerror(errno));
-	while (!stopping(m)) {
+	while (!weir_meter_stopping(m)) {
 		bool ready = connected(m) && check(m);
 
 		update_status(m);
 		if (ready)
 			fetch(m);
 		else
-			pause_ns(m, CONNECT_AGAIN_NS);
+			weir_meter_pause(m, CONNECT_AGAIN_NS);
 	}
 	/* Answers that are on their way. */
 	if (m->nc)
@@ -428,6 +221,7 @@ static int read_ledger_id(struct weir_meter_in *m, struct weir_error *err)
 static void free_it(struct weir_meter_in *m)
 {
 	weir_text_free(&m->text);
+	free(m->batch);
 	pthread_cond_destroy(&m->cond);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -441,8 +235,12 @@ int weir_meter_in_start(const struct weir_nats_config *c, const char *node,
 	pthread_condattr_t ca;
 	int r;
 
-	if (!m)
+	if (m)
+		m->batch = malloc(sizeof(*m->batch));
+	if (!m || !m->batch) {
+		free(m);
 		return weir_fail(err, ENOMEM, "nats: out of memory");
+	}
 	m->view = view;
 	snprintf(m->node, sizeof(m->node), "%s", node);
 	m->nats = c;

@@ -13,6 +13,7 @@
 
 #include "control_call.h"
 #include "denials.h"
+#include "look.h"
 #include "money.h"
 #include "reason.h"
 
@@ -269,17 +270,17 @@ char *weir_metrics_text(const struct weir_agent_view *v, size_t *len)
 		{ "weir_tenant_reserved_tokens", "gauge", "Likewise, of the token window.",
 		  row_tokens },
 	};
-	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
+	weir_autofree struct weir_look *l = weir_look(v);
 	WEIR_CLEANUP(rows_free) struct tenant_rows t = { .n = 0 };
+	const struct weir_status *s = l ? &l->status : NULL;
 	char *text = NULL;
-	FILE *f = s && !rows_take(v, &t) ? open_memstream(&text, len) : NULL;
+	FILE *f = l && !rows_take(v, &t) ? open_memstream(&text, len) : NULL;
 
 	if (!f)
 		return NULL;
-	v->status(v->ctx, s);
 	write_status(v, f, s);
 	write_drift(f, &s->drift);
-	weir_metrics_delivery(v, f);
+	weir_metrics_delivery(v, f, l);
 	weir_metrics_usage(v, f, s);
 	weir_metrics_money(v, f);
 	for (size_t i = 0; i < sizeof(per_tenant) / sizeof(*per_tenant); i++) {
@@ -353,14 +354,14 @@ static void head_html(FILE *f, const struct weir_status *s)
 
 char *weir_page_html(const struct weir_agent_view *v, size_t *len)
 {
-	weir_autofree struct weir_status *s = calloc(1, sizeof(*s));
+	weir_autofree struct weir_look *l = weir_look(v);
 	WEIR_CLEANUP(rows_free) struct tenant_rows t = { .n = 0 };
+	const struct weir_status *s = l ? &l->status : NULL;
 	char *text = NULL;
-	FILE *f = s && !rows_take(v, &t) ? open_memstream(&text, len) : NULL;
+	FILE *f = l && !rows_take(v, &t) ? open_memstream(&text, len) : NULL;
 
 	if (!f)
 		return NULL;
-	v->status(v->ctx, s);
 	head_html(f, s);
 	fputs("<table><tr><th>tenant<th>tier<th>connections<th>in flight<th>admitted<th>refused"
 	      "<th>balance\n",

@@ -11,6 +11,8 @@
 
 #include "agent_view.h"
 
+struct weir_look;
+
 #define WEIR_METRICS_TENANTS 10000 /* shown at most; weir_tenants says how many there are */
 
 /* malloc'd, NUL-ended text; NULL when memory is short. */
@@ -22,7 +24,7 @@ void weir_metrics_one(FILE *f, const char *name, const char *type, const char *h
 void weir_metrics_label(FILE *f, const char *text);
 void weir_metrics_money(const struct weir_agent_view *v, FILE *f);
 void weir_metrics_usage(const struct weir_agent_view *v, FILE *f, const struct weir_status *s);
-void weir_metrics_delivery(const struct weir_agent_view *v, FILE *f);
+void weir_metrics_delivery(const struct weir_agent_view *v, FILE *f, const struct weir_look *l);
 
 /* Likewise, for people. */
 char *weir_page_html(const struct weir_agent_view *v, size_t *len);

@@ -6,10 +6,8 @@
 #include <inttypes.h>
 
 #include "lag.h"
-#include "meter_in.h"
+#include "look.h"
 #include "metrics.h"
-#include "publisher.h"
-#include "writer.h"
 
 /* Decimal text of integers: 1500000 is "0.0015". */
 static void put_seconds(FILE *f, uint64_t ns)
@@ -22,15 +20,13 @@ static void put_seconds(FILE *f, uint64_t ns)
 	fprintf(f, "%" PRIu64 "%s%s", ns / 1000000000, n ? "." : "", text);
 }
 
-static void put_lag(FILE *f, const char *name, const char *help, const struct weir_lag *lag)
+static void put_lag(FILE *f, const char *name, const char *help, const struct weir_lag *l)
 {
-	struct weir_lag l;
 	uint64_t sum = 0;
 
-	weir_lag_read(lag, &l);
 	weir_metrics_head(f, name, "histogram", help);
 	for (unsigned i = 0; i < WEIR_LAG_BUCKETS; i++) {
-		sum += l.count[i];
+		sum += l->count[i];
 		fprintf(f, "%s_bucket{le=\"", name);
 		if (i < WEIR_LAG_BUCKETS - 1)
 			put_seconds(f, weir_lag_bound_ns(i));
@@ -39,7 +35,7 @@ static void put_lag(FILE *f, const char *name, const char *help, const struct we
 		fprintf(f, "\"} %" PRIu64 "\n", sum);
 	}
 	fprintf(f, "%s_sum ", name);
-	put_seconds(f, l.sum_ns);
+	put_seconds(f, l->sum_ns);
 	fprintf(f, "\n%s_count %" PRIu64 "\n", name, sum);
 }
 
@@ -54,74 +50,103 @@ static void put_lags(FILE *f, const struct weir_lags *l)
 		"From a request's end until NATS had acknowledged its event.", &l->published);
 }
 
-static void put_ledger(const struct weir_agent_view *v, FILE *f)
+static void put_ledger(FILE *f, const struct weir_look *l)
 {
-	struct weir_writer_stats w;
+	const struct weir_writer_stats *w = &l->writer;
+	const struct weir_status *s = &l->status;
 
-	weir_writer_stats(v->writer, &w);
 	weir_metrics_one(f, "weir_ledger_healthy", "gauge", "1: the database takes writes.",
-			 w.healthy);
+			 w->healthy);
+	weir_metrics_one(f, "weir_ledger_failures_total", "counter",
+			 "Times since start that it did not.", w->failures);
 	weir_metrics_one(f, "weir_ledger_waiting", "gauge", "Finished requests not committed yet.",
-			 w.waiting);
+			 w->waiting);
+	weir_metrics_one(f, "weir_ledger_room", "gauge", "Further ones that there is room for.",
+			 s->room.rows);
+	weir_metrics_one(f, "weir_ledger_spill_used_bytes", "gauge",
+			 "Memory of those that the queue has no room for.", s->room.spill_used);
+	weir_metrics_one(f, "weir_ledger_spill_max_bytes", "gauge", "At most.", s->room.spill_max);
+	weir_metrics_one(f, "weir_heartbeat", "gauge",
+			 "0: stopped, for the ledger cannot be written: on_agent_down decides.",
+			 !s->silent);
 	weir_metrics_one(f, "weir_ledger_rows_total", "counter", "Requests committed since start.",
-			 w.rows);
+			 w->rows);
 	weir_metrics_one(f, "weir_ledger_groups_total", "counter", "Commits since start.",
-			 w.groups);
-	weir_metrics_one(f, "weir_ledger_seq", "gauge", "Newest entry.", w.newest_seq);
+			 w->groups);
+	weir_metrics_one(f, "weir_ledger_seq", "gauge", "Newest entry.", w->newest_seq);
 	weir_metrics_one(f, "weir_ledger_commit_nanoseconds", "gauge",
-			 "Duration of the last commit.", w.last_commit_ns);
+			 "Duration of the last commit.", w->last_commit_ns);
 }
 
-static void put_nats(const struct weir_agent_view *v, FILE *f)
+static void put_clock(FILE *f, const struct weir_status *s)
 {
-	struct weir_publisher_status n;
+	weir_metrics_one(f, "weir_clock_synchronised", "gauge",
+			 "1: the kernel's clock is, as it says.", s->clock.synchronised);
+	weir_metrics_one(f, "weir_clock_held", "gauge",
+			 "1: the clock stepped, and is not followed.", s->clock.held);
+	weir_metrics_one(f, "weir_gap", "gauge",
+			 "1: requests before this start may be missing, as status says.",
+			 s->gap.any);
+	weir_metrics_one(f, "weir_restored", "gauge",
+			 "1: the ledger is an older one that was put back, as status says.",
+			 s->restored.any);
+}
 
-	if (!v->publisher)
-		return;
-	weir_publisher_status(v->publisher, &n);
-	weir_metrics_one(f, "weir_nats_connected", "gauge", "1: connected.", n.connected);
+static void put_nats(FILE *f, const struct weir_publisher_status *n)
+{
+	weir_metrics_one(f, "weir_nats_connected", "gauge", "1: connected.", n->connected);
 	weir_metrics_one(f, "weir_nats_stream_ok", "gauge", "1: stream METER can be published to.",
-			 n.stream_ok);
+			 n->stream_ok);
 	weir_metrics_one(f, "weir_nats_backlog", "gauge", "Ledger entries not acknowledged yet.",
-			 n.backlog);
+			 n->backlog);
+	weir_metrics_head(f, "weir_nats_lag_seconds", "gauge", "Age of the oldest of these.");
+	fputs("weir_nats_lag_seconds ", f);
+	put_seconds(f, n->lag_ns);
+	fputc('\n', f);
+	weir_metrics_one(f, "weir_nats_rate", "gauge",
+			 "Events acknowledged per second, over the last ten.", n->rate);
+	weir_metrics_one(f, "weir_nats_known_total", "counter",
+			 "Events found on their stream, and not sent again.", n->known);
+	weir_metrics_one(f, "weir_nats_again_total", "counter",
+			 "Ledger entries that were acknowledged, and that a stream lost since.",
+			 n->again);
 	weir_metrics_one(f, "weir_nats_acked_total", "counter", "Usage events acknowledged.",
-			 n.acked);
+			 n->acked);
 	weir_metrics_one(f, "weir_nats_denied_acked_total", "counter",
-			 "Refusal events acknowledged.", n.denied);
-	weir_metrics_one(f, "weir_nats_retried_total", "counter", "Events sent again.", n.retried);
+			 "Refusal events acknowledged.", n->denied);
+	weir_metrics_one(f, "weir_nats_retried_total", "counter", "Events sent again.", n->retried);
 	weir_metrics_one(f, "weir_nats_alerts_acked_total", "counter", "Alerts acknowledged.",
-			 n.alerts);
+			 n->alerts);
 	weir_metrics_one(f, "weir_nats_entries_acked_total", "counter",
-			 "Other ledger entries acknowledged.", n.entries);
+			 "Other ledger entries acknowledged.", n->entries);
 	weir_metrics_one(f, "weir_nats_skipped_total", "counter",
-			 "Alerts that could not be published.", n.skipped);
+			 "Alerts, refusals and other entries that could not be published.",
+			 n->skipped);
 }
 
-static void put_usage_in(const struct weir_agent_view *v, FILE *f)
+static void put_usage_in(FILE *f, const struct weir_meter_in_status *m)
 {
-	struct weir_meter_in_status m;
-
-	if (!v->meter_in)
-		return;
-	weir_meter_in_status(v->meter_in, &m);
 	weir_metrics_one(f, "weir_usage_in_ready", "gauge", "1: usage is taken from NATS.",
-			 m.ready);
+			 m->ready);
 	weir_metrics_one(f, "weir_usage_in_waiting", "gauge", "Messages of usage that wait.",
-			 m.waiting);
+			 m->waiting);
 	weir_metrics_one(f, "weir_usage_in_entered_total", "counter", "Usage entered from NATS.",
-			 m.entered);
+			 m->entered);
 	weir_metrics_one(f, "weir_usage_in_repeated_total", "counter",
-			 "Likewise, that was there before.", m.repeated);
+			 "Likewise, that was there before.", m->repeated);
 	weir_metrics_one(f, "weir_usage_in_refused_total", "counter",
-			 "Likewise, that makes no sense.", m.refused);
+			 "Likewise, that makes no sense.", m->refused);
 	weir_metrics_one(f, "weir_usage_in_retried_total", "counter",
-			 "Likewise, put back into the queue.", m.retried);
+			 "Likewise, put back into the queue.", m->retried);
 }
 
-void weir_metrics_delivery(const struct weir_agent_view *v, FILE *f)
+void weir_metrics_delivery(const struct weir_agent_view *v, FILE *f, const struct weir_look *l)
 {
-	put_lags(f, v->lags);
-	put_ledger(v, f);
-	put_nats(v, f);
-	put_usage_in(v, f);
+	put_lags(f, &l->lags);
+	put_ledger(f, l);
+	put_clock(f, &l->status);
+	if (v->publisher)
+		put_nats(f, &l->nats);
+	if (v->meter_in)
+		put_usage_in(f, &l->usage);
 }

@@ -76,6 +76,11 @@ static void view_status(void *ctx, struct weir_status *s)
 	s->decoders = c.decoders;
 	s->capped = c.capped;
 	s->capped_shadow = c.capped_shadow;
+	weir_clock_status(&s->clock);
+	weir_state_room(a->state, &s->room);
+	s->silent = c.silent;
+	s->gap = a->run_gap;
+	weir_agent_restored(a, &s->restored);
 	s->n_maps = weir_kernel_maps(a->kernel, s->maps, WEIR_STATUS_MAPS);
 	put_switches(a, s);
 	put_tenants(a, s);
@@ -208,6 +213,13 @@ static int view_post(void *ctx, struct weir_ledger *l, const struct weir_op *op,
 	return weir_enforce_post(((struct weir_agent *)ctx)->enforce, l, op, done, err);
 }
 
+/* No ceiling has to be held before what is no deduct; what it moved is told by on_change. */
+static int view_post_all(void *ctx, struct weir_ledger *l, struct weir_post *posts, size_t n,
+			 struct weir_error *err)
+{
+	return weir_ledger_post_all(l, posts, n, weir_wall_ns(), err);
+}
+
 void weir_agent_enforce(struct weir_agent *a, const struct weir_switch *s)
 {
 	pthread_mutex_lock(&a->switch_lock);
@@ -279,6 +291,7 @@ void weir_agent_make_view(struct weir_agent *a)
 		.key_changed = view_key_changed,
 		.wallet_of = view_wallet_of,
 		.post = view_post,
+		.post_all = view_post_all,
 		.switch_thrown = view_switch_thrown,
 		.cut = view_cut,
 	};

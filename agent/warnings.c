@@ -12,7 +12,7 @@
 
 #include "clean_text.h"
 
-__attribute__((format(printf, 2, 3))) static void warn(struct weir_status *s, const char *fmt, ...)
+void weir_warn(struct weir_status *s, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -29,15 +29,15 @@ static void of_enforcing(struct weir_status *s)
 	char when[WEIR_TIME_TEXT], actor[33] = "", reason[91] = "";
 
 	if (s->enforcing == WEIR_ENFORCE_CONFIGURED_OFF)
-		warn(s, "enforcement is off by \"enforce\" in agent.json: %s", passed);
+		weir_warn(s, "enforcement is off by \"enforce\" in agent.json: %s", passed);
 	if (s->enforcing != WEIR_ENFORCE_SWITCHED_OFF)
 		return;
 	weir_time_format(s->enforce.time_ns - s->enforce.time_ns % WEIR_SECOND, when);
 	/* Cut to fit, between characters. */
 	weir_clean_text(actor, sizeof(actor), s->enforce.actor, strlen(s->enforce.actor));
 	weir_clean_text(reason, sizeof(reason), s->enforce.reason, strlen(s->enforce.reason));
-	warn(s, "enforcement is off since %s: %s; weirctl enforce on ends it (by %s%s%s)", when,
-	     passed, actor, reason[0] ? ": " : "", reason);
+	weir_warn(s, "enforcement is off since %s: %s; weirctl enforce on ends it (by %s%s%s)",
+		  when, passed, actor, reason[0] ? ": " : "", reason);
 }
 
 static void of_counters(struct weir_status *s)
@@ -45,43 +45,46 @@ static void of_counters(struct weir_status *s)
 	const uint64_t *n = s->verdicts;
 
 	if (s->ring_lost)
-		warn(s, "ring: %" PRIu64 " records did not fit; raise \"ring_bytes\"",
-		     s->ring_lost);
+		weir_warn(s, "ring: %" PRIu64 " records did not fit; raise \"ring_bytes\"",
+			  s->ring_lost);
 	if (s->decoders.given_up)
-		warn(s,
-		     "compressed answers: %" PRIu64 " were not read to their end for want of room, "
-		     "and billed as far as they were; raise \"decoder_bytes\"",
-		     s->decoders.given_up);
+		weir_warn(s,
+			  "compressed answers: %" PRIu64
+			  " were not read to their end for want of room, "
+			  "and billed as far as they were; raise \"decoder_bytes\"",
+			  s->decoders.given_up);
 	/* pass_untracked is no sign of it: late packets of closed connections are in it too. */
 	if (s->flows_max && s->flows_used >= s->flows_max - s->flows_max / 10)
-		warn(s,
-		     "connections: %" PRIu64 " of %" PRIu64
-		     " that can be followed; more would pass unjudged; raise \"max_flows\"",
-		     s->flows_used, s->flows_max);
+		weir_warn(s,
+			  "connections: %" PRIu64 " of %" PRIu64
+			  " that can be followed; more would pass unjudged; raise \"max_flows\"",
+			  s->flows_used, s->flows_max);
 	if (s->no_room_passed || s->no_room_reset)
-		warn(s,
-		     "connections: there is no room to follow more: %" PRIu64
-		     " packets passed unjudged, %" PRIu64 " connections were reset; raise "
-		     "\"max_flows\"",
-		     s->no_room_passed, s->no_room_reset);
+		weir_warn(s,
+			  "connections: there is no room to follow more: %" PRIu64
+			  " packets passed unjudged, %" PRIu64 " connections were reset; raise "
+			  "\"max_flows\"",
+			  s->no_room_passed, s->no_room_reset);
 	if (n[WEIR_DENY_MAP_FULL])
-		warn(s,
-		     "kernel maps: %" PRIu64 " connections or refusals found one full; raise "
-		     "\"max_flows\" and \"max_tenants\"",
-		     n[WEIR_DENY_MAP_FULL]);
+		weir_warn(s,
+			  "kernel maps: %" PRIu64 " connections or refusals found one full; raise "
+			  "\"max_flows\" and \"max_tenants\"",
+			  n[WEIR_DENY_MAP_FULL]);
 	if (n[WEIR_DROP_HEAD_ROOM])
-		warn(s,
-		     "heads in parts: %" PRIu64 " segments were dropped for want of room, to come "
-		     "again; raise \"max_split_heads\"",
-		     n[WEIR_DROP_HEAD_ROOM]);
+		weir_warn(s,
+			  "heads in parts: %" PRIu64
+			  " segments were dropped for want of room, to come "
+			  "again; raise \"max_split_heads\"",
+			  n[WEIR_DROP_HEAD_ROOM]);
 	/* On a connection that is watched from its start every request is seen, if it comes
 	 * in where we look. */
 	if (n[WEIR_DROP_UNJUDGED])
-		warn(s,
-		     "%" PRIu64 " answers came to requests that nobody saw; they were billed and "
-		     "their connections closed: see that requests and answers both go through "
-		     "\"interfaces\"",
-		     n[WEIR_DROP_UNJUDGED]);
+		weir_warn(s,
+			  "%" PRIu64
+			  " answers came to requests that nobody saw; they were billed and "
+			  "their connections closed: see that requests and answers both go through "
+			  "\"interfaces\"",
+			  n[WEIR_DROP_UNJUDGED]);
 }
 
 /* There should be none, and each is in the log. */
@@ -91,16 +94,16 @@ static void of_drift(struct weir_status *s)
 	uint64_t gauges = d->corrected_connections + d->corrected_half_open + d->corrected_inflight;
 
 	if (d->reaped || gauges || d->reservations_off)
-		warn(s,
-		     "drift: %" PRIu64 " connections without a socket and %" PRIu64
-		     " gauges were put right, %" PRIu64
-		     " sums of reservations are off; please report it, with the agent's log",
-		     d->reaped, gauges, d->reservations_off);
+		weir_warn(s,
+			  "drift: %" PRIu64 " connections without a socket and %" PRIu64
+			  " gauges were put right, %" PRIu64
+			  " sums of reservations are off; please report it, with the agent's log",
+			  d->reaped, gauges, d->reservations_off);
 	if (d->failed > d->sweeps)
-		warn(s,
-		     "drift: sockets cannot be compared with connections (%" PRIu64
-		     " rounds failed, see the log): what leaks is not given back",
-		     d->failed);
+		weir_warn(s,
+			  "drift: sockets cannot be compared with connections (%" PRIu64
+			  " rounds failed, see the log): what leaks is not given back",
+			  d->failed);
 }
 
 static void of_service(struct weir_status *s, const struct weir_config_service *c, uint32_t seen)
@@ -109,16 +112,16 @@ static void of_service(struct weir_status *s, const struct weir_config_service *
 				     "whom only connection limits hold";
 
 	if (seen & WEIR_SEEN_TLS)
-		warn(s,
-		     "service %s (port %u): TLS was seen: only connection limits apply to it; "
-		     "guard the port behind what ends TLS",
-		     c->name, c->port);
+		weir_warn(s,
+			  "service %s (port %u): TLS was seen: only connection limits apply to it; "
+			  "guard the port behind what ends TLS",
+			  c->name, c->port);
 	if (seen & WEIR_SEEN_H2C)
-		warn(s, "service %s (port %u): HTTP/2 without TLS was seen: %s", c->name, c->port,
-		     passed);
+		weir_warn(s, "service %s (port %u): HTTP/2 without TLS was seen: %s", c->name,
+			  c->port, passed);
 	if (seen & WEIR_SEEN_UPGRADE)
-		warn(s, "service %s (port %u): Upgrade or CONNECT was seen: %s", c->name, c->port,
-		     passed);
+		weir_warn(s, "service %s (port %u): Upgrade or CONNECT was seen: %s", c->name,
+			  c->port, passed);
 }
 
 /* -------------------------------------------------------- answers that hide their usage */
@@ -174,17 +177,19 @@ static void of_hidden(struct weir_status *s, const struct weir_config_service *c
 				   "and were estimated: %s";
 
 	if (n->streamed_hidden)
-		warn(s, text, c->name, c->port, n->streamed_hidden, n->streamed, "streamed",
-		     WEIR_HIDDEN_MINUTES, cure_of_streams(n));
+		weir_warn(s, text, c->name, c->port, n->streamed_hidden, n->streamed, "streamed",
+			  WEIR_HIDDEN_MINUTES, cure_of_streams(n));
 	if (n->plain_hidden)
-		warn(s, text, c->name, c->port, n->plain_hidden, n->plain, "plain",
-		     WEIR_HIDDEN_MINUTES, cure_of_plain(n));
+		weir_warn(s, text, c->name, c->port, n->plain_hidden, n->plain, "plain",
+			  WEIR_HIDDEN_MINUTES, cure_of_plain(n));
 	if (n->unread)
-		warn(s,
-		     "service %s (port %u): %" PRIu64 " answers of the last %d minutes were in a "
-		     "content coding that is not read, and were estimated by their length: let the "
-		     "server or the proxy before it use gzip, zstd or none",
-		     c->name, c->port, n->unread, WEIR_HIDDEN_MINUTES);
+		weir_warn(s,
+			  "service %s (port %u): %" PRIu64
+			  " answers of the last %d minutes were in a "
+			  "content coding that is not read, and were estimated by their length: "
+			  "let the "
+			  "server or the proxy before it use gzip, zstd or none",
+			  c->name, c->port, n->unread, WEIR_HIDDEN_MINUTES);
 }
 
 void weir_warnings_add(struct weir_status *s, const struct weir_config_service *services,

@@ -74,17 +74,89 @@ static void show_memory(const json_t *memory)
 	putchar('\n');
 }
 
+static void show_ledger(const json_t *ledger)
+{
+	const json_t *spill = json_object_get(ledger, "spill");
+	const json_t *full = json_object_get(ledger, "full_in_s");
+	char since[CTL_CELL], used[CTL_CELL], max[CTL_CELL], left[CTL_CELL] = "";
+
+	if (!json_is_object(ledger))
+		return;
+	if (json_is_true(json_object_get(ledger, "healthy"))) {
+		printf("ledger       written, %lld entries, %lld requests wait\n",
+		       (long long)ctl_int(ledger, "newest"), (long long)ctl_int(ledger, "waiting"));
+		return;
+	}
+	ctl_bytes((uint64_t)ctl_int(spill, "used"), used);
+	ctl_bytes((uint64_t)ctl_int(spill, "max"), max);
+	if (json_is_integer(full))
+		ctl_duration((uint64_t)json_integer_value(full), left);
+	printf("ledger       NOT written since %s, %lld requests wait, spill %s of %s%s%s%s\n",
+	       ctl_text(ledger, "since", since), (long long)ctl_int(ledger, "waiting"), used, max,
+	       left[0] ? ", full in " : "", left,
+	       json_is_true(json_object_get(ledger, "heartbeat")) ? "" : ", no heartbeat");
+}
+
+static void show_clock(const json_t *clock)
+{
+	if (!json_is_object(clock))
+		return;
+	if (json_is_true(json_object_get(clock, "held")))
+		printf("clock        stepped by %lld s, NOT followed\n",
+		       (long long)ctl_int(clock, "step_s"));
+	else
+		printf("clock        %s\n", json_is_true(json_object_get(clock, "synchronised"))
+						    ? "synchronised"
+						    : "NOT synchronised");
+}
+
+/* What 99 of 100 requests stay below. */
+static void show_lag(const json_t *lag)
+{
+	static const struct {
+		const char *field, *text;
+	} steps[] = { { "settled", "balance moved" },
+		      { "committed", "in the ledger" },
+		      { "published", "acknowledged by NATS" } };
+	size_t shown = 0;
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		const json_t *us = json_object_get(json_object_get(lag, steps[i].field), "p99_us");
+
+		if (!json_is_integer(us))
+			continue;
+		printf("%s%s within %g ms", shown++ ? ", " : "delay        ", steps[i].text,
+		       (double)json_integer_value(us) / 1000);
+	}
+	if (shown)
+		printf(" (99 of 100)\n");
+}
+
 static void show_nats(const json_t *nats)
 {
+	static const struct {
+		const char *field, *text;
+	} counts[] = { { "resent", "sent again" },
+		       { "again", "published anew" },
+		       { "skipped", "skipped" } };
 	const json_t *usage = json_object_get(nats, "usage");
+	char oldest[CTL_CELL];
 
 	if (!json_is_object(nats)) {
 		printf("nats         not configured\n");
 		return;
 	}
-	printf("nats         %s, backlog %lld, acknowledged %lld\n",
+	printf("nats         %s, backlog %lld, acknowledged %lld",
 	       json_is_true(json_object_get(nats, "connected")) ? "connected" : "not connected",
 	       (long long)ctl_int(nats, "backlog"), (long long)ctl_int(nats, "acked"));
+	ctl_duration((uint64_t)ctl_int(nats, "lag_ms") / 1000, oldest);
+	if (ctl_int(nats, "backlog"))
+		printf(", oldest %s, %lld/s", oldest, (long long)ctl_int(nats, "rate"));
+	for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+		if (ctl_int(nats, counts[i].field))
+			printf(", %s %lld", counts[i].text,
+			       (long long)ctl_int(nats, counts[i].field));
+	putchar('\n');
 	if (json_is_object(usage))
 		printf("usage        %s, %lld reports wait, %lld entered, %lld refused\n",
 		       json_is_true(json_object_get(usage, "ready")) ? "taken" : "NOT taken",
@@ -120,7 +192,10 @@ static int show(struct ctl *c, const json_t *s)
 	printf("ring         %s of %s, %lld records lost\n", a, b,
 	       (long long)ctl_int(ring, "lost"));
 	show_memory(json_object_get(s, "memory"));
+	show_ledger(json_object_get(s, "ledger"));
 	show_nats(nats);
+	show_lag(json_object_get(s, "lag"));
+	show_clock(json_object_get(s, "clock"));
 	printf("drift        %lld connections, %lld gauges put right in %lld comparisons\n",
 	       (long long)ctl_int(drift, "reaped"),
 	       (long long)(ctl_int(drift, "corrected_connections") +

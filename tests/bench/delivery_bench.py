@@ -65,7 +65,7 @@ def start_nats(lab, n):
         path.write_text("\n".join(conf))
         child = lab.spawn(["nats-server", "-c", path], "server", f"nats{i}")
         lab.await_listening(child, 4222 + i, "nats-server", f"nats{i}")
-    lab.nats_url = ",".join(f"nats://127.0.0.1:{4222 + i}" for i in range(n))
+    lab.nats_url = [f"nats://127.0.0.1:{4222 + i}" for i in range(n)]
     if n > 1:
         wait_for(lambda: monitor(lab, "jsz").get("meta_cluster", {}).get("leader"), "a leader", 30)
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Comparisons of what was metered with what the model server says it served."""
 from weirlab import policy, wait_for
+from weirlab.contract import check_event
 
 
 def events_of(lab, tenant=None):
     """Data of the usage events that `weirctl events` shows, oldest first."""
     args = ["events"] + (["--tenant", tenant] if tenant else [])
-    return [e["data"] for e in lab.ctl_lines(*args) if e["type"] == "weir.usage.v1"]
+    return [e["data"] for e in map(check_event, lab.ctl_lines(*args))
+            if e["type"] == "weir.usage.v1"]
 
 
 def wait_events(lab, n, tenant=None, seconds=10):

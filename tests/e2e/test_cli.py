@@ -60,7 +60,7 @@ def test_status(lab):
     assert connected is True and isinstance(acked, int)
     assert status["flows"]["max"] == 8192 and status["tenants"]["max"] == 1024
     assert status["tenants"]["used"] == 2
-    (warning,) = status["warnings"]  # of the stream without usage
+    (warning,) = lab.warnings()  # of the stream without usage
     assert warning.startswith("service llm ") and "--enable-force-include-usage" in warning
     assert status["flows"]["half_open"] == 0 and status["tenants"]["suspended"] == 0
     assert status["enforce"] == {"enforcing": True, "configured": True, "switch": None}

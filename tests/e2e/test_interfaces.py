@@ -28,7 +28,7 @@ def log(lab):
 
 
 def warnings(lab):
-    return lab.ctl("status")["warnings"]
+    return lab.warnings()
 
 
 def assert_guarded(lab, address, port=PORT, ns=None, server=None, tenant="acme"):

@@ -121,7 +121,11 @@ def test_a_balance_that_runs_low_asks_for_more_once(lab_nats):
     assert [m["event"]["data"]["kind"] for m in entries] == [
         "grant", "deduct", "deduct", "deduct", "grant", "deduct"]
     listed = {e["seq"]: e for e in lab.ctl_lines("ledger", "acme")}
-    assert all(listed[m["event"]["data"]["seq"]] == m["event"]["data"] for m in entries)
+    previous = 0
+    for entry in (m["event"]["data"] for m in entries):
+        seq = entry["seq"]
+        assert entry == {**listed[seq], "ledger_seq": seq, "previous_seq": previous}
+        previous = seq
     shown = [e for e in lab.ctl_lines("events") if e["type"] == "weir.topup.v1"]
     assert [e["data"] for e in shown] == data
 

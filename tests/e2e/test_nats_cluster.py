@@ -101,27 +101,48 @@ class Trouble:
         self.cluster.kill(leader)
         self.load()
         to = self.cluster.wait_leader(but=leader)
-        self.acknowledged()
-        self.cluster.start(leader)
         self.note(f"leader {leader} killed; now {to}")
-        self.cluster.wait_whole()
+        self.acknowledged()
+        self.note("goes on")
+        self.cluster.start(leader)
+        self.whole()
 
-    def leader_cut_off(self, with_agent):
-        """From the two others, alone or with the agent on its side."""
-        agents = wait_for(lambda: [s] if (s := self.cluster.agents_server()) is not None else None,
+    def leader_cut_off(self):
+        """From the two others, with the agent on its side; then from the agent, too, which finds
+        them."""
+        leader = wait_for(lambda: [s] if (s := self.cluster.agents_server()) is not None else None,
                           "the agent to be connected")[0]
-        if with_agent:
-            self.cluster.make_leader(agents)
-        leader = agents if with_agent else self.cluster.wait_leader()
-        self.cluster.cut(leader, clients=not with_agent)
+        self.cluster.make_leader(leader)
+        self.note(f"{leader} leads, and is to be cut off with the agent")
+        self.cluster.cut(leader)
         self.load()
         to = self.cluster.wait_leader(but=leader)
-        if not with_agent:
-            self.acknowledged()
+        self.note(f"{to} leads the others")
+        self.load()
+        self.cluster.cut(leader, clients=True)
+        self.acknowledged()
+        self.note(f"the agent is at {self.cluster.agents_server()}")
         self.load()
         self.cluster.heal(leader)
-        self.note(f"leader {leader} cut off, agent at {agents}; now {to}")
+        self.whole()
+
+    def whole(self):
         self.cluster.wait_whole()
+        self.note("all replicas are current")
+
+    def leader_left_out(self):
+        """From the two others, one of which has the agent."""
+        leader = self.cluster.wait_leader()
+        if leader == self.cluster.agents_server():
+            leader = (leader + 1) % 3
+            self.cluster.make_leader(leader)
+        self.cluster.cut(leader, clients=True)
+        self.load()
+        self.cluster.wait_leader(but=leader)
+        self.acknowledged()
+        self.cluster.heal(leader)
+        self.note(f"leader {leader} was cut off from all")
+        self.whole()
 
     def one_away(self, seconds):
         """One that does not lead, for so long."""
@@ -134,7 +155,7 @@ class Trouble:
         self.acknowledged()
         self.cluster.start(away)
         self.note(f"{away} away for {seconds} s")
-        self.cluster.wait_whole()
+        self.whole()
 
     def all_killed(self):
         for node in self.cluster.nodes:
@@ -144,7 +165,7 @@ class Trouble:
             self.cluster.start(node)
         self.acknowledged()
         self.note("all three killed")
-        self.cluster.wait_whole()
+        self.whole()
 
 
 @pytest.fixture
@@ -176,16 +197,17 @@ def test_no_event_is_lost_or_twice_whatever_a_cluster_goes_through(cluster_lab):
     lab = cluster_lab
     node = ClusterNode(lab, TENANTS, SEED, long={**LOAD, "asks": 0}, short=LOAD)
     node.start(nats={"replicas": 3})
-    assert lab.cluster.ask(0, lambda js: js.stream()["config"]["num_replicas"]) == 3
+    made = wait_for(lambda: lab.cluster.ask(0, lambda js: js.stream()["config"]), "METER", 30)
+    assert made["num_replicas"] == 3
     trouble, account = Trouble(lab, node), WholeAccount(node)
     try:
         for _ in range(ROUNDS):
             node.say("run")
             trouble.leader_killed()
-            trouble.leader_cut_off(with_agent=True)
-            trouble.leader_cut_off(with_agent=False)
+            trouble.leader_cut_off()
             trouble.all_killed()
             if ROUNDS > 1:
+                trouble.leader_left_out()
                 trouble.one_away(20)
             node.load_ends(cut=True)
             events = settled(account)

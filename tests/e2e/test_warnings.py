@@ -14,10 +14,10 @@ def saw(lab, service, bits):
 def test_what_was_seen_is_told_of_its_service_and_outlives_the_agent(lab):
     two = [{"name": "llm", "port": PORT}, {"name": "other", "port": PORT + 1}]
     lab.start_agent(DOCUMENT, nats=False, services=two)
-    assert lab.ctl("status")["warnings"] == []
+    assert lab.warnings() == []
     saw(lab, 1, 1)
     saw(lab, 2, 6)
-    warnings = lab.ctl("status")["warnings"]
+    warnings = lab.warnings()
     assert [w.split(": ")[:2] for w in warnings] == [
         [f"service llm (port {PORT})", "TLS was seen"],
         [f"service other (port {PORT + 1})", "HTTP/2 without TLS was seen"],
@@ -26,8 +26,8 @@ def test_what_was_seen_is_told_of_its_service_and_outlives_the_agent(lab):
 
     lab.kill_agent()
     lab.start_agent()
-    assert lab.ctl("status")["warnings"] == warnings
+    assert lab.warnings() == warnings
 
     lab.kill_agent()
     lab.start_agent(DOCUMENT, nats=False, services=[two[0], {"name": "third", "port": PORT + 2}])
-    assert lab.ctl("status")["warnings"] == warnings[:1]
+    assert lab.warnings() == warnings[:1]

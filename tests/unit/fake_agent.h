@@ -35,6 +35,9 @@ struct fake {
 	struct weir_policy *policy;
 	struct weir_agent_view view;
 	struct weir_lags lags;
+	struct weir_run_gap gap;
+	struct weir_restored_status restored;
+	struct weir_clock_status clock;
 	pthread_mutex_t lock;
 	char names[FAKE_TENANTS][WEIR_ENTRY_NAME_BYTES]; /* by index, from 1 */
 	struct weir_tenant kernel[FAKE_TENANTS];
@@ -46,7 +49,7 @@ struct fake {
 	int cut_error;
 	bool enforce_configured_off;
 	/* what the view was told */
-	int reloads, keys_changed, posts, throws, cuts;
+	int reloads, keys_changed, posts, groups, throws, cuts;
 	int fail_post; /* 1: the next post fails before it is written, 2: the one after it; 0: none
 			*/
 	struct weir_switch enforce; /* as it holds */
@@ -114,6 +117,10 @@ static inline void fake_status(void *ctx, struct weir_status *out)
 	out->tally.lost = 24;
 	out->decoders.given_up = 25;
 	out->hidden[1].streamed_hidden = 26;
+	out->clock = f->clock;
+	out->gap = f->gap;
+	out->restored = f->restored;
+	out->room = (struct weir_state_room){ .rows = 1000, .spill_max = 64 << 20 };
 	pthread_mutex_lock(&f->lock);
 	out->enforce = f->enforce;
 	out->enforcing = f->enforce_configured_off ? WEIR_ENFORCE_CONFIGURED_OFF
@@ -290,6 +297,18 @@ static inline int fake_post(void *ctx, struct weir_ledger *l, const struct weir_
 	return r;
 }
 
+static inline int fake_post_all(void *ctx, struct weir_ledger *l, struct weir_post *posts, size_t n,
+				struct weir_error *err)
+{
+	struct fake *f = ctx;
+	int r = weir_ledger_post_all(l, posts, n, weir_wall_ns(), err);
+
+	f->groups += !r;
+	if (!r && n)
+		f->last_op = posts[n - 1].op;
+	return r;
+}
+
 static inline const struct weir_row *fake_no_rows(void *ctx, size_t *n)
 {
 	*n = 0;
@@ -343,6 +362,7 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	f->view.key_changed = fake_key_changed;
 	f->view.wallet_of = fake_wallet_of;
 	f->view.post = fake_post;
+	f->view.post_all = fake_post_all;
 	f->view.scope_index = fake_scope;
 	f->view.open_requests = fake_open_requests;
 	f->view.boot = 0x01020304;
@@ -350,6 +370,7 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	f->view.n_services = 3;
 	f->view.switch_thrown = fake_switch_thrown;
 	f->view.cut = fake_cut;
+	f->clock.synchronised = true;
 	f->enforce = (struct weir_switch){ .name = WEIR_SWITCH_ENFORCE, .on = true };
 	return f;
 }

@@ -241,44 +241,121 @@ static void an_unknown_dimension_is_entered_unpriced(void **state)
 	assert_int_equal(f->last_op.flags & WEIR_OP_UNPRICED, WEIR_OP_UNPRICED);
 }
 
-static int post_and_kill_server(void *ctx, struct weir_ledger *l, const struct weir_op *op,
-				struct weir_done *done, struct weir_error *err)
+/* n reports that are fetched together: they are there before anybody asks. Some are wrong, some
+ * come twice. */
+static void report_many(unsigned n)
 {
-	int r = fake_post(ctx, l, op, done, err);
+	char text[128];
 
-	f->view.post = fake_post;
+	look();
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(text, sizeof(text),
+			 "{\"id\":\"m-%u\",\"dimension\":\"storage_gb\",\"quantity\":\"1\"}", i);
+		assert_int_equal(
+			js_Publish(NULL, js, "usage.v1.acme", text, (int)strlen(text), NULL, NULL),
+			NATS_OK);
+	}
+	assert_int_equal(js_Publish(NULL, js, "usage.v1.acme", REPORT("m-1", "1"),
+				    (int)strlen(REPORT("m-1", "1")), NULL, NULL),
+			 NATS_OK);
+	assert_int_equal(js_Publish(NULL, js, "usage.v1.acme",
+				    REPORT("m-2", "77"), /* the id of another */
+				    (int)strlen(REPORT("m-2", "77")), NULL, NULL),
+			 NATS_OK);
+	look_away();
+}
+
+/* The consumer, the streams and n reports (and two), and nobody there. */
+static void leave_many(unsigned n)
+{
+	server_start();
+	start(0, "gpu-01", "usage.v1.>");
+	wait_ready(0);
+	stop(0);
+	report_many(n);
+}
+
+static void what_comes_together_is_committed_together(void **state)
+{
+	leave_many(100);
+	f->groups = 0;
+	start(0, "gpu-01", "usage.v1.>");
+	WAIT(!queued());
+	assert_int_equal(status(0).entered, 100);
+	assert_int_equal(status(0).repeated, 1);
+	assert_int_equal(status(0).refused, 1);
+	assert_non_null(strstr(status(0).refusal, "was used for another write"));
+	assert_int_equal(entered("acme").n, 100);
+	assert_int_equal(entered("acme").price_nano, 2000000000);
+	assert_in_range(f->groups, 1, 10);
+}
+
+static int post_and_kill_server(void *ctx, struct weir_ledger *l, struct weir_post *posts, size_t n,
+				struct weir_error *err)
+{
+	int r = fake_post_all(ctx, l, posts, n, err);
+
+	f->view.post_all = fake_post_all;
 	server_end(SIGKILL);
 	return r;
 }
 
-/* It is durable, and NATS was never told: as when the agent dies in between. */
+/* They are durable, and NATS was never told: as when the agent dies in between. Nor does the agent
+ * that they are given to again know of it. */
 static void what_could_not_be_acknowledged_is_entered_once(void **state)
 {
-	server_start();
-	f->view.post = post_and_kill_server;
+	unsigned n;
+
+	leave_many(40);
+	f->view.post_all = post_and_kill_server;
 	start(0, "gpu-01", "usage.v1.>");
-	wait_ready(0);
-	report("usage.v1.acme", REPORT("a", "1"));
 	WAIT(strstr(status(0).warning, "reported usage waits there"));
-	assert_int_equal(entered("acme").n, 1);
+	n = entered("acme").n;
+	assert_in_range(n, 1, 40);
+	stop(0);
 	server_start();
-	WAIT(status(0).repeated == 1);
-	assert_int_equal(entered("acme").n, 1);
-	report("usage.v1.acme", REPORT("b", "1"));
-	WAIT(status(0).entered == 2);
+	start(0, "gpu-01", "usage.v1.>");
 	WAIT(!queued());
+	assert_int_equal(entered("acme").n, 40);
+	assert_int_equal(entered("acme").price_nano, 800000000);
+	assert_int_equal(status(0).entered, 40 - n);
+	assert_in_range(status(0).repeated, n, n + 1); /* those, and the one that came twice */
 }
 
-static int post_fails(void *ctx, struct weir_ledger *l, const struct weir_op *op,
-		      struct weir_done *done, struct weir_error *err)
+static int post_fails(void *ctx, struct weir_ledger *l, struct weir_post *posts, size_t n,
+		      struct weir_error *err)
 {
 	return weir_fail(err, EIO, "weir.db: disk I/O error");
+}
+
+/* One that the ledger chokes on. */
+static int post_fails_with_3(void *ctx, struct weir_ledger *l, struct weir_post *posts, size_t n,
+			     struct weir_error *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(posts[i].op.key, "m-3"))
+			return weir_fail(err, EBADMSG, "an entry is damaged");
+	return fake_post_all(ctx, l, posts, n, err);
+}
+
+static void one_that_cannot_be_entered_holds_up_no_other(void **state)
+{
+	leave_many(20);
+	f->view.post_all = post_fails_with_3;
+	start(0, "gpu-01", "usage.v1.>");
+	WAIT(entered("acme").n == 19);
+	wait_warning(0, "cannot be entered: an entry is damaged");
+	assert_int_equal(queued(), 1);
+	f->view.post_all = fake_post_all;
+	WAIT(!queued());
+	assert_int_equal(entered("acme").n, 20);
+	assert_int_equal(entered("acme").price_nano, 400000000);
 }
 
 static void while_the_ledger_takes_nothing_reports_wait(void **state)
 {
 	server_start();
-	f->view.post = post_fails;
+	f->view.post_all = post_fails;
 	start(0, "gpu-01", "usage.v1.>");
 	wait_ready(0);
 	report("usage.v1.acme", REPORT("a", "1"));
@@ -287,7 +364,7 @@ static void while_the_ledger_takes_nothing_reports_wait(void **state)
 	assert_true(status(0).retried > 0);
 	assert_int_equal(status(0).refused, 0);
 	assert_int_equal(queued(), 2);
-	f->view.post = fake_post;
+	f->view.post_all = fake_post_all;
 	WAIT(status(0).entered == 2);
 	WAIT(!status(0).warning[0]);
 	assert_int_equal(entered("acme").n, 2);
@@ -410,7 +487,9 @@ int main(void)
 		CLAIM(what_was_reported_before_is_entered_too),
 		CLAIM(bad_reports_are_told_and_hold_up_nothing),
 		CLAIM(an_unknown_dimension_is_entered_unpriced),
+		CLAIM(what_comes_together_is_committed_together),
 		CLAIM(what_could_not_be_acknowledged_is_entered_once),
+		CLAIM(one_that_cannot_be_entered_holds_up_no_other),
 		CLAIM(while_the_ledger_takes_nothing_reports_wait),
 		CLAIM(a_second_node_takes_none_of_what_the_first_takes),
 		CLAIM(nodes_that_divide_the_subjects_enter_each_its_own),

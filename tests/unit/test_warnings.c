@@ -5,8 +5,10 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <string.h>
 
+#include "agent/look.h"
 #include "agent/warnings.h"
 
 static struct weir_status status;
@@ -245,6 +247,133 @@ static void what_does_not_fit_into_the_list_is_left_out(void **state)
 
 #define CLAIM(test) cmocka_unit_test_setup(test, begin)
 
+/* ------------------------------------------------------------ between request and event */
+
+#define THEN UINT64_C(1793491200123456789) /* 2026-11-01T00:00:00Z */
+
+static struct weir_look look;
+
+static int begin_look(void **state)
+{
+	memset(&look, 0, sizeof(look));
+	look.status.clock.synchronised = true;
+	look.writer.healthy = true;
+	look.full_in_s = UINT64_MAX;
+	return 0;
+}
+
+/* The only one. */
+static const char *warned(void)
+{
+	look.status.n_warnings = 0;
+	weir_warnings_delivery(&look);
+	assert_int_equal(look.status.n_warnings, 1);
+	return look.status.warnings[0];
+}
+
+static void delivery_that_goes_well_is_no_warning(void **state)
+{
+	look.writer.failures = 3; /* that is over */
+	look.writer.waiting = 12;
+	look.nats.backlog = 9;
+	look.nats.retried = 2;
+	look.usage.repeated = 1;
+	weir_warnings_delivery(&look);
+	assert_int_equal(look.status.n_warnings, 0);
+}
+
+static void a_ledger_that_is_not_written_says_since_when_why_and_how_long_it_may(void **state)
+{
+	look.writer.healthy = false;
+	look.writer.ill_since_ns = THEN;
+	strcpy(look.writer.error, "/var/lib/weir/weir.db: committing: disk full; free some space");
+	look.writer.waiting = 20000;
+	look.status.room = (struct weir_state_room){ 300000, 3 << 20, 256 << 20 };
+	look.full_in_s = 3 * 3600 + 20 * 60 + 7;
+	assert_string_equal(warned(),
+			    "ledger: not written since 2026-11-01T00:00:00Z: "
+			    "/var/lib/weir/weir.db: committing: disk full; free some space; 20000 "
+			    "finished requests wait in memory (spill: 3 of 256 MiB), their room is "
+			    "full in 3 h 20 min at this rate");
+	look.full_in_s = UINT64_MAX; /* none comes */
+	look.status.silent = true;
+	assert_non_null(strstr(warned(), ", there is room for 300000 more; new requests are judged "
+					 "by each tier's \"on_agent_down\""));
+	look.status.room.rows = 0;
+	assert_non_null(strstr(warned(), ", their room is full, the ring holds what follows; new"));
+}
+
+static void a_clock_that_is_not_to_be_trusted_is_said(void **state)
+{
+	look.status.clock.synchronised = false;
+	assert_string_equal(warned(), "clock: not synchronised: bills, expiries and days go by it; "
+				      "run chrony or systemd-timesyncd");
+	look.status.clock.error = EPERM;
+	assert_non_null(strstr(warned(), "Operation not permitted"));
+	look.status.clock = (struct weir_clock_status){ .held = true,
+							.step_ns = -90000 * (int64_t)WEIR_SECOND,
+							.since_ns = THEN };
+	assert_string_equal(warned(),
+			    "clock: it was set back by 1 d 1 h at 2026-11-01T00:00:00Z, which is "
+			    "not followed, for nobody synchronises it: entries go on by the time "
+			    "before. Synchronise it, set it back, or restart the agent if it is "
+			    "right");
+	look.status.clock.step_ns = 7201 * (int64_t)WEIR_SECOND;
+	assert_non_null(strstr(warned(), "it was set ahead by 2 h at"));
+}
+
+static void what_a_power_loss_may_have_cost_is_said(void **state)
+{
+	look.status.gap = (struct weir_run_gap){ .any = true,
+						 .power_loss = true,
+						 .from_ns = THEN,
+						 .to_ns = THEN + 90 * WEIR_SECOND,
+						 .open = 7 };
+	assert_string_equal(
+		warned(),
+		"the machine went down between 2026-11-01T00:00:00Z and 2026-11-01T00:01:30Z: what "
+		"was served then and up to 20 ms before is not in the ledger, and 7 requests were "
+		"open; compare with the model server's log; the next clean start ends this "
+		"message");
+	look.status.gap.power_loss = false;
+	assert_memory_equal(warned(), "what the agent keeps in memory was lost between", 47);
+}
+
+static void a_ledger_that_was_put_back_is_said_in_its_own_words(void **state)
+{
+	strcpy(look.status.restored.text, "left from an earlier look");
+	weir_warnings_delivery(&look);
+	assert_int_equal(look.status.n_warnings, 0);
+	look.status.restored.any = true;
+	assert_string_equal(warned(), "left from an earlier look");
+	memset(look.status.restored.text, 'x', sizeof(look.status.restored.text) - 1);
+	assert_int_equal(strlen(warned()), sizeof(look.status.warnings[0]) - 1);
+}
+
+static void nats_that_has_trouble_is_said(void **state)
+{
+	strcpy(look.nats.warning, "nats: away");
+	assert_string_equal(warned(), "nats: away");
+	/* Each stream's, once. */
+	strcpy(look.nats.problem[WEIR_STREAM_METER], "nats: away");
+	assert_string_equal(warned(), "nats: away");
+	look.nats.warning[0] = 0;
+	look.nats.problem[WEIR_STREAM_METER][0] = 0;
+	strcpy(look.nats.problem[WEIR_STREAM_LEDGER], "nats: stream LEDGER is full");
+	assert_string_equal(warned(), "nats: stream LEDGER is full");
+	look.nats.problem[WEIR_STREAM_LEDGER][0] = 0;
+	look.nats.again = 4;
+	assert_memory_equal(warned(), "nats: 4 events that were acknowledged were gone from", 51);
+	look.nats.again = 0;
+	look.nats.skipped = 3;
+	assert_memory_equal(warned(), "nats: 3 alerts, refusals and ledger entries were not ", 52);
+	look.nats.skipped = 0;
+	look.usage.refused = 1;
+	strcpy(look.usage.refusal, "no such tenant");
+	assert_string_equal(warned(), "nats: 1 report of usage refused since the agent started "
+				      "(stream USAGE_REFUSED has them); the last: no such tenant");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +385,15 @@ int main(void)
 		CLAIM(drift_that_was_found_is_said),
 		CLAIM(whoever_hides_usage_is_told_how_to_stop),
 		CLAIM(what_does_not_fit_into_the_list_is_left_out),
+		cmocka_unit_test_setup(delivery_that_goes_well_is_no_warning, begin_look),
+		cmocka_unit_test_setup(
+			a_ledger_that_is_not_written_says_since_when_why_and_how_long_it_may,
+			begin_look),
+		cmocka_unit_test_setup(a_clock_that_is_not_to_be_trusted_is_said, begin_look),
+		cmocka_unit_test_setup(what_a_power_loss_may_have_cost_is_said, begin_look),
+		cmocka_unit_test_setup(a_ledger_that_was_put_back_is_said_in_its_own_words,
+				       begin_look),
+		cmocka_unit_test_setup(nats_that_has_trouble_is_said, begin_look),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from concurrent.futures import Future
 
+from .contract import check_message
 from .raw_http import chat_body
 
 
@@ -111,7 +112,7 @@ class Subscriber(LineProcess):
         if line.get("ready"):
             self._ready.set()
         else:
-            self.messages.append(line)
+            self.messages.append(check_message(line))
 
     def events(self, tenant=None):
         """Data of the usage events, each id once."""

@@ -24,6 +24,8 @@ import tempfile
 import threading
 import time
 
+from .contract import check_message
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 BUILD = pathlib.Path(os.environ.get("WEIR_BUILD", ROOT / "build"))
@@ -305,7 +307,7 @@ class Lab:
         """Messages that the JetStream stream holds."""
         done = self.in_server(self.node, self.clients / "subscribe.mjs", self.nats_url, "dump",
                               name)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return [check_message(json.loads(line)) for line in done.stdout.splitlines()]
 
     # ------------------------------------------------------------------- agent
 
@@ -410,6 +412,11 @@ class Lab:
     def ctl(self, *args):
         """A command's JSON."""
         return json.loads(self.weirctl(*args, "--json").stdout)
+
+    def warnings(self):
+        """What status warns of, but for this machine's clock: whether anybody synchronises it is
+        not of the laboratory's making."""
+        return [w for w in self.ctl("status")["warnings"] if not w.startswith("clock: not sync")]
 
     def ctl_lines(self, *args):
         """The JSON of a command that prints one object a line."""
