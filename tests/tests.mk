@@ -111,7 +111,14 @@ $(B)/tests/weir-agent-next: $(NEXT_SRC) tests/next/abi.sed
 	$(Q)CFLAGS="-O0 -w" $(MAKE) --no-print-directory -C $(NEXT) build/weir-agent
 	$(Q)cp $(NEXT)/build/weir-agent $@
 
-e2e: all soak-build chaos-build $(B)/tests/weir-agent-next $(FAULTY_SO)
+# And of the next schema of the database: only that one file differs.
+$(B)/tests/weir-agent-schema: tests/next/schema.sed agent/store.c $(B)/agent/main.o $(B)/libweir.a
+	$(call say,NEXT,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)sed -E -f $< agent/store.c >$(@D)/store_7.c && ! cmp -s agent/store.c $(@D)/store_7.c
+	$(Q)$(CC) $(CFLAGS) $(WHOLE) $(@D)/store_7.c $(B)/agent/main.o $(B)/libweir.a $(LDFLAGS) $(LDLIBS) -o $@
+
+e2e: all soak-build chaos-build $(B)/tests/weir-agent-schema $(B)/tests/weir-agent-next $(FAULTY_SO)
 	$(Q)$(PYTHON) -m pytest -q -rs -n 3 --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 # Whole answers begin with the files of tests/corpus, which are only read; what is found to be new
