@@ -302,6 +302,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 	a->cfg = *cfg;
 	a->lock_fd = -1;
 	pthread_mutex_init(&a->switch_lock, NULL);
+	pthread_mutex_init(&a->restored_lock, NULL);
 	weir_room_init(&a->room);
 	weir_clock_tick();
 	a->started_wall_ns = weir_wall_ns();
@@ -330,6 +331,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 		return r;
 	}
 	tell_lost(a);
+	weir_agent_restored_look(a, weir_mono_ns());
 	a->started = true;
 	*out = a;
 	return 0;
@@ -382,6 +384,7 @@ void weir_agent_tick(struct weir_agent *a)
 	weir_kernel_sweep(a->kernel);
 	look_for_room(a, now);
 	weir_agent_run_open(a);
+	weir_agent_restored_look(a, now);
 	weir_writer_call(a->writer, call_lost, a);
 	if (!a->refreshed_ns)
 		a->refreshed_ns = now;
@@ -438,6 +441,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 		close(a->lock_fd);
 	weir_room_destroy(&a->room);
 	pthread_mutex_destroy(&a->switch_lock);
+	pthread_mutex_destroy(&a->restored_lock);
 	free(a);
 }
 
