@@ -2,9 +2,9 @@
 /*
  * Start, tick, stop. The order of starting is what makes it safe:
  *
- *   lock → maps → ledger → state → switches → policy → what a dead agent left (queued rows,
- *   then the ring, then what fell due) → ceilings from the ledger → consumer → outer layers
- *   → links
+ *   lock → maps → ledger → state → switches → policy → what a restored ledger lacks → what a dead
+ *   agent left (queued rows, then the ring, then what fell due) → ceilings from the ledger →
+ *   consumer → outer layers → links
  *
  * so that no packet meets a program before its limits are there, and no request
  * is judged against a balance that misses one.
@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "ledger.h"
 #include "policy.h"
+#include "rederive.h"
 #include "takeover.h"
 
 #define PUBLISH_DRAIN_MS 2000
@@ -198,6 +199,8 @@ static int start_threads(struct weir_agent *a, struct weir_error *err)
 	int r;
 
 	weir_agent_store_settings(a);
+	weir_rederive_at_start(a->ledger, a->db_path, &a->cfg.nats, a->cfg.node, a->services,
+			       a->cfg.n_services + 1);
 	r = weir_consumer_new(&(struct weir_consumer_parts){ .kernel = a->kernel,
 							     .enforce = a->enforce,
 							     .state = a->state,
@@ -299,6 +302,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 	a->cfg = *cfg;
 	a->lock_fd = -1;
 	pthread_mutex_init(&a->switch_lock, NULL);
+	pthread_mutex_init(&a->restored_lock, NULL);
 	weir_room_init(&a->room);
 	weir_clock_tick();
 	a->started_wall_ns = weir_wall_ns();
@@ -327,6 +331,7 @@ int weir_agent_start(const struct weir_agent_config *cfg, struct weir_agent **ou
 		return r;
 	}
 	tell_lost(a);
+	weir_agent_restored_look(a, weir_mono_ns());
 	a->started = true;
 	*out = a;
 	return 0;
@@ -379,6 +384,7 @@ void weir_agent_tick(struct weir_agent *a)
 	weir_kernel_sweep(a->kernel);
 	look_for_room(a, now);
 	weir_agent_run_open(a);
+	weir_agent_restored_look(a, now);
 	weir_writer_call(a->writer, call_lost, a);
 	if (!a->refreshed_ns)
 		a->refreshed_ns = now;
@@ -435,6 +441,7 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 		close(a->lock_fd);
 	weir_room_destroy(&a->room);
 	pthread_mutex_destroy(&a->switch_lock);
+	pthread_mutex_destroy(&a->restored_lock);
 	free(a);
 }
 

@@ -21,6 +21,7 @@
 #include "money_watch.h"
 #include "naming.h"
 #include "publisher.h"
+#include "restored.h"
 #include "room.h"
 #include "run_record.h"
 #include "state.h"
@@ -61,7 +62,10 @@ struct weir_agent {
 	uint64_t open; /* requests, as of the last tick; the writer reads it */
 	bool started;
 
-	uint64_t ticked_ns, refreshed_ns;
+	pthread_mutex_t restored_lock;
+	struct weir_restored_status restored;
+
+	uint64_t ticked_ns, refreshed_ns, restored_at_ns;
 };
 
 /* Put the node's enforce switch in force. */
@@ -78,6 +82,11 @@ int weir_agent_run_begin(struct weir_agent *a, struct weir_error *err);
 int weir_agent_run_alive(void *agent, struct weir_ledger *l, struct weir_error *err);
 void weir_agent_run_open(struct weir_agent *a);
 void weir_agent_run_end(struct weir_agent *a, bool keep);
+
+/* Of a database that was put back, as of the last look (agent_restored.c). look: by the thread that
+ * ticks. */
+void weir_agent_restored_look(struct weir_agent *a, uint64_t now_ns);
+void weir_agent_restored(struct weir_agent *a, struct weir_restored_status *out);
 
 /* In the writer's thread: what numbers stand for from the next entry on. What cannot be noted now
  * is logged, and noted with the next refresh. */

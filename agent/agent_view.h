@@ -28,6 +28,7 @@
 #include "ledger.h"
 #include "ledger_switch.h"
 #include "policy.h"
+#include "restored.h"
 #include "run_record.h"
 #include "state.h"
 #include "tally.h"
@@ -96,8 +97,9 @@ struct weir_status {
 	struct weir_state_room room; /* for finished requests that cannot be committed */
 	bool silent;		     /* no heartbeat for that: on_agent_down decides */
 	struct weir_run_gap gap;     /* what is missing of earlier runs */
+	struct weir_restored_status restored;
 	size_t n_warnings;
-	char warnings[WEIR_STATUS_WARNINGS][640]; /* one line each; what, on what, what to do */
+	char warnings[WEIR_STATUS_WARNINGS][1024]; /* one line each; what, on what, what to do */
 };
 
 /* Of all maps. */

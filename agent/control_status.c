@@ -11,6 +11,7 @@
 
 #include "denials.h"
 #include "look.h"
+#include "money.h"
 #include "reason.h"
 
 static json_t *interfaces_json(const struct weir_status *s)
@@ -104,6 +105,26 @@ static json_t *gap_json(const struct weir_run_gap *g)
 			 weir_json_count(g->open));
 }
 
+static json_t *restored_json(const struct weir_restored_status *r)
+{
+	const struct weir_restored_report *w = &r->report;
+	char price[WEIR_MONEY_TEXT], difference[WEIR_MONEY_TEXT];
+
+	if (!r->any)
+		return json_null();
+	weir_money_format(w->price_nano, price);
+	weir_money_format(w->difference_nano, difference);
+	return json_pack("{s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:s,s:o,s:o,s:o,s:o,s:o}", "pending",
+			 (int)r->pending, "stream", (int)w->stream, "at", weir_json_time(r->at_ns),
+			 "from", weir_json_time(r->from_ns), "to", weir_json_time(r->to_ns),
+			 "known_until", weir_json_time(r->known_ns), "usage",
+			 weir_json_count(w->usage), "price", price, "differing",
+			 weir_json_count(w->differing), "difference", difference, "no_card",
+			 weir_json_count(w->no_card), "gaps", weir_json_count(w->gaps), "strange",
+			 weir_json_count(w->strange), "acts", weir_json_count(w->acts), "text",
+			 weir_json_text(r->text));
+}
+
 /* Bounds below which half and 99 of 100 lie; null: there were none, or it has no bound. */
 static json_t *lag_json(const struct weir_lag *lag)
 {
@@ -188,11 +209,13 @@ static json_t *memory_json(const struct weir_status *s)
 /* What is between a request and its event. */
 static int put_delivery(json_t *o, const struct weir_agent_view *v, const struct weir_look *l)
 {
-	json_t *more = json_pack(
-		"{s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o}}", "ledger", ledger_json(l), "nats",
-		nats_json(v, l), "clock", clock_json(&l->status.clock), "gap",
-		gap_json(&l->status.gap), "lag", "settled", lag_json(&l->lags.settled), "committed",
-		lag_json(&l->lags.committed), "published", lag_json(&l->lags.published));
+	const struct weir_status *s = &l->status;
+	json_t *more =
+		json_pack("{s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o}}", "ledger", ledger_json(l), "nats",
+			  nats_json(v, l), "clock", clock_json(&s->clock), "gap", gap_json(&s->gap),
+			  "restored", restored_json(&s->restored), "lag", "settled",
+			  lag_json(&l->lags.settled), "committed", lag_json(&l->lags.committed),
+			  "published", lag_json(&l->lags.published));
 	int r = json_object_update(o, more);
 
 	json_decref(more);

@@ -157,16 +157,11 @@ static void read_flags(struct reading *r, struct weir_row *row)
 		uint16_t flag;
 		uint32_t flag2;
 	} t[] = {
-		{ "stream", WEIR_ROW_STREAM, 0 },
-		{ "billable", WEIR_ROW_BILLABLE, 0 },
-		{ "unpriced", WEIR_ROW_UNPRICED, 0 },
-		{ "lost_bytes", WEIR_ROW_LOST_BYTES, 0 },
-		{ "degraded", WEIR_ROW_DEGRADED, 0 },
-		{ "unjudged", WEIR_ROW_UNJUDGED, 0 },
-		{ "labels_trusted", WEIR_ROW_TRUSTED, 0 },
-		{ "left", 0, WEIR_ROW_LEFT },
-		{ "retry_free", 0, WEIR_ROW_RETRY_FREE },
-		{ "cache_free", 0, WEIR_ROW_CACHE_FREE },
+		{ "stream", WEIR_ROW_STREAM, 0 },	   { "billable", WEIR_ROW_BILLABLE, 0 },
+		{ "unpriced", WEIR_ROW_UNPRICED, 0 },	   { "lost_bytes", WEIR_ROW_LOST_BYTES, 0 },
+		{ "degraded", WEIR_ROW_DEGRADED, 0 },	   { "unjudged", WEIR_ROW_UNJUDGED, 0 },
+		{ "labels_trusted", WEIR_ROW_TRUSTED, 0 }, { "left", 0, WEIR_ROW_LEFT },
+		{ "retry_free", 0, WEIR_ROW_RETRY_FREE },  { "cache_free", 0, WEIR_ROW_CACHE_FREE },
 		{ "encoded", 0, WEIR_ROW_ENCODED },
 	};
 
@@ -271,6 +266,8 @@ static void read_report(struct reading *r, struct weir_event_usage *out)
 		op->flags |= WEIR_OP_TRUSTED;
 	if (truth(r, "unpriced"))
 		op->flags |= WEIR_OP_UNPRICED;
+	if (truth(r, "started_at_assumed"))
+		op->flags |= WEIR_OP_NOW;
 	read_card(r, out, &op->card_entry, &op->discount_milli);
 	if (posted(r, out->price_nano))
 		op->flags |= WEIR_OP_POSTED;

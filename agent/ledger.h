@@ -75,6 +75,9 @@ struct weir_done {
  */
 int weir_ledger_post(struct weir_ledger *l, const struct weir_op *op, uint64_t now_ns,
 		     struct weir_done *done, struct weir_error *err);
+/* The same under an id that it once had: of what a restored ledger has lost (rederive.h). */
+int weir_ledger_post_as(struct weir_ledger *l, const struct weir_op *op, const struct weir_id *id,
+			uint64_t now_ns, struct weir_done *done, struct weir_error *err);
 
 /*
  * Many of them in one transaction, durable on return: each as by weir_ledger_post, in order, with

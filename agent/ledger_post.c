@@ -297,7 +297,8 @@ static int plan(struct weir_ledger *l, struct weir_op *op, struct weir_entry_hea
 
 /* What is to be entered, between its checks and its commit. */
 struct entering {
-	struct weir_op op; /* with what "now" is filled in */
+	struct weir_op op;	  /* with what "now" is filled in */
+	const struct weir_id *as; /* the id it is to have; NULL: one of its own */
 	struct weir_entry_head head;
 	struct weir_sale sale;
 	struct weir_charge charge;
@@ -308,7 +309,9 @@ static int plan_entry(struct weir_ledger *l, struct entering *e, uint64_t now_ns
 		      struct weir_error *err)
 {
 	weir_ledger_head(l, e->op.kind, e->op.tenant, e->op.wallet, now_ns, &e->head);
-	if (make_id(l, &e->op, e->head.time_ns, &e->head.id))
+	if (e->as)
+		e->head.id = *e->as;
+	else if (make_id(l, &e->op, e->head.time_ns, &e->head.id))
 		return weir_fail(err, EIO, "ledger: SHA-256 failed in libcrypto");
 	e->sale = (struct weir_sale){ 0 };
 	return plan(l, &e->op, &e->head, &e->sale, &e->charge, err);
@@ -384,10 +387,10 @@ static void tell_done(const struct weir_ledger *l, const struct entering *e, str
 	};
 }
 
-int weir_ledger_post(struct weir_ledger *l, const struct weir_op *asked, uint64_t now_ns,
-		     struct weir_done *done, struct weir_error *err)
+static int post(struct weir_ledger *l, const struct weir_op *asked, const struct weir_id *as,
+		uint64_t now_ns, struct weir_done *done, struct weir_error *err)
 {
-	struct entering e;
+	struct entering e = { .as = as };
 	int ret = look_at(l, asked, now_ns, &e.op, done, err);
 
 	if (ret)
@@ -406,6 +409,19 @@ int weir_ledger_post(struct weir_ledger *l, const struct weir_op *asked, uint64_
 	return ret;
 }
 
+int weir_ledger_post(struct weir_ledger *l, const struct weir_op *asked, uint64_t now_ns,
+		     struct weir_done *done, struct weir_error *err)
+{
+	return post(l, asked, NULL, now_ns, done, err);
+}
+
+int weir_ledger_post_as(struct weir_ledger *l, const struct weir_op *asked,
+			const struct weir_id *id, uint64_t now_ns, struct weir_done *done,
+			struct weir_error *err)
+{
+	return post(l, asked, id, now_ns, done, err);
+}
+
 /* -------------------------------------------------------------------------- many */
 
 /* The fault is that of what is asked: others can be entered. */
@@ -418,7 +434,7 @@ static bool is_its_own(int ret)
 static int post_one(struct weir_ledger *l, struct weir_post *p, uint64_t now_ns,
 		    struct weir_error *err)
 {
-	struct entering e;
+	struct entering e = { .as = NULL };
 	int ret = look_at(l, &p->op, now_ns, &e.op, &p->done, &p->err);
 
 	if (ret > 0)

@@ -87,6 +87,9 @@ static void put_clock(FILE *f, const struct weir_status *s)
 	weir_metrics_one(f, "weir_gap", "gauge",
 			 "1: requests before this start may be missing, as status says.",
 			 s->gap.any);
+	weir_metrics_one(f, "weir_restored", "gauge",
+			 "1: the ledger is an older one that was put back, as status says.",
+			 s->restored.any);
 }
 
 static void put_nats(FILE *f, const struct weir_publisher_status *n)

@@ -16,6 +16,7 @@
 
 #include "agent/backup.h"
 #include "agent/ledger_read.h"
+#include "agent/restored.h"
 #include "agent/store.h"
 
 static int sync_fd(int fd, const char *path, struct weir_error *err)
@@ -107,6 +108,19 @@ static int move_aside(const char *db_path, char aside[static 256], struct weir_e
 	return 0;
 }
 
+/* The agent's next start is to see what the stream has behind it (rederive.h). */
+static int leave_mark(const char *part, const struct weir_backup_info *info, struct weir_error *err)
+{
+	struct weir_restored_mark m = {
+		.time_ns = weir_wall_ns(),
+		.newest = info->newest,
+		.newest_time_ns = info->time_ns,
+	};
+
+	memcpy(m.head, info->head, sizeof(m.head));
+	return weir_restored_put_mark(part, &m, err);
+}
+
 static int put_back(const char *part, const char *db_path, char aside[static 256],
 		    struct weir_error *err)
 {
@@ -132,6 +146,8 @@ int weir_backup_restore(const char *file, const char *db_path, char aside[static
 		ret = copy_file(file, part, err);
 	if (!ret)
 		ret = check_chain(part, info.schema, err);
+	if (!ret)
+		ret = leave_mark(part, &info, err);
 	if (!ret)
 		ret = put_back(part, db_path, aside, err);
 	if (ret) {

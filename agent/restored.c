@@ -58,9 +58,9 @@ int weir_restored_put_mark(const char *path, const struct weir_restored_mark *m,
 		return ret;
 	ret = weir_store_exec(db, "PRAGMA synchronous=FULL", err, "leaving a mark");
 	if (!ret)
-		ret = weir_store_int(
-			db, "SELECT count(*) FROM sqlite_schema WHERE name = 'restored'", &has,
-			err);
+		ret = weir_store_int(db,
+				     "SELECT count(*) FROM sqlite_schema WHERE name = 'restored'",
+				     &has, err);
 	if (!ret)
 		ret = has ? insert(db, m, err) : insert_meta(db, m, err);
 	weir_store_close(db); /* and empties its WAL */
@@ -136,14 +136,13 @@ int weir_restored_pending(struct weir_reader *rd, struct weir_restored_mark *out
 
 static json_t *report_json(const struct weir_restored_report *r)
 {
-	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "stream",
-			 (int)r->stream, "usage", (json_int_t)r->usage, "usage_time",
-			 (json_int_t)r->usage_time_ns, "price", (json_int_t)r->price_nano,
-			 "differing", (json_int_t)r->differing, "difference",
-			 (json_int_t)r->difference_nano, "no_card", (json_int_t)r->no_card, "gaps",
-			 (json_int_t)r->gaps, "strange", (json_int_t)r->strange, "acts",
-			 (json_int_t)r->acts, "read_to", (json_int_t)r->read_to, "first_acts",
-			 r->first_acts);
+	return json_pack(
+		"{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "stream", (int)r->stream,
+		"usage", (json_int_t)r->usage, "usage_time", (json_int_t)r->usage_time_ns, "price",
+		(json_int_t)r->price_nano, "differing", (json_int_t)r->differing, "difference",
+		(json_int_t)r->difference_nano, "no_card", (json_int_t)r->no_card, "gaps",
+		(json_int_t)r->gaps, "strange", (json_int_t)r->strange, "acts", (json_int_t)r->acts,
+		"read_to", (json_int_t)r->read_to, "first_acts", r->first_acts);
 }
 
 static uint64_t number(const json_t *v, const char *name)
@@ -237,7 +236,9 @@ static void say_usage(struct line *l, const struct weir_restored_report *r)
 	if (r->usage)
 		say_time(l, ", the last of ", r->usage_time_ns);
 	if (r->differing)
-		say(l, "; %" PRIu64 " of them cost %s credits more than when they were published",
+		say(l,
+		    "; the price of %" PRIu64
+		    " of them is another than when they were published, by %s in all",
 		    r->differing, more);
 	if (r->no_card)
 		say(l,
@@ -246,12 +247,10 @@ static void say_usage(struct line *l, const struct weir_restored_report *r)
 		    r->no_card);
 	if (r->gaps)
 		say(l,
-		    "; the stream lacks events at %" PRIu64
-		    " places: what these were is not known",
+		    "; the stream lacks events at %" PRIu64 " places: what these were is not known",
 		    r->gaps);
 	if (r->strange)
-		say(l,
-		    "; %" PRIu64 " messages cannot be read as events of ours, or not be entered",
+		say(l, "; %" PRIu64 " messages cannot be read as events of ours, or not be entered",
 		    r->strange);
 	if (r->acts)
 		say(l,
@@ -306,9 +305,8 @@ int weir_restored_look(struct weir_reader *rd, struct weir_restored_status *out,
 	bool over = false;
 	int rc, ret = 0;
 
-	if (sqlite3_prepare_v2(rd->db,
-			       "SELECT " COLUMNS " FROM restored ORDER BY seq DESC LIMIT 1", -1,
-			       &st, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(rd->db, "SELECT " COLUMNS " FROM restored ORDER BY seq DESC LIMIT 1",
+			       -1, &st, NULL) != SQLITE_OK)
 		return weir_store_fail(rd->db, err, "reading table restored");
 	rc = sqlite3_step(st);
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)

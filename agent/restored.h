@@ -26,16 +26,16 @@ struct weir_restored_mark {
 
 /* What came of it. */
 struct weir_restored_report {
-	bool stream; /* there was a stream to look at */
+	bool stream;		       /* there was a stream to look at */
 	uint64_t usage, usage_time_ns; /* entered again; when the last of it was used */
 	int64_t price_nano;	       /* of these, by the cards of the ledger */
 	uint64_t differing;	       /* whose price is another than the event says */
 	int64_t difference_nano;       /* what they cost more now */
 	uint64_t no_card;	       /* whose card is not in the ledger: without a price */
-	uint64_t gaps;	  /* places where the stream lacks events, by their previous_seq */
-	uint64_t strange; /* messages of ours that cannot be read, or not be entered */
-	uint64_t acts;	  /* of others: on the stream, not in the ledger */
-	uint64_t read_to; /* stream sequence number: the lane was read so far */
+	uint64_t gaps;	       /* places where the stream lacks events, by their previous_seq */
+	uint64_t strange;      /* messages of ours that cannot be read, or not be entered */
+	uint64_t acts;	       /* of others: on the stream, not in the ledger */
+	uint64_t read_to;      /* stream sequence number: the lane was read so far */
 	char first_acts[1024]; /* the first of them, for people; "" */
 };
 
@@ -60,10 +60,10 @@ int weir_restored_done(struct weir_ledger *l, uint64_t now_ns,
 /* For status: shown until a run began after one that ended by itself. */
 struct weir_restored_status {
 	bool any;
-	bool pending;	  /* the stream could not be looked at yet */
-	uint64_t at_ns;	  /* when it was put back */
-	uint64_t from_ns; /* what the ledger has ends here … */
-	uint64_t to_ns;	  /* … and begins again here, at the latest: when it was put back */
+	bool pending;	   /* the stream could not be looked at yet */
+	uint64_t at_ns;	   /* when it was put back */
+	uint64_t from_ns;  /* what the ledger has ends here … */
+	uint64_t to_ns;	   /* … and begins again here, at the latest: when it was put back */
 	uint64_t known_ns; /* between them, up to here it is known from the stream; from_ns: none */
 	struct weir_restored_report report;
 	char text[2048]; /* all of it, for people: one line */

@@ -80,6 +80,7 @@ static void view_status(void *ctx, struct weir_status *s)
 	weir_state_room(a->state, &s->room);
 	s->silent = c.silent;
 	s->gap = a->run_gap;
+	weir_agent_restored(a, &s->restored);
 	s->n_maps = weir_kernel_maps(a->kernel, s->maps, WEIR_STATUS_MAPS);
 	put_switches(a, s);
 	put_tenants(a, s);

@@ -102,6 +102,13 @@ static void of_gap(struct weir_look *l)
 		  second_of(g->from_ns, from), second_of(g->to_ns, to), g->open);
 }
 
+/* Its text is made for people; cut to fit. */
+static void of_restored(struct weir_look *l)
+{
+	if (l->status.restored.any)
+		weir_warn(&l->status, "%s", l->status.restored.text);
+}
+
 static void of_nats(struct weir_look *l)
 {
 	const struct weir_publisher_status *n = &l->nats;
@@ -143,6 +150,7 @@ void weir_warnings_delivery(struct weir_look *l)
 	of_ledger(l);
 	of_clock(l);
 	of_gap(l);
+	of_restored(l);
 	of_nats(l);
 	of_usage(l);
 }

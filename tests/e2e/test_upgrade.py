@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Another version of the agent takes over under load, newer or older: nothing passes unjudged,
 no count is lost, connections and streams live on. The other version is the same agent of an ABI
-made up (tests/next): fields moved, wider, new, maps of other sizes."""
+made up (tests/next): fields moved, wider, new, maps of other sizes; or of a schema made up."""
 import re
 import signal
+import sqlite3
+import subprocess
 import threading
 
 import pytest
@@ -15,6 +17,7 @@ from weirlab.raw_http import chat_body, send
 
 CHAT = "/v1/chat/completions"
 NOW, NEXT = BUILD / "weir-agent", BUILD / "tests" / "weir-agent-next"
+SCHEMA = BUILD / "tests" / "weir-agent-schema"  # of a later schema of the database
 POLICY = policy.document(
     {"paid": {"credit": "hard", "reserve_output_tokens": 16},
      "ten": {"requests": {"per_minute": 1, "burst": 10}},  # no test takes a minute
@@ -187,3 +190,90 @@ def test_bigger_maps_at_a_restart_keep_what_is_in_them(lab):
     agent.start(NOW)
     assert len(events_of(lab)) == 11
     assert lab.agent.send_signal(signal.SIGTERM) is None and lab.agent.wait(15) == 0
+
+
+def database(lab):
+    return sqlite3.connect(f"file:{lab.dir}/state/weir.db?mode=rw", uri=True, timeout=0,
+                           isolation_level=None)
+
+
+def schema(lab):
+    with database(lab) as db:
+        return db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def is_migrating(lab):
+    """Somebody holds the database for longer than a look at its version takes."""
+    with database(lab) as db:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("ROLLBACK")
+            return False
+        except sqlite3.OperationalError as e:
+            assert "locked" in str(e)
+            return True
+
+
+def test_a_migration_under_load_is_done_or_not_begun_and_the_way_back_is_refused(lab):
+    agent = Agent(lab)
+    agent.start(NOW, POLICY, ring_bytes=32 << 20)
+    lab.ctl("credit", "grant", "acme", "1000")
+    backup = lab.dir / "before.db"
+    now = schema(lab)
+    load = Load(lab, "sk-acme")
+    load.more()
+    entries = lab.ctl("ledger", "verify")["entries"]
+    assert lab.weirctl("backup", backup).returncode == 0
+
+    # Killed while the log is being rewritten, at two places: it is the old one, all of it.
+    for later in (1, 20):
+        lab.kill_agent()
+        agent.binary = SCHEMA
+        lab.spawn_agent()
+        wait_for(lambda: is_migrating(lab), "the migration")
+        load.more(later)  # requests go on by on_agent_down
+        assert is_migrating(lab), "it was over already: make schema.sed slower"
+        lab.kill_agent()
+        assert schema(lab) == now
+        agent.start(NOW)
+        verified = lab.ctl("ledger", "verify")
+        assert verified["ok"] and verified["entries"] >= entries
+        entries = verified["entries"]
+    load.more()
+
+    lab.kill_agent()
+    agent.start(SCHEMA)
+    assert schema(lab) == now + 1
+    load.more()
+    assert lab.ctl("ledger", "verify")["ok"]
+
+    # The way back: it says why, and what to do, and ends without having touched anything.
+    lab.kill_agent()
+    load.more(5)
+    refused = subprocess.run([*lab.inside("server"), NOW, "--config", lab.config_path],
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+                             check=False)
+    assert refused.returncode == 1
+    assert f"schema {now + 1} is newer than this program knows ({now})" in refused.stderr
+    assert "start the newer agent, or restore the backup" in refused.stderr
+    assert schema(lab) == now + 1
+    load.more(5)
+    agent.start(SCHEMA)
+    load.more()
+    load.finish()
+    assert set(load.statuses) == {200}
+    served = lab.served()
+    assert len(served) == len(load.statuses)
+    assert lab.ctl("status")["ring"]["lost"] == 0
+    assert_metered(wait_events(lab, len(served)), served)
+    wait_for(lambda: lab.ctl("credit", "balance", "acme")["reserved"] == "0", "settlement")
+    assert lab.ctl("ledger", "verify")["ok"]
+
+    # What the message offers: the backup of before, with the older agent.
+    assert lab.stop_agent() == 0
+    done = subprocess.run([*lab.inside("server"), NOW, "--restore", backup, "--config",
+                           lab.config_path], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    agent.start(NOW)
+    assert schema(lab) == now and lab.ctl("ledger", "verify")["ok"]

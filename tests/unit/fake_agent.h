@@ -35,6 +35,9 @@ struct fake {
 	struct weir_policy *policy;
 	struct weir_agent_view view;
 	struct weir_lags lags;
+	struct weir_run_gap gap;
+	struct weir_restored_status restored;
+	struct weir_clock_status clock;
 	pthread_mutex_t lock;
 	char names[FAKE_TENANTS][WEIR_ENTRY_NAME_BYTES]; /* by index, from 1 */
 	struct weir_tenant kernel[FAKE_TENANTS];
@@ -114,7 +117,9 @@ static inline void fake_status(void *ctx, struct weir_status *out)
 	out->tally.lost = 24;
 	out->decoders.given_up = 25;
 	out->hidden[1].streamed_hidden = 26;
-	out->clock.synchronised = true;
+	out->clock = f->clock;
+	out->gap = f->gap;
+	out->restored = f->restored;
 	out->room = (struct weir_state_room){ .rows = 1000, .spill_max = 64 << 20 };
 	pthread_mutex_lock(&f->lock);
 	out->enforce = f->enforce;
@@ -365,6 +370,7 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	f->view.n_services = 3;
 	f->view.switch_thrown = fake_switch_thrown;
 	f->view.cut = fake_cut;
+	f->clock.synchronised = true;
 	f->enforce = (struct weir_switch){ .name = WEIR_SWITCH_ENFORCE, .on = true };
 	return f;
 }

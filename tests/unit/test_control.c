@@ -57,6 +57,40 @@ static void status_says_how_requests_come_to_the_ledger(void **state)
 	assert_true(json_is_true(json_object_get(got, "synchronised")));
 	assert_true(json_is_false(json_object_get(got, "held")));
 	assert_true(json_is_null(json_object_get(s, "gap")));
+	assert_true(json_is_null(json_object_get(s, "restored")));
+	json_decref(s);
+}
+
+static void status_says_what_is_missing_and_what_came_back(void **state)
+{
+	const uint64_t then = UINT64_C(1793491200) * 1000000000;
+	json_t *s, *want;
+
+	f->clock = (struct weir_clock_status){ .held = true, .step_ns = -7300000000000 };
+	f->clock.since_ns = then;
+	f->gap = (struct weir_run_gap){ true, true, then, then + WEIR_SECOND, 7 };
+	f->restored = (struct weir_restored_status){
+		.any = true,
+		.at_ns = then,
+		.from_ns = then,
+		.to_ns = then,
+		.known_ns = then,
+		.report = { .stream = true, .usage = 3, .price_nano = 1500000000, .acts = 2 },
+		.text = "it was put back",
+	};
+	s = result_of(ask("{\"op\":\"status\"}"));
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(s, "clock"), "step_s")),
+			 -7300);
+	want = json_pack("{s:b,s:s,s:s,s:i}", "power_loss", 1, "from", "2026-11-01T00:00:00Z", "to",
+			 "2026-11-01T00:00:01Z", "open", 7);
+	assert_true(json_equal(json_object_get(s, "gap"), want));
+	json_decref(want);
+	assert_string_equal(text(json_object_get(s, "restored"), "price"), "1.5");
+	assert_string_equal(text(json_object_get(s, "restored"), "text"), "it was put back");
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(s, "restored"), "acts")), 2);
+	/* And each is warned of. */
+	assert_int_equal(json_array_size(json_object_get(s, "warnings")), 3);
 	json_decref(s);
 }
 
@@ -382,6 +416,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CLAIM(status_has_the_documented_shape),
 		CLAIM(status_says_how_requests_come_to_the_ledger),
+		CLAIM(status_says_what_is_missing_and_what_came_back),
 		CLAIM(an_unknown_tenant_gets_a_suggestion),
 		CLAIM(keys_are_added_listed_and_revoked_by_hash),
 		CLAIM(a_wrong_policy_changes_nothing),

@@ -339,6 +339,17 @@ static void what_a_power_loss_may_have_cost_is_said(void **state)
 	assert_memory_equal(warned(), "what the agent keeps in memory was lost between", 47);
 }
 
+static void a_ledger_that_was_put_back_is_said_in_its_own_words(void **state)
+{
+	strcpy(look.status.restored.text, "left from an earlier look");
+	weir_warnings_delivery(&look);
+	assert_int_equal(look.status.n_warnings, 0);
+	look.status.restored.any = true;
+	assert_string_equal(warned(), "left from an earlier look");
+	memset(look.status.restored.text, 'x', sizeof(look.status.restored.text) - 1);
+	assert_int_equal(strlen(warned()), sizeof(look.status.warnings[0]) - 1);
+}
+
 static void nats_that_has_trouble_is_said(void **state)
 {
 	strcpy(look.nats.warning, "nats: away");
@@ -380,6 +391,8 @@ int main(void)
 			begin_look),
 		cmocka_unit_test_setup(a_clock_that_is_not_to_be_trusted_is_said, begin_look),
 		cmocka_unit_test_setup(what_a_power_loss_may_have_cost_is_said, begin_look),
+		cmocka_unit_test_setup(a_ledger_that_was_put_back_is_said_in_its_own_words,
+				       begin_look),
 		cmocka_unit_test_setup(nats_that_has_trouble_is_said, begin_look),
 	};
 
