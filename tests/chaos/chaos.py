@@ -109,7 +109,7 @@ class Chaos:
                          f"{n['end_lost']} that `end_lost` counts; {n['tap_lost']} records lost"))
         if self.power:
             rows.append(("power loss", f"{len(self.plan.power)} times: no entry, event or grant "
-                         f"that was seen is gone; {self.power.lost} answers of all are in none: they "
+                         f"that was seen is gone; {self.power.lost} answers are in none: they "
                          "were open, or not committed"))
         return "\n".join(f"{name:12}{text}" for name, text in rows)
 
