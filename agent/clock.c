@@ -101,7 +101,7 @@ static void follow(int64_t ahead)
 
 static void hold(int64_t step)
 {
-	uint64_t s = (uint64_t)(step < 0 ? -step : step) / WEIR_SECOND;
+	uint64_t minutes = ((uint64_t)(step < 0 ? -step : step) / WEIR_SECOND + 30) / 60;
 
 	if (mode != HOLDING) {
 		since_ns = (uint64_t)ahead_ns + source->boot_ns();
@@ -110,7 +110,7 @@ static void hold(int64_t step)
 			 " h %s and is not synchronised: "
 			 "the agent goes on by the old time, until it is synchronised or set back; "
 			 "if the new time is right, start the agent again",
-			 s / 3600, s / 60 % 60, step < 0 ? "back" : "forward");
+			 minutes / 60, minutes % 60, step < 0 ? "back" : "forward");
 	}
 	/* Two readings never agree to the nanosecond: an alarm need not be set anew for that. */
 	if (mode != HOLDING || llabs(step - step_ns) > STEADY_NS)

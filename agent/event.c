@@ -275,6 +275,8 @@ static void put_meter(struct weir_out *o, const struct weir_entry *e,
 	weir_out_bool(o, "billable", true);
 	weir_out_cstr(o, "usage_source", "reported");
 	weir_out_time(o, "started_at", metered_at(e));
+	if (op->flags & WEIR_OP_NOW)
+		weir_out_bool(o, "started_at_assumed", true);
 	put_text(o, "reason", op->reason, sizeof(op->reason));
 	put_bill(o, e, p,
 		 &(struct bill){ op->flags & WEIR_OP_UNPRICED, op->discount_milli, op->price_nano,

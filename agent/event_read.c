@@ -266,6 +266,8 @@ static void read_report(struct reading *r, struct weir_event_usage *out)
 		op->flags |= WEIR_OP_TRUSTED;
 	if (truth(r, "unpriced"))
 		op->flags |= WEIR_OP_UNPRICED;
+	if (truth(r, "started_at_assumed"))
+		op->flags |= WEIR_OP_NOW;
 	read_card(r, out, &op->card_entry, &op->discount_milli);
 	if (posted(r, out->price_nano))
 		op->flags |= WEIR_OP_POSTED;

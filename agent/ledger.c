@@ -34,13 +34,19 @@ static int64_t book_counter(void *ctx, const char *key, uint32_t month)
 {
 	struct weir_ledger *l = ctx;
 	weir_autostmt sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(l->db, "SELECT at FROM counter WHERE key = ? AND month = ?", -1,
+				    &st, NULL);
 
-	if (sqlite3_prepare_v2(l->db, "SELECT at FROM counter WHERE key = ? AND month = ?", -1, &st,
-			       NULL) != SQLITE_OK)
-		return 0;
-	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 2, month);
-	return sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(st, 2, month);
+		rc = sqlite3_step(st);
+		if (rc == SQLITE_ROW)
+			return sqlite3_column_int64(st, 0);
+	}
+	if (rc != SQLITE_DONE)
+		weir_ledger_read_failed(l, "reading a counter");
+	return 0;
 }
 
 static int init(struct weir_ledger *l)
@@ -159,11 +165,31 @@ static int prune(struct weir_ledger *l, struct weir_error *err)
 	return weir_store_exec(l->db, sql, err, "forgetting sessions that are over");
 }
 
+void weir_ledger_read_failed(struct weir_ledger *l, const char *doing)
+{
+	if (!l->failed)
+		l->failed = weir_store_fail(l->db, &l->failure, doing);
+}
+
+int weir_ledger_holds(const struct weir_ledger *l, struct weir_error *err)
+{
+	if (l->failed) {
+		if (err)
+			*err = l->failure;
+		return l->failed;
+	}
+	if (sqlite3_get_autocommit(l->db))
+		return weir_fail(err, EIO, "%s: the transaction was taken back after an error",
+				 sqlite3_db_filename(l->db, "main"));
+	return 0;
+}
+
 int weir_ledger_begin(struct weir_ledger *l, struct weir_error *err)
 {
 	int ret;
 
 	l->next = l->tip;
+	l->failed = 0;
 	ret = weir_store_exec(l->db, "BEGIN IMMEDIATE", err, "starting a transaction");
 	if (ret)
 		return ret;
@@ -175,6 +201,8 @@ int weir_ledger_end(struct weir_ledger *l, int ret, struct weir_error *err)
 {
 	if (!ret)
 		ret = weir_ledger_flush(l, err);
+	if (!ret)
+		ret = weir_ledger_holds(l, err);
 	if (!ret)
 		ret = weir_store_exec(l->db, "COMMIT", err, "committing");
 	if (ret) {
@@ -215,8 +243,10 @@ void weir_ledger_new_posting(struct weir_ledger *l)
 int weir_ledger_put(struct weir_ledger *l, struct weir_entry_head *h, struct weir_error *err)
 {
 	struct weir_entry_row r;
-	int rc, ret = 0;
+	int rc, ret = weir_ledger_holds(l, err);
 
+	if (ret)
+		return ret;
 	assert(h->seq == l->next.seq + 1);
 	r.head = *h;
 	r.body = l->body.p;

@@ -46,8 +46,10 @@ int weir_ledger_prepare(struct weir_ledger *l, struct weir_error *err)
 int weir_ledger_step(struct weir_ledger *l, enum weir_ledger_statement which, const char *doing,
 		     struct weir_error *err)
 {
-	int ret = 0;
+	int ret = weir_ledger_holds(l, err);
 
+	if (ret)
+		return ret;
 	/* The error is the connection's until the next call, and reset is one. */
 	if (sqlite3_step(l->st[which]) != SQLITE_DONE)
 		ret = weir_store_fail(l->db, err, doing);

@@ -15,15 +15,28 @@ const struct weir_card *weir_ledger_card_of(struct weir_ledger *l, uint32_t id)
 	weir_autostmt sqlite3_stmt *st = NULL;
 	struct weir_card *card = g_hash_table_lookup(l->cards, GUINT_TO_POINTER(id));
 	struct weir_error err;
+	int rc;
 
 	if (card || !id)
 		return card;
-	if (sqlite3_prepare_v2(l->db, "SELECT json FROM card WHERE id = ?", -1, &st, NULL) !=
-	    SQLITE_OK)
+	rc = sqlite3_prepare_v2(l->db, "SELECT json FROM card WHERE id = ?", -1, &st, NULL);
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, id);
+		rc = sqlite3_step(st);
+	}
+	if (rc == SQLITE_DONE)
 		return NULL;
-	sqlite3_bind_int64(st, 1, id);
-	if (sqlite3_step(st) != SQLITE_ROW || !sqlite3_column_text(st, 0) ||
-	    weir_card_parse((const char *)sqlite3_column_text(st, 0), "ledger", &card, &err))
+	/* Not "it has no price": the request would be given away for a disk's error. */
+	if (rc != SQLITE_ROW || !sqlite3_column_text(st, 0)) {
+		weir_ledger_read_failed(l, "reading a rate card");
+		return NULL;
+	}
+	rc = weir_card_parse((const char *)sqlite3_column_text(st, 0), "ledger", &card, &err);
+	if (rc == -ENOMEM) {
+		l->failed = weir_fail(&l->failure, ENOMEM, "ledger: out of memory");
+		return NULL;
+	}
+	if (rc)
 		return NULL;
 	card->id = id;
 	g_hash_table_insert(l->cards, GUINT_TO_POINTER(id), card);

@@ -53,8 +53,10 @@ struct weir_ledger {
 	struct weir_names names; /* of tenants and scopes */
 	GHashTable *cards;	 /* id -> struct weir_card, parsed, as they are wanted */
 	GHashTable *thresholds;	 /* wallet -> struct weir_threshold */
-	uint64_t pruned_ns;	 /* ledger time when what is over was forgotten last */
-	GArray *changes;	 /* struct weir_wallet_change, of the transaction */
+	int failed; /* of a read that its caller cannot be told of; nothing may be written then */
+	struct weir_error failure;
+	uint64_t pruned_ns; /* ledger time when what is over was forgotten last */
+	GArray *changes;    /* struct weir_wallet_change, of the transaction */
 	void (*on_change)(void *ctx, const struct weir_wallet_change *c);
 	void *on_change_ctx;
 };
@@ -96,7 +98,15 @@ int weir_ledger_count_meter(struct weir_ledger *l, const struct weir_op *op,
 			    const struct weir_sale *sale, const struct weir_charge *charge,
 			    struct weir_error *err);
 
-/* A stored card, parsed; NULL: there is none. Lives as long as the ledger. */
+/* May the transaction go on? Not after a read that failed (what it gave is made up), and not once
+ * SQLite has taken the transaction back, which it does by itself on some errors: a statement would
+ * then be a commit of its own. */
+int weir_ledger_holds(const struct weir_ledger *l, struct weir_error *err);
+/* A read for which there is no other way to say so has failed: of l->db. */
+void weir_ledger_read_failed(struct weir_ledger *l, const char *doing);
+
+/* A stored card, parsed; NULL: there is none, or it could not be read (weir_ledger_holds tells).
+ * Lives as long as the ledger. */
 const struct weir_card *weir_ledger_card_of(struct weir_ledger *l, uint32_t id);
 /* The latest start of anything priced; 0: nothing was. */
 uint64_t weir_ledger_latest_priced(const struct weir_ledger *l);

@@ -6,14 +6,18 @@
 #include "nats_connect.h"
 
 #include <netdb.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "nats_identity.h"
+#include "nats_watch.h"
 
+#define NATS_PORT  4222
 #define CONNECT_MS 2000
+#define ANSWER_MS  3000 /* from being connected to being taken */
 #define PING_MS	   5000
 #define ENOUGH_NS  (3 * WEIR_SECOND) /* no further server is begun with after it */
 
@@ -21,6 +25,7 @@ struct server {
 	char url[sizeof(((struct weir_nats_config *)0)->url)];
 	const char *shown; /* without a user and password; part of url */
 	char host[256];	   /* without brackets and port */
+	uint16_t port;
 };
 
 struct attempt {
@@ -45,7 +50,7 @@ static size_t count_servers(const char *url)
 /* The i-th of a url. */
 static void pick(const char *url, size_t i, struct server *out)
 {
-	const char *host;
+	const char *host, *port;
 
 	while (i--)
 		url = strchr(url, ',') + 1;
@@ -58,6 +63,8 @@ static void pick(const char *url, size_t i, struct server *out)
 	host = out->shown + (*out->shown == '[');
 	snprintf(out->host, sizeof(out->host), "%.*s",
 		 (int)strcspn(host, *out->shown == '[' ? "]" : ":"), host);
+	port = strrchr(host + strlen(out->host), ':');
+	out->port = port ? (uint16_t)strtol(port + 1, NULL, 10) : NATS_PORT;
 }
 
 void weir_nats_where(const char *url, char *out, size_t n)
@@ -244,10 +251,30 @@ static natsStatus set_options(natsOptions *o, const struct attempt *a)
 	return s;
 }
 
+/* late: it was ended for it took too long. */
+static natsStatus connect_watched(const struct attempt *a, natsConnection **nc, natsOptions *o,
+				  bool *late)
+{
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER; /* as nats_watch.h wants it */
+	struct weir_nats_watch *w = NULL;
+	natsStatus s;
+
+	pthread_mutex_lock(&one);
+	if (weir_nats_watch_start(a->server->port, ANSWER_MS, &w)) {
+		pthread_mutex_unlock(&one);
+		return NATS_NO_MEMORY;
+	}
+	s = natsConnection_Connect(nc, o);
+	*late = weir_nats_watch_end(w) && s != NATS_OK;
+	pthread_mutex_unlock(&one);
+	return s;
+}
+
 static natsStatus try_server(const struct attempt *a, natsConnection **nc, struct weir_error *err)
 {
 	natsOptions *o = NULL;
 	natsStatus s = natsOptions_Create(&o);
+	bool late = false;
 
 	if (s == NATS_OK)
 		s = set_options(o, a);
@@ -256,8 +283,14 @@ static natsStatus try_server(const struct attempt *a, natsConnection **nc, struc
 	if (s == NATS_OK)
 		s = set_identity(o, a->id);
 	if (s == NATS_OK)
-		s = natsConnection_Connect(nc, o);
-	if (s != NATS_OK)
+		s = connect_watched(a, nc, o, &late);
+	if (late)
+		weir_fail(
+			err, 0,
+			"%s: accepts the connection, and does not go on: is it a nats-server, and "
+			"is it well?",
+			a->server->shown);
+	else if (s != NATS_OK)
 		tell(a, s, err);
 	natsOptions_Destroy(o);
 	return s;
@@ -298,7 +331,7 @@ static natsStatus try_all(const struct weir_nats_config *c, const struct weir_na
 		natsConnection_Destroy(*nc);
 		*nc = NULL;
 		s = try_server(&a, nc, &err);
-		atomic_store(&first, start + i + (s != NATS_OK));
+		atomic_store(&first, (start + i + (s != NATS_OK)) % count);
 		if (s == NATS_OK)
 			return s;
 		if (used < n)

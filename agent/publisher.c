@@ -21,6 +21,7 @@
 #include "ledger_read.h"
 #include "nats_connect.h"
 #include "publisher_window.h"
+#include "rederive.h"
 
 #define NICE	     10 /* about a tenth of a contended core */
 #define RETRY_MIN_NS UINT64_C(100000000)
@@ -65,6 +66,26 @@ static void note_failure(struct weir_publisher *p, uint64_t now_ns)
 			 failed, why);
 }
 
+/* Rule 21: what a restored database lacks is entered first. Once in a run. */
+static bool rederived(struct weir_publisher *p)
+{
+	struct weir_error err = { "" };
+	int r;
+
+	if (p->rederived)
+		return true;
+	r = weir_rederive(p->js, p->node, p->view, p->reader, &err);
+	if (!r)
+		r = weir_pub_load_cursors(p, &err);
+	p->rederived = !r;
+	if (r) {
+		snprintf(p->ledger_problem, sizeof(p->ledger_problem), "%.200s; trying again",
+			 err.text[0] ? err.text : strerror(-r));
+		p->retry_at_ns = weir_mono_ns() + RETRY_MAX_NS;
+	}
+	return p->rederived;
+}
+
 /* True: what there is may be sent. */
 static bool go_on(struct weir_publisher *p, uint64_t now_ns)
 {
@@ -77,11 +98,12 @@ static bool go_on(struct weir_publisher *p, uint64_t now_ns)
 	pthread_mutex_unlock(&p->lock);
 	if (sent || now_ns < p->retry_at_ns || !p->ready[WEIR_STREAM_METER])
 		return false;
-	if (!weir_pub_resume(p))
+	if (!rederived(p) || !weir_pub_resume(p))
 		return false;
 	p->retry_at_ns = 0;
 	weir_pub_rewind(p);
 	p->resumed = true;
+	p->look_at_ns = 0;
 	weir_pub_mark_anew(p);
 	return true;
 }

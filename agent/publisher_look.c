@@ -101,7 +101,7 @@ static void look_for_others(struct weir_publisher *p, enum weir_stream which, co
 
 void weir_pub_look(struct weir_publisher *p, uint64_t now_ns)
 {
-	if (now_ns < p->look_at_ns)
+	if (!p->resumed || now_ns < p->look_at_ns)
 		return;
 	p->look_at_ns = now_ns + LOOK_NS;
 	for (int i = 0; i < WEIR_STREAM_PUBLISHED && p->resumed; i++) {

@@ -8,7 +8,7 @@
 #include "agent/rederive.h"
 #include "agent/writer.h"
 
-#define CONNECT_NS  (8 * WEIR_SECOND)
+#define CONNECT_NS  (5 * WEIR_SECOND)
 #define CONNECT_NAP 250 /* ms */
 
 static int by_writer(void *ctx, int (*fn)(struct weir_ledger *l, void *arg), void *arg)

@@ -51,16 +51,6 @@ static uint16_t service_number(const struct weir_rederive_run *u, const char *na
 	return 0;
 }
 
-/* "Now" is what its sender said, if it was used at the instant that its id is of. */
-static bool said_now(const struct weir_event_usage *e)
-{
-	uint64_t at = 0;
-
-	for (int i = 0; i < 8; i++)
-		at = at << 8 | e->id.b[i];
-	return e->op.started_ns == at;
-}
-
 int weir_rederive_resolve(struct weir_rederive_run *u, struct weir_event_usage *e)
 {
 	uint32_t card = 0;
@@ -70,8 +60,6 @@ int weir_rederive_resolve(struct weir_rederive_run *u, struct weir_event_usage *
 		return ret;
 	e->row.service = service_number(u, e->service);
 	e->row.card_id = e->op.card_id = card;
-	if (e->kind == WEIR_ENTRY_METER && said_now(e))
-		e->op.flags |= WEIR_OP_NOW;
 	if (!e->card[0] || card)
 		return 0;
 	e->row.flags |= WEIR_ROW_UNPRICED;

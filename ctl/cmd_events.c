@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/money.h"
 #include "ctl.h"
+#include "events_format.h"
 
 /* What was not as usual, at the line's end. */
 static void print_notes(const json_t *d)
@@ -84,31 +86,135 @@ static int print_event(json_t *e, void *ctx)
 	return CTL_DONE;
 }
 
+/* ------------------------------------------------------------------------ formats */
+
+static const struct {
+	const char *name;
+	int (*write)(const json_t *event, struct events_format *f);
+} formats[] = {
+	{ "cloudevents", NULL },
+	{ "stripe", events_stripe },
+	{ "lago", events_lago },
+	{ "focus", events_focus },
+};
+
+struct writing {
+	int (*write)(const json_t *event, struct events_format *f);
+	struct events_format format;
+};
+
+static int write_event(json_t *e, void *ctx)
+{
+	struct writing *w = ctx;
+
+	return w->write ? w->write(e, &w->format) : ctl_print_item(e, NULL);
+}
+
+static int choose_value(const struct ctl *c, struct events_format *f)
+{
+	const char *value = ctl_value(c, "--value");
+
+	f->value = value ? value : "price";
+	for (const char *const *p = events_stripe_values; *p; p++) {
+		if (!strcmp(*p, f->value))
+			return CTL_DONE;
+	}
+	return ctl_fail(CTL_USAGE,
+			"--value: \"%.64s\" is not price, cost or a count such as output_tokens",
+			f->value);
+}
+
+static bool is_currency(const char *text)
+{
+	return text && strlen(text) == 3 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3;
+}
+
+static int choose_money(const struct ctl *c, struct events_format *f, bool focus)
+{
+	const char *rate = ctl_value(c, "--credit-price");
+
+	f->rate_nano = WEIR_NANO;
+	if (rate && (weir_money_parse(rate, &f->rate_nano) || f->rate_nano <= 0))
+		return ctl_fail(CTL_USAGE,
+				"--credit-price: \"%.64s\" is not a decimal above 0, such as "
+				"0.01",
+				rate);
+	f->currency = ctl_value(c, "--currency");
+	if (focus && !f->currency)
+		return ctl_fail(CTL_USAGE,
+				"--format focus: wants --currency, such as USD: costs are in one "
+				"(and --credit-price, unless a credit is 1 of it)");
+	if (f->currency && !is_currency(f->currency))
+		return ctl_fail(CTL_USAGE, "--currency: \"%.16s\" is not a code such as USD",
+				f->currency);
+	return CTL_DONE;
+}
+
+static int choose_format(const struct ctl *c, struct writing *w, bool *any)
+{
+	const char *format = ctl_value(c, "--format"), *name = ctl_value(c, "--event-name");
+	const char *issuer = ctl_value(c, "--issuer");
+	size_t i = 0;
+	int r;
+
+	*any = format;
+	if (!format)
+		return CTL_DONE;
+	while (i < sizeof(formats) / sizeof(formats[0]) && strcmp(formats[i].name, format))
+		i++;
+	if (i == sizeof(formats) / sizeof(formats[0]))
+		return ctl_fail(CTL_USAGE,
+				"--format: \"%.64s\" is not cloudevents, stripe, lago or focus",
+				format);
+	if (c->json && formats[i].write)
+		return ctl_fail(CTL_USAGE, "--json: does not go with --format %s", format);
+	w->write = formats[i].write;
+	w->format.name = name ? name : "weir_usage";
+	w->format.issuer = issuer ? issuer : "Weir";
+	r = choose_value(c, &w->format);
+	return r ? r : choose_money(c, &w->format, formats[i].write == events_focus);
+}
+
+static json_t *events_request(struct ctl *c, const char *from, long long limit)
+{
+	json_t *o = ctl_op(c, "events");
+
+	ctl_set(o, "tenant", ctl_value(c, "--tenant"));
+	ctl_set(o, "since", from);
+	if (limit)
+		json_object_set_new(o, "limit", json_integer(limit));
+	if (ctl_value(c, "--follow"))
+		json_object_set_new(o, "follow", json_true());
+	return o;
+}
+
 int ctl_events(struct ctl *c)
 {
 	const char *since = ctl_value(c, "--since"), *limit = ctl_value(c, "--limit");
-	const char *follow = ctl_value(c, "--follow");
+	struct writing w = { .write = NULL };
 	char from[WEIR_TIME_TEXT], *end = "";
 	long long n = limit ? strtoll(limit, &end, 10) : 1;
-	bool any = false;
+	bool any = false, formatted;
 	json_t *o;
 	int r;
 
 	if (*end || n < 1)
 		return ctl_fail(CTL_USAGE, "--limit: \"%.64s\" is not a number from 1", limit);
-	if (limit && follow)
+	if (limit && ctl_value(c, "--follow"))
 		return ctl_fail(CTL_USAGE, "--limit: does not go with --follow");
 	if (since && ctl_time("--since", since, -1, from))
 		return CTL_USAGE;
-	o = ctl_op(c, "events");
-	ctl_set(o, "tenant", ctl_value(c, "--tenant"));
-	ctl_set(o, "since", since ? from : NULL);
-	if (limit)
-		json_object_set_new(o, "limit", json_integer(n));
-	if (follow)
-		json_object_set_new(o, "follow", json_true());
-	r = ctl_request(c, o, c->json ? ctl_print_item : print_event, &any, NULL);
-	if (!r && !c->json && !any)
+	r = choose_format(c, &w, &formatted);
+	if (r)
+		return r;
+	o = events_request(c, since ? from : NULL, limit ? n : 0);
+	if (formatted)
+		r = ctl_request(c, o, write_event, &w, NULL);
+	else
+		r = ctl_request(c, o, c->json ? ctl_print_item : print_event, &any, NULL);
+	if (!r && w.write == events_focus)
+		events_focus_head(&w.format);
+	if (!r && !c->json && !any && !formatted)
 		printf("no events\n");
 	return r;
 }

@@ -339,12 +339,26 @@ const struct ctl_command ctl_commands[] = {
 	{ .noun = "events",
 	  .args = "",
 	  .summary = "metering events (CloudEvents) from the ledger",
-	  .details = "With --follow, events from now on, until interrupted.",
+	  .details = "With --follow, events from now on, until interrupted. FORMAT is cloudevents "
+		     "(as on NATS), stripe (meter events, a JSON line each: NAME, the payer as "
+		     "stripe_customer_id, FIELD as value; amounts in nano-credits, for Stripe "
+		     "takes whole numbers), lago (events, a JSON line each: NAME is the code, the "
+		     "payer external_subscription_id) or focus (FOCUS 1.2, CSV with a line of "
+		     "names). The payer is the wallet's tenant. What is not billed, and top-ups, "
+		     "are left out of the last three; refunds are on LEDGER.",
 	  .run = ctl_events,
 	  .options = { { "--follow", NULL, "wait for more" },
 		       { "--tenant", "TENANT", "of this tenant only" },
 		       { "--since", "T", "from: " WHEN " ago" },
-		       { "--limit", "N", "at most so many" } } },
+		       { "--limit", "N", "at most so many" },
+		       { "--format", "FORMAT", "in the words of others" },
+		       { "--event-name", "NAME", "stripe, lago: default weir_usage" },
+		       { "--value", "FIELD",
+			 "stripe: price (default), cost or a count such as output_tokens" },
+		       { "--credit-price", "P",
+			 "lago, focus: what a credit costs in the currency (default 1)" },
+		       { "--currency", "CODE", "focus: such as USD" },
+		       { "--issuer", "NAME", "focus: who provides and bills (default Weir)" } } },
 	{ .noun = "why",
 	  .args = "TENANT",
 	  .min_args = 1,

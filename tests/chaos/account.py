@@ -9,7 +9,7 @@ from node import names
 from weirlab import LabError, policy, wait_for
 
 MODEL = "llama-3.3-70b-instruct"
-SHOWN = 12  # differences of a kind that are told in full
+SHOWN = 6  # differences of a kind that are told in full
 
 Served = collections.namedtuple("Served", "tenant prompt completion stream done")
 
@@ -46,8 +46,11 @@ class Account:
         self.served = {}  # x-request-id: Served
         self.stream = {}  # event's id: its ledger_seq
         self.inversions = 0  # events behind one of a higher ledger_seq: sent again
+        self.others = {"LEDGER": {}, "ALERT": {}}  # event's id: the event
+        self.entries = 0  # that are LEDGER's
         self._new = []  # of the stream, since the last check
-        self._book_at, self._stream_at, self._highest = 0, 1, 0
+        self._book_at, self._highest = 0, 0
+        self._at = collections.Counter()  # how far each stream is read
         self._prices = {}
 
     def price(self, *counts):
@@ -90,8 +93,9 @@ class Account:
     def read_stream(self, d):
         self._new = []
         with self.node.wire() as wire:
-            for m in wire.read("METER", self._stream_at):
-                self._stream_at = m.seq + 1
+            self._read_others(wire, d)
+            for m in wire.read("METER", self._at["METER"] + 1):
+                self._at["METER"] = m.seq
                 event = json.loads(m.data)
                 name, seq = event["id"], event["data"]["ledger_seq"]
                 if name in self.stream:
@@ -102,6 +106,35 @@ class Account:
                 self._highest = max(self._highest, seq)
                 self.stream[name] = seq
                 self._new.append(event)
+
+    def _read_others(self, wire, d):
+        for stream, events in self.others.items():
+            for m in wire.read(stream, self._at[stream] + 1):
+                self._at[stream] = m.seq
+                event = json.loads(m.data)
+                if event["id"] in events:
+                    d.add(f"twice on {stream}", f"{event['id']} again at {m.seq}")
+                events[event["id"]] = event
+
+    def paying(self):
+        return names(self.node.tenants, "paid") + names(self.node.tenants, "poor")
+
+    def compare_others(self, d):
+        """What is on LEDGER is an entry, the same, and names the one before it. Some may have been
+        skipped."""
+        entries, before = {}, {}
+        for tenant in self.paying():
+            entries.update((e["seq"], e) for e in self.lab.ctl_lines("ledger", tenant)
+                           if e["kind"] not in ("usage", "meter", "top_up"))
+        for seq, last in zip(sorted(entries), [0, *sorted(entries)]):
+            before[seq] = last
+        for event in self.others["LEDGER"].values():
+            data = dict(event["data"])
+            seq, previous = data.pop("ledger_seq", data["seq"]), data.pop("previous_seq", None)
+            right = entries.get(seq) == data and previous in (None, before.get(seq))
+            if not right:
+                d.add("another entry on LEDGER than in the ledger", json.dumps(event)[:900])
+        self.entries = len(entries)
 
     def read_ledger(self, at_least):
         """Its usage events in order, once there are so many, or time is up."""
@@ -126,6 +159,7 @@ class Account:
         self.compare_stream(d, events)
         self.compare_served(d, events)
         self.compare_lane(d, events)
+        self.compare_others(d)
         self.compare_tenants(d, events)
         self.compare_counters(d, len(events))
         self.verify(d)
@@ -192,7 +226,7 @@ class Account:
             balance[tenant] += nano
         for e in events:
             balance[e["subject"]] -= policy.nano(e["data"]["price"])
-        paying = set(names(self.node.tenants, "paid") + names(self.node.tenants, "poor"))
+        paying = set(self.paying())
         for t in self.lab.ctl("tenant", "list"):
             name, live = t["tenant"], t["live"]
             if name in paying and policy.nano(live["balance"]) != balance[name]:
@@ -213,6 +247,8 @@ class Account:
                            if n and (k.startswith("corrected_") or k in ("failed", "reservations_off"))])
 
     def verify(self, d):
-        done = self.lab.weirctl("ledger", "verify", check=False)
-        if done.returncode:
-            d.add("weirctl ledger verify", done.stdout[-1500:] + done.stderr[-500:])
+        """What the agent's own two checks say of it."""
+        for what in ("ledger", "events"):
+            done = self.lab.weirctl(what, "verify", check=False)
+            if done.returncode:
+                d.add(f"weirctl {what} verify", done.stdout[-1500:] + done.stderr[-500:])

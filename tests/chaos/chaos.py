@@ -16,24 +16,26 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent / "soak"), str(HERE)]
 
-from weirlab import Lab, LabError  # noqa: E402
+from weirlab import Lab, LabError, wait_for  # noqa: E402
 from weirlab.lab import BUILD, interrupt_on_signals  # noqa: E402
 
 from account import Account  # noqa: E402
 from node import Node, names  # noqa: E402
 from overflow import Overflow  # noqa: E402
 from plan import DISK, Plan  # noqa: E402
+from power import Power  # noqa: E402
 
 
 class Chaos:
-    """A plan, and the node that it is done to."""
+    """A plan, and the node that it is done to. cut: once long streams have run to their end, those that
+    are open at a phase's end are cut."""
 
-    def __init__(self, lab, plan, tenants, say=lambda line: None, **sizes):
-        self.plan, self.say = plan, say
+    def __init__(self, lab, plan, tenants, say=lambda line: None, cut=False, **sizes):
+        self.plan, self.say, self.cut = plan, say, cut
         self.node = Node(lab, tenants, plan.seed, **sizes)
         self.account = Account(self.node)
         self.ran, self.checks, self.most_open = collections.Counter(), 0, 0
-        self.overflow = None
+        self.overflow = self.power = None
         self.began = time.monotonic()
 
     def run(self, only=None):
@@ -45,6 +47,9 @@ class Chaos:
             self.overflow = Overflow(self, self.plan.overflow)
             self.overflow.run()
             self.say(f"overflow: {self.overflow.lost}")
+        if self.plan.power:
+            self.power = Power(self, self.plan.power)
+            self.power.run()
 
     def phase(self, number, events):
         self.node.say("run")
@@ -55,7 +60,10 @@ class Chaos:
                 raise AssertionError(f"phase {number}, event {at} ({event}): {e}") from e
             self.ran[event.kind] += 1
             self.most_open = max(self.most_open, self.node.streams())
-        self.node.load_ends()
+        if self.cut:
+            some = self.node.sizes["long"]["streams"] // 2
+            wait_for(lambda: self.node.say("report")["long"]["ended"] >= some, "long streams", 30)
+        self.node.load_ends(self.cut)
         try:
             n = len(self.account.check())
         except AssertionError as e:
@@ -74,13 +82,16 @@ class Chaos:
             ("kill -9", f"{sum(node.killed.values())}: agent {node.killed['agent']}, nats-server "
                         f"{node.killed['nats']}"),
             ("events", ", ".join(f"{kind} {n}" for kind, n in sorted(self.ran.items()))),
-            ("disk", f"{node.hit} operations failed"),
+            ("disk", f"{node.hit} operations failed; {node.in_vain} starts ended for that, and said so"),
             ("clock", f"{node.shifted} readings of a clock an hour off"),
             ("grants", f"{len(node.grants.given)}, {node.grants.tries} tries"),
             ("load", f"{len(account.served)} requests served, {done} whole, "
                      f"{len(account.served) - done} cut short; up to {self.most_open} streams open"),
             ("compared", f"{self.checks} times: stream = ledger = served, none lost, none twice; "
                          f"balances = grants - prices; reserved 0, in flight 0"),
+            ("others", f"LEDGER {len(account.others['LEDGER'])} events of {account.entries} entries, "
+                       f"ALERT {len(account.others['ALERT'])}: none twice; the rest was skipped, as is "
+                       "their way when NATS is away"),
             ("order", f"{account.inversions} events behind a later one"),
         ]
         if self.overflow:
@@ -88,6 +99,10 @@ class Chaos:
             rows.append(("ring full", f"{len(self.plan.overflow)} times: {n['served']} served = "
                          f"{n['events']} events ({n['not_whole']} not whole, which say so) + "
                          f"{n['end_lost']} that `end_lost` counts; {n['tap_lost']} records lost"))
+        if self.power:
+            rows.append(("power loss", f"{len(self.plan.power)} times: no entry, event or grant that was "
+                         f"seen is gone; {self.power.lost} answers of all are in no event: they were "
+                         "open, or not committed"))
         return "\n".join(f"{name:12}{text}" for name, text in rows)
 
 

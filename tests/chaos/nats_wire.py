@@ -86,8 +86,9 @@ class Wire:
 
     def request(self, subject, body=None):
         """The answer of JetStream's API; its errors are LabError."""
-        self._ask(subject, body)
-        _, _, _, head, data = self._next()
+        number, sub = self._ask(subject, body), None
+        while sub != number:  # what is left of an earlier reading is not it
+            sub, _, _, head, data = self._next()
         return self._answer(subject, head, data)
 
     def make_stream(self, name, subject, **config):
@@ -104,16 +105,17 @@ class Wire:
         if not state["messages"] or state["last_seq"] < from_seq:
             return
         inbox, number = self._inbox()
-        make = f"$JS.API.CONSUMER.CREATE.{stream}"
-        self._ask(make, {
+        api = f"$JS.API.CONSUMER.CREATE.{stream}"
+        asked = self._ask(api, {
             "stream_name": stream, "config": {
                 "deliver_subject": inbox, "deliver_policy": "by_start_sequence",
                 "opt_start_seq": from_seq, "ack_policy": "none", "replay_policy": "instant",
                 "inactive_threshold": 10_000_000_000}})
         while True:
             sub, subject, reply, head, data = self._next()
-            if sub != number:  # among the messages, or before them
-                self._answer(make, head, data)
+            if sub == asked:  # among the messages, or before them
+                self._answer(api, head, data)
+            if sub != number:
                 continue
             # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>
             place = reply.split(".")

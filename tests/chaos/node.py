@@ -16,7 +16,8 @@ from soak import KEYED, OWN, End, prefix
 from weirlab import LabError, policy, wait_for
 from weirlab.lab import BUILD, CLIENT4, PORT, SERVER4
 
-WINDOW_NS = 2_000_000_000  # of METER, made beforehand: any outage of some seconds is longer
+STREAMS = "METER", "LEDGER", "ALERT"
+WINDOW_NS = 2_000_000_000  # of these, made beforehand: any outage of some seconds is longer
 RING_BYTES = 32 << 20
 RICH, POOR = "1000000", "3"
 
@@ -62,7 +63,8 @@ def document(tenants):
     """Who has credit (paid), who is often out of it (poor), and who has none and wants none; what
     holds while there is no agent differs."""
     tiers = {"paid": {"credit": "hard", "reserve_output_tokens": 64},
-             "poor": {"credit": "hard", "reserve_output_tokens": 64, "on_agent_down": "closed"},
+             "poor": {"credit": "hard", "reserve_output_tokens": 64, "on_agent_down": "closed",
+                      "topup": {"below": "1", "ask": "5"}},
              "open": {"on_agent_down": "open"}, "held": {}}
     return policy.document(tiers, {
         f"t{t}": {"tier": tier_of(t), "keys": [policy.hash_key(f"sk-soak-{t}")],
@@ -121,7 +123,8 @@ class Node:
         self.lab, self.tenants, self.seed, self.window_ns = lab, tenants, seed, window_ns
         self.sizes = {"long": long, "short": short}
         self.killed = {"agent": 0, "nats": 0}
-        self.shifted = self.hit = 0  # readings of a clock that was off; operations that failed
+        # Readings of a clock that was off; operations that failed; starts on a disk that failed.
+        self.shifted = self.hit = self.in_vain = 0
 
     # ------------------------------------------------------------------ set up
 
@@ -139,7 +142,8 @@ class Node:
         self._preload()
         lab.start_nats()
         with self.wire() as wire:
-            wire.make_stream("METER", "meter.v1.>", duplicate_window=self.window_ns)
+            for name in STREAMS:
+                wire.make_stream(name, f"{name.lower()}.v1.>", duplicate_window=self.window_ns)
         lab.start_agent(document(self.tenants), options=["--keep"],
                         **{"ring_bytes": RING_BYTES, "max_flows": 8192, **config})
         self.grants = Grants(lab)
@@ -197,6 +201,13 @@ class Node:
         wait_for(lambda: self.server.say("report")["n_asking"] == 0, "the server to be idle", 30)
         return self.server.say("flush")
 
+    def close_connections(self):
+        """None is left, on either side; what was being answered is cut."""
+        self.say("drain")
+        wait_for(lambda: not any(c["n_open"] for c in self.say("report").values()), "clients", 30)
+        self.server.say("drain")
+        self.server.say("flush")
+
     # ------------------------------------------------------------------ events
 
     def do(self, event):
@@ -220,6 +231,19 @@ class Node:
 
     def start_agent(self):
         self.lab.start_agent(options=["--keep"])
+
+    def start_in_vain(self):
+        """On a disk that fails: it says why and ends, or it gets by; never does it end otherwise."""
+        lab = self.lab
+        before = lab.log("agent").stat().st_size
+        lab.spawn_agent(options=["--keep"])
+        self.pause(300)
+        if lab.agent.poll() is None:
+            self.kill_agent()
+            return
+        said = lab.log("agent").read_bytes()[before:].decode(errors="replace")
+        assert lab.agent.returncode == 1 and "weir.db" in said, (lab.agent.returncode, said)
+        self.in_vain += 1
 
     def do_kill_agent(self, down, again):
         self.kill_agent()
@@ -313,6 +337,7 @@ class Node:
         self.felt(kind)
         if kill:
             self.kill_agent()
+            self.start_in_vain()
         self._disk_well()
         if kill:
             self.start_agent()

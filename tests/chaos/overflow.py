@@ -20,10 +20,7 @@ class Overflow:
 
     def run(self):
         node, account = self.node, self.account
-        node.say("drain")  # no connection of the old maps is left, on either side
-        wait_for(lambda: not any(c["n_open"] for c in node.say("report").values()), "them", 30)
-        node.server.say("drain")
-        node.server.say("flush")
+        node.close_connections()  # of the old maps
         account.read_served()
         self.before = set(account.served), {e["id"] for e in account.check()}
         self.lab.stop_agent()

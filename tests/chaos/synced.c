@@ -225,42 +225,48 @@ static void forget_images(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* One file: sectors that differ from what was synced are as they were then, if they go. */
+/* Sectors between two ends of a file that differ from what was synced are as they were then, if
+ * they go. */
+static int lose_sectors(int fd, int from, off_t at, off_t end, uint64_t seed)
+{
+	char was[SECTOR], is[SECTOR];
+
+	for (; at < end; at += SECTOR) {
+		size_t n = end - at < SECTOR ? (size_t)(end - at) : SECTOR;
+
+		memset(was, 0, n); /* where the file has grown: it is longer, and nothing in it */
+		if (pread(fd, is, n, at) != (ssize_t)n || pread(from, was, n, at) < 0)
+			return -EIO;
+		if (memcmp(was, is, n) && (!seed || fault_mix(seed + (uint64_t)at) & 1) &&
+		    pwrite(fd, was, n, at) != (ssize_t)n)
+			return -EIO;
+	}
+	return 0;
+}
+
 static int lose_file(const char *path, const char *copy, uint64_t seed)
 {
-	int fd, from = open(copy, O_RDONLY | O_CLOEXEC);
-	char was[SECTOR], is[SECTOR];
-	struct stat st, now;
-	uint64_t k = 0;
+	struct stat was, is;
+	int fd, from, ret;
 
-	if (from < 0) /* never synced: its name may not even be there */
+	if (stat(copy, &was)) /* never synced: its name may not even be there */
 		return unlink(path) && errno != ENOENT ? -errno : 0;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0 || fstat(from, &st) || fstat(fd, &now))
-		return -errno;
-	for (off_t at = 0; at < st.st_size; at += SECTOR, k++) {
-		ssize_t n = pread(from, was, sizeof(was), at);
-
-		memset(is, 0, sizeof(is));
-		if (n <= 0 || pread(fd, is, (size_t)n, at) < 0)
-			return -EIO;
-		if (memcmp(was, is, (size_t)n) && (!seed || fault_mix(seed + k) & 1) &&
-		    pwrite(fd, was, (size_t)n, at) != n)
-			return -EIO;
+	/* Removed, or cut short: that is one change of the file system, durable by now or not. */
+	if (stat(path, &is) || is.st_size < was.st_size) {
+		if (seed & 2)
+			return 0;
+		return copy_all(copy, path);
 	}
-	/* What it had grown by: zeros, or what was written. */
-	for (off_t at = st.st_size; seed && at < now.st_size; at += SECTOR, k++) {
-		size_t n = now.st_size - at < SECTOR ? (size_t)(now.st_size - at) : SECTOR;
-
-		memset(was, 0, n);
-		if (fault_mix(seed + k) & 1 && pwrite(fd, was, n, at) != (ssize_t)n)
-			return -EIO;
-	}
-	if (!seed && ftruncate(fd, st.st_size))
-		return -errno;
-	close(fd);
-	close(from);
-	return 0;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	from = open(copy, O_RDONLY | O_CLOEXEC);
+	ret = fd < 0 || from < 0 ? -EIO : lose_sectors(fd, from, 0, is.st_size, seed);
+	if (!ret && !seed && ftruncate(fd, was.st_size))
+		ret = -EIO;
+	if (fd >= 0)
+		close(fd);
+	if (from >= 0)
+		close(from);
+	return ret;
 }
 
 int faulty_vfs_lose(const char *db, const char *dir, uint64_t seed)

@@ -8,6 +8,7 @@ import threading
 
 from checks import wait_events
 from weirlab import policy, wait_for
+from weirlab.clients import usage_events
 from weirlab.lab import BUILD
 from weirlab.raw_http import chat_body, send
 
@@ -102,6 +103,92 @@ def test_backup_under_load_is_put_back(lab):
     with lab.connect() as sock:
         assert send(sock, "POST", "/v1/chat/completions", "sk-acme", chat_body(2)).status == 200
     wait_for(lambda: balance(lab) < left, "the charge")
+    assert lab.ctl("ledger", "verify")["ok"]
+
+
+def drained(lab):
+    wait_for(lambda: lab.ctl("status")["nats"]["connected"]
+             and lab.ctl("status")["nats"]["backlog"] == 0, "the backlog to drain", 30)
+
+
+def usage_ids(lab):
+    return [e["id"] for e in lab.ctl_lines("events")]
+
+
+def stream_ids(lab):
+    return [m["event"]["id"] for m in lab.stream()]
+
+
+def is_told(lab, *what):
+    log = lab.log("agent").read_text()
+    return all(w in log for w in what)
+
+
+def test_what_a_restored_ledger_lacks_comes_back_from_the_stream(lab_nats):
+    """Usage is entered again, once, and not published again; acts of others are told, and can be
+    repeated under their ids; then every balance is what it was."""
+    lab = lab_nats
+    lab.start_agent(POLICY)
+    lab.ctl("credit", "grant", "acme", "1000")
+    file = lab.dir / "backup.db"
+    load = Load(lab)
+    wait_for(lambda: load.answered > 20, "requests before the backup")
+    assert lab.weirctl("backup", file).returncode == 0
+    before = load.answered
+    wait_for(lambda: load.answered > before + 30, "requests after the backup")
+    lab.ctl("credit", "grant", "acme", "7", "--id", "order-9")
+    lab.ctl("meter", "add", "acme", "storage_gb", "1.5", "--id", "day-1")
+    served = load.end()
+    wait_events(lab, served + 1)
+    drained(lab)
+    ids, left, newest = usage_ids(lab), balance(lab), entries(lab)[-1]
+    assert sorted(stream_ids(lab)) == sorted(ids) and len(ids) == served + 1
+
+    lab.kill_agent()
+    assert restore(lab, file).returncode == 0
+    lab.start_agent()
+    drained(lab)
+    assert is_told(lab, "entered again from the stream", "grant 7 of acme --id order-9")
+    assert sorted(usage_ids(lab)) == sorted(ids)
+    assert sorted(stream_ids(lab)) == sorted(ids), "published again, or not at all"
+    assert entries(lab)[-1] == newest - 1
+    assert balance(lab) == left - policy.nano("7")
+    assert lab.ctl("ledger", "verify")["ok"]
+    # Repeated under their ids, acts are there once.
+    for _ in range(2):
+        lab.ctl("credit", "grant", "acme", "7", "--id", "order-9")
+        lab.ctl("meter", "add", "acme", "storage_gb", "1.5", "--id", "day-1")
+    assert balance(lab) == left
+
+    # It goes on from there, and a start that finds nothing to do says nothing.
+    with lab.connect() as sock:
+        assert send(sock, "POST", "/v1/chat/completions", "sk-acme", chat_body(2)).status == 200
+    wait_events(lab, served + 2)
+    drained(lab)
+    assert lab.stop_agent() == 0
+    lab.start_agent()
+    drained(lab)
+    ids = usage_ids(lab)
+    assert sorted(stream_ids(lab)) == sorted(ids) and len(ids) == served + 2
+    left = balance(lab)
+
+    # The same with NATS away at the start: nothing is published until the stream was looked at,
+    # requests are served all the same. Files that somebody copied are recognised, too.
+    lab.kill_agent()
+    lab.stop_nats()
+    assert restore(lab, file).returncode == 0
+    lab.start_agent()
+    assert is_told(lab, "is looked at when NATS can be had")
+    with lab.connect() as sock:
+        assert send(sock, "POST", "/v1/chat/completions", "sk-acme", chat_body(2)).status == 200
+    lab.start_nats()
+    drained(lab)
+    known = usage_ids(lab)
+    assert sorted(stream_ids(lab)) == sorted(known) and len(known) == served + 3
+    assert set(ids) < set(known)
+    lab.ctl("credit", "grant", "acme", "7", "--id", "order-9")
+    usage = {e["request_id"]: policy.nano(e["price"]) for e in usage_events(lab.stream())}
+    assert balance(lab) == left - sum(usage[i] for i in set(known) - set(ids))
     assert lab.ctl("ledger", "verify")["ok"]
 
 

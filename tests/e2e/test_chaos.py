@@ -30,8 +30,8 @@ def bare_lab():
 def test_nothing_is_lost_and_nothing_is_twice_whatever_dies(bare_lab):
     plan = Plan(SEED, KILLS, names(TENANTS, "poor"))
     print(plan)
-    run = chaos.Chaos(bare_lab, plan, TENANTS, print, long={**LONG, "streams": 150, "aborts": 0},
-                      short={**SHORT, "asks": 50}, window_ns=3600 * 10**9)
+    run = chaos.Chaos(bare_lab, plan, TENANTS, print, cut=True, long={**LONG, "streams": 150},
+                      short={**SHORT, "asks": 50})
     run.run()
     print(run.table())
     assert sum(run.node.killed.values()) >= KILLS and run.node.hit and run.node.shifted

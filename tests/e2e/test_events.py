@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What subscribers get is what the ledger has: `weirctl events verify` finds whatever is not so."""
+import csv
+import io
 import json
 import threading
+from fractions import Fraction
 
 import pytest
 from checks import wait_events
@@ -196,3 +199,67 @@ def test_it_may_be_looked_at_while_load_goes_on(worked):
     wait_events(lab, 8 + sum(counts))
     drained(lab)
     assert verify(lab)["entries"] == 8 + sum(counts)
+
+
+COMPOUND = {"name": "list", "version": "2026-11", "effective_from": "2026-11-01T00:00:00Z",
+            "models": [{"match": "llama*", "multiplier": "1.5",
+                        "price": {"input": "0.000123", "cache_read": "0.25", "output": "1.5",
+                                  "request": "0.01", "per": 1000}},
+                       {"meter": "storage_gb", "price": {"unit": "0.02"}}],
+            "discounts": {"paid": "0.1"}}
+
+
+def test_others_are_told_in_their_words(lab):
+    lab.start_agent(policy.document(
+        {"paid": {"credit": "hard"}}, {"org": ("paid", "sk-org"), "acme": {
+            "tier": "paid", "keys": [policy.hash_key("sk-acme")], "parent": "org",
+            "wallet": "parent"}}, cards=[COMPOUND]))
+    lab.ctl("credit", "grant", "org", "100")
+    sdk = Sdk(lab, "sk-acme")
+    for i in range(4):
+        assert sdk.call(tokens=3 + i, prompt_tokens=40 + i)["ok"]
+    wait_events(lab, 4)
+    lab.ctl("meter", "add", "acme", "storage_gb", "1.5", "--id", "m1")
+    events = lab.ctl_lines("events")
+    assert [check_event(e)["type"] for e in events] == ["weir.usage.v1"] * 5
+    prices = {e["id"]: Fraction(e["data"]["price"]) for e in events}
+
+    def told(*words):
+        return lab.weirctl("events", *words).stdout
+
+    def lines(*words):
+        return [json.loads(line) for line in told(*words).splitlines()]
+
+    assert lines("--format", "cloudevents") == events
+
+    stripe = lines("--format", "stripe", "--event-name", "weir")
+    assert {m["identifier"]: Fraction(m["payload"]["value"]) for m in stripe} == {
+        f"{id}-price": price * 10 ** 9 for id, price in prices.items()}
+    assert {(m["event_name"], m["payload"]["stripe_customer_id"]) for m in stripe} == {
+        ("weir", "org")}
+    tokens = lines("--format", "stripe", "--value", "output_tokens")
+    assert [int(m["payload"]["value"]) for m in tokens] == [
+        e["data"]["output_tokens"] for e in events[:4]]
+
+    lago = lines("--format", "lago", "--credit-price", "0.013")
+    assert {m["transaction_id"]: Fraction(m["precise_total_amount_cents"]) for m in lago} == {
+        id: price * 13 / 10 for id, price in prices.items()}
+    assert {m["external_subscription_id"] for m in lago} == {"org"}
+
+    rows = list(csv.DictReader(io.StringIO(told("--format", "focus", "--currency", "EUR",
+                                                "--credit-price", "0.013"))))
+    cost = dict.fromkeys(prices, Fraction(0))
+    for row in rows:
+        cost[row["x_EventId"]] += Fraction(row["BilledCost"])
+        assert abs(Fraction(row["ContractedUnitPrice"]) * Fraction(row["PricingQuantity"]) -
+                   Fraction(row["ContractedCost"])) <= Fraction(2, 10 ** 9)
+        assert (row["BillingAccountId"], row["SubAccountId"]) == ("org", "acme")
+    assert cost == {id: price * 13 / 1000 for id, price in prices.items()}
+    assert len(rows) == 4 * 3 + 1 and len(rows[0]) == 34
+    assert {r["PricingUnit"] for r in rows} == {"1000 Tokens", "Requests", "Units"}
+
+    for words in (["--format", "xml"], ["--format", "focus"], ["--format", "lago", "--json"],
+                  ["--format", "stripe", "--value", "tokens"],
+                  ["--format", "lago", "--credit-price", "0"]):
+        done = lab.weirctl("events", *words, check=False)
+        assert done.returncode == 2 and words[-2] in done.stderr

@@ -209,7 +209,7 @@ def test_no_event_is_lost_or_twice_whatever_a_cluster_goes_through(cluster_lab):
             if ROUNDS > 1:
                 trouble.leader_left_out()
                 trouble.one_away(20)
-            node.say("drain"); node.load_ends()
+            node.load_ends(cut=True)
             events = settled(account)
             trouble.note(f"{len(events)} events, each once")
     finally:

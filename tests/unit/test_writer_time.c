@@ -5,6 +5,8 @@
  */
 #include "tests/unit/writer_fixture.h"
 
+#include "agent/clock.h"
+
 static void await_commits(struct bench *b, size_t n)
 {
 	pthread_mutex_lock(&b->lock);
@@ -134,6 +136,95 @@ static void what_is_due_waits_for_a_disk_that_fails(void **state)
 	assert_verifies(f);
 }
 
+/* ------------------------------------------------------------ a step that is held */
+
+static _Atomic int64_t set_ns; /* how far CLOCK_REALTIME is set wrong */
+static _Atomic int synchronised;
+
+static uint64_t now_of(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t get_real(void)
+{
+	return now_of(CLOCK_REALTIME) + (uint64_t)set_ns;
+}
+
+static uint64_t get_boot(void)
+{
+	return now_of(CLOCK_BOOTTIME);
+}
+
+static int get_synchronised(void)
+{
+	return synchronised;
+}
+
+/* A writer whose clock was that much ahead of the kernel's, which was then put right: the kernel's
+ * alarm is by that. Nobody synchronises it. */
+static struct bench *start_held(struct fixture *f, int64_t ahead_ns)
+{
+	static const struct weir_clock_source source = { get_real, get_boot, get_synchronised };
+	struct bench *b;
+
+	set_ns = ahead_ns;
+	synchronised = 0;
+	weir_clock_use(&source);
+	weir_clock_tick();
+	b = start(f, (struct weir_writer_options){ 0 });
+	weir_writer_keep_time(b->w);
+	set_ns = 0;
+	weir_clock_tick();
+	return b;
+}
+
+static void while_a_step_is_held_the_alarm_rings_by_the_old_time(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = start_held(f, 5 * (int64_t)HOUR);
+	uint64_t soon = weir_wall_ns() + SECOND / 10;
+	struct kept *k;
+
+	assert_true(soon > now_of(CLOCK_REALTIME) + 4 * HOUR);
+	grant_until(b, "later", soon + HOUR);
+	grant_until(b, "soon", soon);
+	await_commits(b, 3);
+	stop(b);
+	weir_clock_use(NULL);
+	k = all(f);
+	assert_int_equal(k->n, 3);
+	assert_int_equal(k->e[2].kind, WEIR_ENTRY_EXPIRE);
+	assert_int_equal(k->e[2].time_ns, soon);
+	assert_verifies(f);
+}
+
+static void once_the_new_time_is_followed_what_it_has_passed_is_due(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = start_held(f, -5 * (int64_t)HOUR);
+	uint64_t due = weir_wall_ns() + HOUR;
+	struct kept *k;
+
+	grant_until(b, "k", due);
+	assert_int_equal(weir_writer_call(b->w, nothing, NULL), 0);
+	assert_int_equal(weir_ledger_newest(f->l), 1);
+	synchronised = 1;
+	assert_true(weir_clock_tick());
+	weir_writer_keep_time(b->w);
+	await_commits(b, 2);
+	stop(b);
+	weir_clock_use(NULL);
+	k = all(f);
+	assert_int_equal(k->n, 2);
+	assert_int_equal(k->e[1].time_ns, due);
+	assert_balance(f, f->acme, "0");
+	assert_verifies(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +232,8 @@ int main(void)
 		TEST(what_falls_due_without_an_entry_is_past_too),
 		TEST(nothing_falls_due_before_time_is_kept),
 		TEST(what_is_due_waits_for_a_disk_that_fails),
+		TEST(while_a_step_is_held_the_alarm_rings_by_the_old_time),
+		TEST(once_the_new_time_is_followed_what_it_has_passed_is_due),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
