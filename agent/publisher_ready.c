@@ -72,6 +72,8 @@ void weir_pub_note_refusal(struct weir_publisher *p, uint64_t now_ns)
 			continue;
 		refused[s->stream] = true;
 		definite[s->stream] = definite[s->stream] || s->definite;
+		if (s->definite)
+			p->answered_ns = now_ns;
 	}
 	for (int i = 0; i < WEIR_STREAM_PUBLISHED; i++) {
 		uint64_t wait_ns = definite[i] ? REFUSED_NS : SILENT_NS;
