@@ -216,6 +216,17 @@ def test_killed_while_ill_and_started_on_a_full_disk(lab):
     well_again(lab)
 
 
+def test_stopped_while_ill(lab):
+    """At once, with its rows where they outlive it."""
+    at = len(lab.said())
+    with lab.full():
+        await_outage(lab, "disk full")
+        assert lab.stop_agent() == 0
+    lab.start_agent()
+    assert "Not in the ledger" not in lab.said()[at:]
+    well_again(lab)
+
+
 def test_a_database_that_is_not_one(lab):
     """Corrupt at the start: why, and what to do; put right, all is there."""
     lab.kill_agent()
