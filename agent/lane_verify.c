@@ -19,6 +19,7 @@
 #include "event.h"
 #include "lane_compare.h"
 #include "publisher_stream.h"
+#include "restored.h"
 
 #define BATCH	    1024
 #define BATCH_BYTES (8 << 20)
@@ -39,6 +40,7 @@ struct item {
 	struct weir_id id;
 	size_t subject; /* where in bytes; NUL-ended */
 	size_t at, n;	/* the event */
+	bool stray;	/* the entry of that number, if there is one, has another id */
 };
 
 struct check {
@@ -46,6 +48,7 @@ struct check {
 	struct weir_lane_verified *v;
 	struct weir_error *err;
 	uint64_t first_stream; /* of our events */
+	uint64_t again_to;     /* stream: up to here entries may have been made once more */
 	uint8_t *seen;	       /* bit per entry */
 	uint64_t seen_bytes;
 	struct weir_lane_sum *sums; /* by tenant */
@@ -192,13 +195,12 @@ static int compare(struct check *k, const struct weir_entry *e, const struct ite
 	if (r)
 		return r;
 	weir_event_subject(e, k->c->node, subject);
-	if (memcmp(&e->id, &i->id, sizeof(e->id)))
-		snprintf(c.why, sizeof(c.why), "it has the number of another's entry");
-	else if (strcmp(subject, k->bytes + i->subject))
+	if (strcmp(subject, k->bytes + i->subject))
 		snprintf(c.why, sizeof(c.why), "it came on %.80s, not on %.80s",
 			 k->bytes + i->subject, subject);
 	else
-		weir_lane_compare(k->bytes + i->at, i->n, k->made.p, k->made.len, &c);
+		weir_lane_compare(k->bytes + i->at, i->n, k->made.p, k->made.len,
+				  i->stream_seq <= k->again_to, &c);
 	k->v->same += c.alike == WEIR_LANE_SAME;
 	k->v->reworded += c.alike == WEIR_LANE_REWORDED;
 	k->v->unlinked += c.unlinked;
@@ -230,13 +232,47 @@ static int entry_beside(const struct weir_entry *e, void *ctx)
 	struct check *k = ctx;
 	int r = 0;
 
-	while (!r && k->next < k->n && k->items[k->next].ledger_seq < e->seq)
-		r = unknown(k, &k->items[k->next++], "the ledger has no usage of that number");
-	while (!r && k->next < k->n && k->items[k->next].ledger_seq == e->seq)
-		r = meet(k, e, &k->items[k->next++]);
+	while (k->next < k->n && k->items[k->next].ledger_seq < e->seq)
+		k->items[k->next++].stray = true;
+	while (!r && k->next < k->n && k->items[k->next].ledger_seq == e->seq) {
+		struct item *i = &k->items[k->next++];
+
+		i->stray = memcmp(&e->id, &i->id, sizeof(e->id));
+		if (!i->stray)
+			r = meet(k, e, i);
+	}
 	if (r)
 		return r;
 	return k->next == k->n || k->items[k->next].ledger_seq - e->seq > FAR ? SKIP : 0;
+}
+
+/* Found by its id: the event says another number than it has now. */
+static int entry_of_stray(const struct weir_entry *e, void *ctx)
+{
+	struct check *k = ctx;
+
+	if (!(KINDS >> e->kind & 1))
+		return -ENOENT;
+	k->v->renumbered++;
+	return meet(k, e, &k->items[k->next]);
+}
+
+static int look_for_strays(struct check *k)
+{
+	int r = 0;
+
+	for (k->next = 0; !r && k->next < k->n; k->next++) {
+		const struct item *i = &k->items[k->next];
+
+		if (!i->stray)
+			continue;
+		r = -ENOENT;
+		if (i->stream_seq <= k->again_to)
+			r = weir_reader_find(k->c->reader, &i->id, entry_of_stray, k, k->err);
+		if (r == -ENOENT)
+			r = unknown(k, i, "the ledger has no usage of that number and id");
+	}
+	return r;
 }
 
 static int by_entry(const void *a, const void *b)
@@ -253,21 +289,19 @@ static int hold_to_ledger(struct check *k)
 	int r = 0;
 
 	qsort(k->items, k->n, sizeof(k->items[0]), by_entry);
-	for (k->next = 0; !r && k->next < k->n && !k->items[k->next].ledger_seq; k->next++)
-		r = unknown(k, &k->items[k->next], "it names no entry");
+	for (k->next = 0; k->next < k->n && !k->items[k->next].ledger_seq; k->next++)
+		k->items[k->next].stray = true;
 	while (!r && k->next < k->n) {
 		struct weir_entry_query q = { .from_seq = k->items[k->next].ledger_seq,
 					      .kinds = KINDS };
 
 		r = weir_reader_entries(k->c->reader, &q, entry_beside, k, k->err);
-		if (r == SKIP) {
-			r = 0;
-			continue;
-		}
-		while (!r && k->next < k->n)
-			r = unknown(k, &k->items[k->next++],
-				    "the ledger has no usage of that number");
+		for (; !r && k->next < k->n; k->next++)
+			k->items[k->next].stray = true;
+		r = r == SKIP ? 0 : r;
 	}
+	if (!r)
+		r = look_for_strays(k);
 	k->n = 0;
 	k->len = 0;
 	return r;
@@ -380,6 +414,7 @@ struct start {
 	uint64_t after_ns; /* stored since */
 	bool any;
 	uint64_t stream_seq, ledger_seq;
+	struct weir_id id;
 };
 
 /* The first that the one behind it says it follows: what was sent again late is not where the
@@ -395,6 +430,13 @@ static int find_start(const struct weir_lane_event *e, void *ctx)
 	s->any = true;
 	s->stream_seq = e->stream_seq;
 	s->ledger_seq = e->ledger_seq;
+	s->id = e->id;
+	return 0;
+}
+
+static int take_seq(const struct weir_entry *e, void *ctx)
+{
+	*(uint64_t *)ctx = e->seq;
 	return 0;
 }
 
@@ -435,12 +477,16 @@ static int expect(struct check *k, struct weir_lane_query *q, struct start *s)
 	r = weir_lane_read(k->c->js, q, find_start, s, NULL, k->err);
 	if (r < 0)
 		return r;
-	v->from_seq = s->any ? s->ledger_seq : v->to_seq + 1;
-	if (s->any)
-		v->from_stream = s->stream_seq;
-	else
+	if (!s->any) {
+		v->from_seq = v->to_seq + 1;
 		s->stream_seq = v->from_stream;
-	return 0;
+		return 0;
+	}
+	/* An unknown one is said later. */
+	v->from_seq = s->ledger_seq;
+	v->from_stream = s->stream_seq;
+	r = weir_reader_find(k->c->reader, &s->id, take_seq, &v->from_seq, k->err);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* What was dropped while it was read might have been what is missing. */
@@ -471,6 +517,8 @@ static int verify(struct check *k)
 	struct start s = { 0 };
 	int r = weir_lane_stream(k->c->js, q.stream, &k->v->stream, k->err);
 
+	if (!r)
+		r = weir_restored_read_to(k->c->reader, &k->again_to, k->err);
 	if (!r)
 		r = expect(k, &q, &s);
 	q.data = true;

@@ -57,6 +57,7 @@ static int too_large(struct weir_publisher *p, const struct weir_entry *e)
 
 	if (max <= 0 || p->text.len + HEADER_BYTES <= (uint64_t)max)
 		return 0;
+	p->answered_ns = weir_mono_ns(); /* another would say the same */
 	snprintf(p->ledger_problem, sizeof(p->ledger_problem),
 		 "nats: the event of ledger entry %" PRIu64 " has %zu bytes, more than the "
 		 "server's max_payload of %" PRId64 " allows (with %d for headers); raise it%s",
