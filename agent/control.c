@@ -56,7 +56,7 @@ static bool make_room(struct weir_control *ct)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += 1;
 	while (ct->n_clients >= WEIR_CONTROL_CLIENTS && !ct->stop) {
 		if (!evict_one(ct) || pthread_cond_timedwait(&ct->gone, &ct->lock, &until))
@@ -224,6 +224,7 @@ int weir_control_start(const char *path, const struct weir_agent_view *view,
 		       struct weir_control **out, struct weir_error *err)
 {
 	struct weir_control *ct;
+	pthread_condattr_t ca;
 	int r;
 
 	if (strlen(path) >= sizeof(ct->path))
@@ -237,7 +238,10 @@ int weir_control_start(const char *path, const struct weir_agent_view *view,
 	ct->listener = -1;
 	snprintf(ct->path, sizeof(ct->path), "%s", path);
 	pthread_mutex_init(&ct->lock, NULL);
-	pthread_cond_init(&ct->gone, NULL);
+	pthread_condattr_init(&ca);
+	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
+	pthread_cond_init(&ct->gone, &ca);
+	pthread_condattr_destroy(&ca);
 	ct->writes = weir_writes_new();
 	ct->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ct->wake < 0 || !ct->writes)

@@ -95,7 +95,7 @@ static bool breathe(struct weir_money_watch *w, unsigned ms)
 	struct timespec until;
 	bool stop;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += ms / 1000;
 	until.tv_nsec += ms % 1000 * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
@@ -321,6 +321,7 @@ int weir_money_watch_start(const struct weir_agent_view *view, unsigned wait_ms,
 			   struct weir_money_watch **out, struct weir_error *err)
 {
 	struct weir_money_watch *w = calloc(1, sizeof(*w));
+	pthread_condattr_t ca;
 	sigset_t all, old;
 	int r;
 
@@ -329,7 +330,10 @@ int weir_money_watch_start(const struct weir_agent_view *view, unsigned wait_ms,
 	w->view = view;
 	w->wait_ms = wait_ms ? wait_ms : WAIT_MS;
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->wake, NULL);
+	pthread_condattr_init(&ca);
+	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &ca);
+	pthread_condattr_destroy(&ca);
 	w->sums = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_sum);
 	w->unpriced = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_unpriced);
 	/* Signals are the main thread's. */

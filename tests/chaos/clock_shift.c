@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -137,6 +138,18 @@ int gettimeofday(struct timeval *restrict out, void *restrict zone)
 int timespec_get(struct timespec *out, int base)
 {
 	return base == TIME_UTC && !clock_gettime(CLOCK_REALTIME, out) ? base : 0;
+}
+
+/* Whoever sets the clock takes it from who synchronises it. */
+int adjtimex(struct timex *t)
+{
+	int r = (int)syscall(SYS_adjtimex, t);
+
+	if (r >= 0 && shift_ns()) {
+		t->status |= STA_UNSYNC;
+		r = TIME_ERROR;
+	}
+	return r;
 }
 
 /* --------------------------------------------------------------- instants of it */

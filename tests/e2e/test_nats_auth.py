@@ -14,6 +14,9 @@ from weirlab.lab import stop
 
 POLICY = policy.document({"paid": {"credit": "hard"}}, {"acme": ("paid", "sk-acme")})
 HERE = "127.0.0.1:4222"
+# As agent/nats.md has it.
+NEEDS = """{ publish: ["meter.v1.>", "ledger.v1.>", "alert.v1.>", "deny.v1.>", "usage_refused.v1.>",
+  "$JS.API.>", "$JS.ACK.>"], subscribe: ["_INBOX.>"] }"""
 
 
 class Auth:
@@ -171,7 +174,7 @@ def test_a_token_and_several_servers(auth):
 
 def test_an_nkey(auth):
     mine, other = NKey(USER), NKey(USER)
-    auth.serve(f"authorization {{ users: [ {{ nkey: {mine.public} }} ] }}")
+    auth.serve(f"authorization {{ users: [ {{ nkey: {mine.public}, permissions: {NEEDS} }} ] }}")
     path = auth.file("seed", mine.public + "\n")
     auth.agent(nkey=path)
     auth.told(f"nats.nkey: {path}: has no seed")
