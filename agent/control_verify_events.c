@@ -114,6 +114,7 @@ static json_t *verified_json(const struct work *w, const struct weir_lane_verifi
 		{ "same", v->same },
 		{ "reworded", v->reworded },
 		{ "unlinked", v->unlinked },
+		{ "renumbered", v->renumbered },
 		{ "malformed", v->others.malformed },
 		{ "foreign", v->others.foreign },
 		{ "tenants", v->tenants },

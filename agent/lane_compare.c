@@ -16,9 +16,7 @@
 static const char *const envelope[] = { "specversion", "id",   "source", "type",
 					"subject",     "time", NULL };
 
-static const char *const billed[] = { "ledger_seq",
-				      "previous_seq",
-				      "request_id",
+static const char *const billed[] = { "request_id",
 				      "tenant",
 				      "wallet",
 				      "status",
@@ -30,15 +28,13 @@ static const char *const billed[] = { "ledger_seq",
 				      "discount",
 				      "unpriced",
 				      "lines",
-				      "burn",
-				      "debt",
 				      "usage_source",
 				      "input_tokens",
 				      "cache_read_tokens",
 				      "cache_write_tokens",
 				      "output_tokens",
-				      "reasoning_tokens",
 				      "audio_tokens",
+				      "reasoning_tokens",
 				      "image_tokens",
 				      "model",
 				      "usage_id",
@@ -49,6 +45,9 @@ static const char *const billed[] = { "ledger_seq",
 				      "retry_free",
 				      "cache_free",
 				      NULL };
+
+/* What follows from its place in the ledger. */
+static const char *const placed[] = { "ledger_seq", "previous_seq", "burn", "debt", NULL };
 
 static void show(const json_t *v, char *out, size_t room)
 {
@@ -77,7 +76,7 @@ static bool equal(const json_t *a, const json_t *b, const char *const *names, ch
 	return true;
 }
 
-void weir_lane_compare(const char *stream, size_t n, const char *ledger, size_t m,
+void weir_lane_compare(const char *stream, size_t n, const char *ledger, size_t m, bool again,
 		       struct weir_lane_compared *out)
 {
 	weir_autojson json_t *a = NULL, *b = NULL;
@@ -94,7 +93,8 @@ void weir_lane_compare(const char *stream, size_t n, const char *ledger, size_t 
 	y = json_object_get(b, "data");
 	if (!json_is_object(x) || !json_is_object(y))
 		return;
-	if (!equal(a, b, envelope, out->why) || !equal(x, y, billed, out->why))
+	if (!equal(a, b, envelope, out->why) || !equal(x, y, billed, out->why) ||
+	    (!again && !equal(x, y, placed, out->why)))
 		return;
 	out->why[0] = 0;
 	out->alike = WEIR_LANE_REWORDED;

@@ -23,7 +23,9 @@ struct weir_lane_compared {
 	char why[WEIR_LANE_WHY];
 };
 
-void weir_lane_compare(const char *stream, size_t n, const char *ledger, size_t m,
+/* again: the entry was made once more, after an older database was put back: its number, and who
+ * gave the credit, may be others. */
+void weir_lane_compare(const char *stream, size_t n, const char *ledger, size_t m, bool again,
 		       struct weir_lane_compared *out);
 
 /* What a subscriber would make of it: whose, and what it costs. -EBADMSG: it does not say. */

@@ -3,10 +3,6 @@
  * Two passes. Along the stream: events are gathered in batches, sorted by their entry, and held to
  * the ledger, which is read in its own order beside them; a bit per entry remembers who was seen.
  * Then along the ledger: who should have been seen and was not, and the sums.
- *
- * What must be there ends at the publisher's cursor, taken before the stream's end is. It begins
- * with the stream's first event of this ledger, as far as that is not about to be dropped for its
- * age; or, where nothing was ever dropped, with the ledger's first entry.
  */
 #include "lane_verify.h"
 
@@ -18,14 +14,15 @@
 
 #include "event.h"
 #include "lane_compare.h"
+#include "lane_verify_priv.h"
 #include "publisher_stream.h"
+#include "restored.h"
 
 #define BATCH	    1024
 #define BATCH_BYTES (8 << 20)
 #define FAR	    10000 /* entries that nobody asks for are read over; more are skipped */
 #define BITS_MAX    (UINT64_C(1) << 33)
 #define KINDS	    (1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER)
-#define MARGIN_NS   (600 * WEIR_SECOND) /* to max_age: by then the check is over */
 
 const char *const weir_lane_wrong_names[WEIR_LANE_WRONG_MAX] = {
 	[WEIR_LANE_IS_MISSING] = "missing",
@@ -39,6 +36,7 @@ struct item {
 	struct weir_id id;
 	size_t subject; /* where in bytes; NUL-ended */
 	size_t at, n;	/* the event */
+	bool stray;	/* the entry of that number, if there is one, has another id */
 };
 
 struct check {
@@ -46,6 +44,7 @@ struct check {
 	struct weir_lane_verified *v;
 	struct weir_error *err;
 	uint64_t first_stream; /* of our events */
+	uint64_t again_to;     /* stream: up to here entries may have been made once more */
 	uint8_t *seen;	       /* bit per entry */
 	uint64_t seen_bytes;
 	struct weir_lane_sum *sums; /* by tenant */
@@ -192,13 +191,12 @@ static int compare(struct check *k, const struct weir_entry *e, const struct ite
 	if (r)
 		return r;
 	weir_event_subject(e, k->c->node, subject);
-	if (memcmp(&e->id, &i->id, sizeof(e->id)))
-		snprintf(c.why, sizeof(c.why), "it has the number of another's entry");
-	else if (strcmp(subject, k->bytes + i->subject))
+	if (strcmp(subject, k->bytes + i->subject))
 		snprintf(c.why, sizeof(c.why), "it came on %.80s, not on %.80s",
 			 k->bytes + i->subject, subject);
 	else
-		weir_lane_compare(k->bytes + i->at, i->n, k->made.p, k->made.len, &c);
+		weir_lane_compare(k->bytes + i->at, i->n, k->made.p, k->made.len,
+				  i->stream_seq <= k->again_to, &c);
 	k->v->same += c.alike == WEIR_LANE_SAME;
 	k->v->reworded += c.alike == WEIR_LANE_REWORDED;
 	k->v->unlinked += c.unlinked;
@@ -230,13 +228,47 @@ static int entry_beside(const struct weir_entry *e, void *ctx)
 	struct check *k = ctx;
 	int r = 0;
 
-	while (!r && k->next < k->n && k->items[k->next].ledger_seq < e->seq)
-		r = unknown(k, &k->items[k->next++], "the ledger has no usage of that number");
-	while (!r && k->next < k->n && k->items[k->next].ledger_seq == e->seq)
-		r = meet(k, e, &k->items[k->next++]);
+	while (k->next < k->n && k->items[k->next].ledger_seq < e->seq)
+		k->items[k->next++].stray = true;
+	while (!r && k->next < k->n && k->items[k->next].ledger_seq == e->seq) {
+		struct item *i = &k->items[k->next++];
+
+		i->stray = memcmp(&e->id, &i->id, sizeof(e->id));
+		if (!i->stray)
+			r = meet(k, e, i);
+	}
 	if (r)
 		return r;
 	return k->next == k->n || k->items[k->next].ledger_seq - e->seq > FAR ? SKIP : 0;
+}
+
+/* Found by its id: the event says another number than it has now. */
+static int entry_of_stray(const struct weir_entry *e, void *ctx)
+{
+	struct check *k = ctx;
+
+	if (!(KINDS >> e->kind & 1))
+		return -ENOENT;
+	k->v->renumbered++;
+	return meet(k, e, &k->items[k->next]);
+}
+
+static int look_for_strays(struct check *k)
+{
+	int r = 0;
+
+	for (k->next = 0; !r && k->next < k->n; k->next++) {
+		const struct item *i = &k->items[k->next];
+
+		if (!i->stray)
+			continue;
+		r = -ENOENT;
+		if (i->stream_seq <= k->again_to)
+			r = weir_reader_find(k->c->reader, &i->id, entry_of_stray, k, k->err);
+		if (r == -ENOENT)
+			r = unknown(k, i, "the ledger has no usage of that number and id");
+	}
+	return r;
 }
 
 static int by_entry(const void *a, const void *b)
@@ -253,21 +285,19 @@ static int hold_to_ledger(struct check *k)
 	int r = 0;
 
 	qsort(k->items, k->n, sizeof(k->items[0]), by_entry);
-	for (k->next = 0; !r && k->next < k->n && !k->items[k->next].ledger_seq; k->next++)
-		r = unknown(k, &k->items[k->next], "it names no entry");
+	for (k->next = 0; k->next < k->n && !k->items[k->next].ledger_seq; k->next++)
+		k->items[k->next].stray = true;
 	while (!r && k->next < k->n) {
 		struct weir_entry_query q = { .from_seq = k->items[k->next].ledger_seq,
 					      .kinds = KINDS };
 
 		r = weir_reader_entries(k->c->reader, &q, entry_beside, k, k->err);
-		if (r == SKIP) {
-			r = 0;
-			continue;
-		}
-		while (!r && k->next < k->n)
-			r = unknown(k, &k->items[k->next++],
-				    "the ledger has no usage of that number");
+		for (; !r && k->next < k->n; k->next++)
+			k->items[k->next].stray = true;
+		r = r == SKIP ? 0 : r;
 	}
+	if (!r)
+		r = look_for_strays(k);
 	k->n = 0;
 	k->len = 0;
 	return r;
@@ -374,92 +404,6 @@ static void add_up(struct check *k)
 	}
 }
 
-/* ------------------------------------------------------------------ what to expect */
-
-struct start {
-	uint64_t after_ns; /* stored since */
-	bool any;
-	uint64_t stream_seq, ledger_seq;
-};
-
-/* The first that the one behind it says it follows: what was sent again late is not where the
- * stream begins. */
-static int find_start(const struct weir_lane_event *e, void *ctx)
-{
-	struct start *s = ctx;
-
-	if (e->stored_ns < s->after_ns || !e->ledger_seq)
-		return 0;
-	if (s->any && (e->previous_seq == s->ledger_seq || e->previous_seq == UINT64_MAX))
-		return 1;
-	s->any = true;
-	s->stream_seq = e->stream_seq;
-	s->ledger_seq = e->ledger_seq;
-	return 0;
-}
-
-static uint64_t margin(uint64_t max_age_ns)
-{
-	return max_age_ns / 10 < MARGIN_NS ? max_age_ns / 10 : MARGIN_NS;
-}
-
-/* Nothing was ever dropped: all since the ledger began, but what was too old when the stream was
- * made. */
-static int from_the_beginning(struct check *k)
-{
-	const struct weir_lane_stream *st = &k->v->stream;
-	uint64_t age = st->max_age_ns - margin(st->max_age_ns);
-
-	k->v->from_seq = 1;
-	if (!st->max_age_ns || st->made_ns < age)
-		return 0;
-	return weir_reader_since(k->c->reader, st->made_ns - age, &k->v->from_seq, k->err);
-}
-
-static int expect(struct check *k, struct weir_lane_query *q, struct start *s)
-{
-	struct weir_lane_verified *v = k->v;
-	uint64_t now_ns = weir_wall_ns();
-	uint64_t age = v->stream.max_age_ns - margin(v->stream.max_age_ns);
-	int r;
-
-	v->to_seq = v->stream.replicas > 1 ? k->c->confirmed_seq : k->c->acked_seq;
-	v->to_stream = v->stream.last_seq;
-	v->from_stream = v->stream.first_seq ? v->stream.first_seq : 1;
-	if (v->stream.first_seq <= 1) {
-		s->stream_seq = 1;
-		return from_the_beginning(k);
-	}
-	s->after_ns = v->stream.max_age_ns && now_ns > age ? now_ns - age : 0;
-	q->from_seq = v->from_stream;
-	r = weir_lane_read(k->c->js, q, find_start, s, NULL, k->err);
-	if (r < 0)
-		return r;
-	v->from_seq = s->any ? s->ledger_seq : v->to_seq + 1;
-	if (s->any)
-		v->from_stream = s->stream_seq;
-	else
-		s->stream_seq = v->from_stream;
-	return 0;
-}
-
-/* What was dropped while it was read might have been what is missing. */
-static int look_again(struct check *k, const struct start *s)
-{
-	const struct weir_lane_stream *before = &k->v->stream;
-	struct weir_lane_stream now;
-	int r = weir_lane_stream(k->c->js, weir_stream_name(WEIR_STREAM_METER), &now, k->err);
-
-	if (r)
-		return r;
-	if (now.made_ns != before->made_ns || now.last_seq < before->last_seq ||
-	    (now.first_seq > s->stream_seq && now.first_seq > 1))
-		return weir_fail(k->err, EAGAIN,
-				 "nats: stream METER dropped messages while they were looked at; "
-				 "try again");
-	return 0;
-}
-
 static int verify(struct check *k)
 {
 	struct weir_lane_query q = {
@@ -468,11 +412,13 @@ static int verify(struct check *k)
 		.node = k->c->node,
 		.ledger_id = weir_reader_ledger_id(k->c->reader),
 	};
-	struct start s = { 0 };
+	uint64_t start = 0;
 	int r = weir_lane_stream(k->c->js, q.stream, &k->v->stream, k->err);
 
 	if (!r)
-		r = expect(k, &q, &s);
+		r = weir_restored_read_to(k->c->reader, &k->again_to, k->err);
+	if (!r)
+		r = weir_lane_expect(k->c, &q, k->v, &start, k->err);
 	q.data = true;
 	q.from_seq = k->v->from_stream;
 	if (!r)
@@ -482,7 +428,7 @@ static int verify(struct check *k)
 	if (!r)
 		r = look_for_missing(k);
 	if (!r)
-		r = look_again(k, &s);
+		r = weir_lane_expect_still(k->c, k->v, start, k->err);
 	if (r)
 		return r;
 	add_up(k);

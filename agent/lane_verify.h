@@ -61,6 +61,8 @@ struct weir_lane_verified {
 	uint64_t older, newer;		 /* of these, outside of the range */
 	uint64_t same, reworded;	 /* of these, as the ledger has them */
 	uint64_t unlinked;		 /* of these, without previous_seq */
+	uint64_t renumbered;		 /* of these, of an entry that has another number since an
+					  * older database was put back */
 	uint64_t wrong[WEIR_LANE_WRONG_MAX];
 	struct weir_lane_others others;
 	bool foreign_among; /* not only from before this ledger's first */

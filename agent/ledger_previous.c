@@ -108,6 +108,13 @@ static struct weir_reader_previous *slot_of(struct weir_reader *rd, uint32_t kin
 	return p;
 }
 
+static int remember(struct weir_reader_previous *p, uint64_t seq, uint64_t found, uint64_t *out)
+{
+	p->seq = seq;
+	p->found = *out = found;
+	return 0;
+}
+
 int weir_reader_previous(struct weir_reader *rd, uint64_t seq, uint32_t kinds, uint64_t *out,
 			 struct weir_error *err)
 {
@@ -122,6 +129,13 @@ int weir_reader_previous(struct weir_reader *rd, uint64_t seq, uint32_t kinds, u
 		*out = p->found;
 		return 0;
 	}
+	/* Mostly the row before. Entries leave the main database from its lower end: what is found
+	 * there is the newest there is. */
+	if (kinds & ~RARE && p->seq && p->seq < seq) {
+		r = by_walking(rd->db, &rd->walk_back, p->seq, seq, kinds, &found, err);
+		if (r || found)
+			return r ? r : remember(p, seq, found, out);
+	}
 	r = weir_reader_begin(rd, &begun, err);
 	if (r)
 		return r;
@@ -133,11 +147,7 @@ int weir_reader_previous(struct weir_reader *rd, uint64_t seq, uint32_t kinds, u
 	else if (!r && !found)
 		r = find(rd, 1, seq, kinds, &found, err);
 	weir_reader_end(rd, begun);
-	if (r)
-		return r;
-	p->seq = seq;
-	p->found = *out = found;
-	return 0;
+	return r ? r : remember(p, seq, found, out);
 }
 
 void weir_reader_walked(struct weir_reader *rd, const struct weir_entry *e)

@@ -38,6 +38,8 @@ struct attempt {
 
 /* ----------------------------------------------------------------------- servers */
 
+static atomic_size_t first_server; /* that answered last, or whose turn it is */
+
 static size_t count_servers(const char *url)
 {
 	size_t n = 1;
@@ -45,6 +47,16 @@ static size_t count_servers(const char *url)
 	for (; (url = strchr(url, ',')); url++)
 		n++;
 	return n;
+}
+
+bool weir_nats_several(const struct weir_nats_config *c)
+{
+	return count_servers(c->url) > 1;
+}
+
+void weir_nats_next(void)
+{
+	atomic_fetch_add(&first_server, 1);
 }
 
 /* The i-th of a url. */
@@ -315,8 +327,7 @@ static int check_files(const struct weir_nats_config *c, struct weir_error *err)
 static natsStatus try_all(const struct weir_nats_config *c, const struct weir_nats_identity *id,
 			  const char *name, natsConnection **nc, char *why, size_t n)
 {
-	static atomic_size_t first; /* the one that answered last, or whose turn it is */
-	size_t count = count_servers(c->url), start = atomic_load(&first) % count, used = 0;
+	size_t count = count_servers(c->url), start = atomic_load(&first_server) % count, used = 0;
 	uint64_t began_ns = weir_mono_ns();
 	natsStatus s = NATS_NO_SERVER;
 
@@ -331,7 +342,7 @@ static natsStatus try_all(const struct weir_nats_config *c, const struct weir_na
 		natsConnection_Destroy(*nc);
 		*nc = NULL;
 		s = try_server(&a, nc, &err);
-		atomic_store(&first, (start + i + (s != NATS_OK)) % count);
+		atomic_store(&first_server, (start + i + (s != NATS_OK)) % count);
 		if (s == NATS_OK)
 			return s;
 		if (used < n)

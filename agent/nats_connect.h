@@ -27,4 +27,9 @@ natsStatus weir_nats_connect(const struct weir_nats_config *c, const char *name,
 /* The servers of a url, for people: without users and passwords. Cut to fit. */
 void weir_nats_where(const char *url, char *out, size_t n);
 
+/* Are there several servers? */
+bool weir_nats_several(const struct weir_nats_config *c);
+/* The next connection is tried with another of them first. */
+void weir_nats_next(void);
+
 #endif

@@ -154,6 +154,8 @@ static void *run(void *arg)
 		pthread_mutex_lock(&p->lock);
 		stopping = p->stop;
 		pthread_mutex_unlock(&p->lock);
+		if (connected && weir_pub_move(p, now_ns))
+			connected = false;
 		if (connected) {
 			weir_pub_look(p, now_ns);
 			weir_pub_check_streams(p, now_ns);

@@ -37,6 +37,7 @@ static int pass(struct weir_publisher *p, const struct weir_entry *e, uint64_t s
 static int skip(struct weir_publisher *p, const struct weir_entry *e, const char *why)
 {
 	pass(p, e, 0);
+	p->lanes[weir_pub_stream_of(e)].skipped_seq = e->seq;
 	pthread_mutex_lock(&p->lock);
 	p->status.skipped++;
 	pthread_mutex_unlock(&p->lock);
@@ -57,6 +58,7 @@ static int too_large(struct weir_publisher *p, const struct weir_entry *e)
 
 	if (max <= 0 || p->text.len + HEADER_BYTES <= (uint64_t)max)
 		return 0;
+	p->answered_ns = weir_mono_ns(); /* another would say the same */
 	snprintf(p->ledger_problem, sizeof(p->ledger_problem),
 		 "nats: the event of ledger entry %" PRIu64 " has %zu bytes, more than the "
 		 "server's max_payload of %" PRId64 " allows (with %d for headers); raise it%s",

@@ -37,6 +37,9 @@ void weir_pub_check_streams(struct weir_publisher *p, uint64_t now_ns)
 		}
 		if (p->problem[i][0] && strcmp(before, p->problem[i]))
 			weir_log(WEIR_WARN, "%s", p->problem[i]);
+		/* Nothing goes on without it, and each of the others would take as long. */
+		if (i == WEIR_STREAM_METER && state == WEIR_STREAM_SILENT)
+			break;
 	}
 }
 
@@ -69,6 +72,8 @@ void weir_pub_note_refusal(struct weir_publisher *p, uint64_t now_ns)
 			continue;
 		refused[s->stream] = true;
 		definite[s->stream] = definite[s->stream] || s->definite;
+		if (s->definite)
+			p->answered_ns = now_ns;
 	}
 	for (int i = 0; i < WEIR_STREAM_PUBLISHED; i++) {
 		uint64_t wait_ns = definite[i] ? REFUSED_NS : SILENT_NS;

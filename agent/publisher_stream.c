@@ -214,11 +214,11 @@ static void check_room(const jsStreamInfo *si, enum weir_stream which, char *pro
 	if (c->Discard != js_DiscardNew || (!msgs && !bytes))
 		return;
 	snprintf(problem, n,
-		 "nats: stream %s is full: %" PRIu64 " of %s %" PRId64
+		 "nats: stream %s is full (maximum %s exceeded): %" PRIu64 " of %s %" PRId64
 		 "; raise it or make room; until then %s",
-		 streams[which].name, msgs ? si->State.Msgs : si->State.Bytes,
-		 msgs ? "max_msgs" : "max_bytes", msgs ? c->MaxMsgs : c->MaxBytes,
-		 streams[which].meanwhile);
+		 streams[which].name, msgs ? "messages" : "bytes",
+		 msgs ? si->State.Msgs : si->State.Bytes, msgs ? "max_msgs" : "max_bytes",
+		 msgs ? c->MaxMsgs : c->MaxBytes, streams[which].meanwhile);
 }
 
 static void check_replicas(const jsStreamConfig *c, enum weir_stream which, uint32_t replicas,

@@ -82,7 +82,8 @@ struct weir_publisher {
 	char problem[WEIR_STREAM_PUBLISHED][256];
 	char ledger_problem[256];
 	uint64_t check_at_ns, look_at_ns;
-	uint64_t next_seq; /* to read from the ledger */
+	uint64_t answered_ns, taken_before; /* publisher_move.c; when the server last did */
+	uint64_t next_seq;		    /* to read from the ledger */
 	uint64_t retry_ns, retry_at_ns, acked_at_retry;
 	uint64_t denials_at_ns;
 	struct weir_text text;
@@ -108,6 +109,9 @@ struct weir_publisher {
 bool weir_pub_connected(struct weir_publisher *p, uint64_t now_ns);
 /* Events it leaves unanswered become failed ones. */
 void weir_pub_disconnect(struct weir_publisher *p);
+
+/* Several servers, and this one takes nothing: lets go of it, for another. True: it did. */
+bool weir_pub_move(struct weir_publisher *p, uint64_t now_ns);
 
 /* Look at those that are not ready, now and then (publisher_ready.c). */
 void weir_pub_check_streams(struct weir_publisher *p, uint64_t now_ns);

@@ -196,47 +196,6 @@ void weir_store_close(sqlite3 *db)
 	sqlite3_close_v2(db);
 }
 
-int weir_store_fail(sqlite3 *db, struct weir_error *err, const char *doing)
-{
-	const char *path = db ? sqlite3_db_filename(db, "main") : NULL;
-	int rc = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
-	const char *text = db ? sqlite3_errmsg(db) : "out of memory";
-	int os = db ? sqlite3_system_errno(db) : 0; /* not always known */
-
-	if (!path || !*path)
-		path = "ledger";
-	switch (rc & 0xff) {
-	case SQLITE_FULL:
-		return weir_fail(err, ENOSPC, "%s: %s: disk full; free some space", path, doing);
-	case SQLITE_READONLY:
-	case SQLITE_PERM:
-		return weir_fail(err, EROFS,
-				 "%s: %s: not writable; check owner, mode and mount of the folder",
-				 path, doing);
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return weir_fail(err, EBADMSG,
-				 "%s: %s: %s; restore a backup, or move the file away to start "
-				 "with an empty ledger",
-				 path, doing, text);
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return weir_fail(err, EBUSY,
-				 "%s: %s: locked by another program; is a second agent or an "
-				 "sqlite3 shell using it?",
-				 path, doing);
-	case SQLITE_NOMEM:
-		return weir_fail(err, ENOMEM, "%s: %s: out of memory", path, doing);
-	case SQLITE_CONSTRAINT:
-		return weir_fail(err, EEXIST, "%s: %s: %s", path, doing, text);
-	case SQLITE_IOERR:
-		return weir_fail(err, EIO, "%s: %s: %s (SQLite %d%s%s); check disk and kernel log",
-				 path, doing, text, rc, os ? ", " : "", os ? strerror(os) : "");
-	default:
-		return weir_fail(err, EIO, "%s: %s: %s (SQLite %d)", path, doing, text, rc);
-	}
-}
-
 int weir_store_exec(sqlite3 *db, const char *sql, struct weir_error *err, const char *doing)
 {
 	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)

@@ -23,9 +23,13 @@ static void print_range(const json_t *v)
 	       ctl_int(v, "entries"), ctl_int(v, "events"), ctl_int(v, "older"),
 	       ctl_int(v, "newer"));
 	if (ctl_int(v, "reworded"))
-		printf("%" PRId64
-		       " were told by an agent of another version: what is billed is the same\n",
+		printf("%" PRId64 " say the same of what is billed in other words (an agent of "
+		       "another version, or a restore)\n",
 		       ctl_int(v, "reworded"));
+	if (ctl_int(v, "renumbered"))
+		printf("%" PRId64 " are of entries that have other numbers since an older database "
+		       "was put back\n",
+		       ctl_int(v, "renumbered"));
 }
 
 static void print_findings(const json_t *rows)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three accounts of one thing: what the model server wrote down that it served, what the ledger has,
-what the stream has. Read each by its own way, then compared, event by event."""
+"""Three accounts of one thing: what the model server wrote down that it served, what the ledger
+has, what the stream has. Read each by its own way, then compared, event by event."""
 import collections
 import json
 import time
@@ -241,10 +241,10 @@ class Account:
             if verdicts[name]:
                 d.add("counters", f"{name} is {verdicts[name]}")
         if verdicts["admit_request"] != n_events:
-            d.add("counters", f"{verdicts['admit_request']} requests were admitted, {n_events} events")
+            d.add("counters", f"{verdicts['admit_request']} admitted, {n_events} events")
         drift = status["drift"]
-        d.all_of("drift", [f"{k} is {n}" for k, n in drift.items()
-                           if n and (k.startswith("corrected_") or k in ("failed", "reservations_off"))])
+        wrong = ["failed", "reservations_off", *(k for k in drift if k.startswith("corrected_"))]
+        d.all_of("drift", [f"{k} is {drift[k]}" for k in wrong if drift[k]])
 
     def verify(self, d):
         """What the agent's own two checks say of it."""

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that may die dies, at instants drawn from a seed, under load; then what the stream has,
-what the ledger has and what was served are compared.
+"""Everything that may die dies, at instants drawn from a seed, under load; then what the stream
+has, what the ledger has and what was served are compared.
 
     chaos.py --seed 1 [--kills 200] [--tenants 24] [--only PHASE] [--plan]
 
@@ -27,8 +27,8 @@ from power import Power  # noqa: E402
 
 
 class Chaos:
-    """A plan, and the node that it is done to. cut: once long streams have run to their end, those that
-    are open at a phase's end are cut."""
+    """A plan, and the node that it is done to. cut: once long streams have run to their end, those
+    that are open at a phase's end are cut."""
 
     def __init__(self, lab, plan, tenants, say=lambda line: None, cut=False, **sizes):
         self.plan, self.say, self.cut = plan, say, cut
@@ -38,11 +38,13 @@ class Chaos:
         self.overflow = self.power = None
         self.began = time.monotonic()
 
-    def run(self, only=None):
+    def run(self, only=None, between=lambda: None):
+        """between: called after the phases, before records are lost on purpose."""
         self.node.start()
         for number, phase in enumerate(self.plan.phases, 1):
             if only in (None, number):
                 self.phase(number, phase)
+        between()
         if self.plan.overflow:
             self.overflow = Overflow(self, self.plan.overflow)
             self.overflow.run()
@@ -52,6 +54,7 @@ class Chaos:
             self.power.run()
 
     def phase(self, number, events):
+        marks = [time.monotonic()]
         self.node.say("run")
         for at, event in enumerate(events, 1):
             try:
@@ -60,19 +63,24 @@ class Chaos:
                 raise AssertionError(f"phase {number}, event {at} ({event}): {e}") from e
             self.ran[event.kind] += 1
             self.most_open = max(self.most_open, self.node.streams())
+        marks.append(time.monotonic())
         if self.cut:
             some = self.node.sizes["long"]["streams"] // 2
             wait_for(lambda: self.node.say("report")["long"]["ended"] >= some, "long streams", 30)
         self.node.load_ends(self.cut)
+        marks.append(time.monotonic())
         try:
             n = len(self.account.check())
         except AssertionError as e:
             raise AssertionError(f"after phase {number}:\n{e}") from e
         self.checks += 1
+        marks.append(time.monotonic())
+        took = [f"{b - a:.0f} s" for a, b in zip(marks, marks[1:])]
         killed = self.node.killed
-        self.say(f"phase {number}: {len(events)} events, {n} requests so far, each served, entered and "
-                 f"published once; kills so far: agent {killed['agent']}, nats-server "
-                 f"{killed['nats']}; {time.monotonic() - self.began:.0f} s")
+        self.say(f"phase {number}: {len(events)} events, {n} requests so far, each served, entered "
+                 f"and published once; kills so far: agent {killed['agent']}, nats-server "
+                 f"{killed['nats']}; took {' + '.join(took)} (events, streams to end, comparing), "
+                 f"{marks[-1] - self.began:.0f} s in all")
 
     def table(self):
         node, account = self.node, self.account
@@ -82,16 +90,18 @@ class Chaos:
             ("kill -9", f"{sum(node.killed.values())}: agent {node.killed['agent']}, nats-server "
                         f"{node.killed['nats']}"),
             ("events", ", ".join(f"{kind} {n}" for kind, n in sorted(self.ran.items()))),
-            ("disk", f"{node.hit} operations failed; {node.in_vain} starts ended for that, and said so"),
+            ("disk", f"{node.hit} operations failed; {node.in_vain} starts ended for that, and "
+                     "said so"),
             ("clock", f"{node.shifted} readings of a clock an hour off"),
             ("grants", f"{len(node.grants.given)}, {node.grants.tries} tries"),
             ("load", f"{len(account.served)} requests served, {done} whole, "
-                     f"{len(account.served) - done} cut short; up to {self.most_open} streams open"),
+                     f"{len(account.served) - done} cut short; up to {self.most_open} streams at a "
+                     "time"),
             ("compared", f"{self.checks} times: stream = ledger = served, none lost, none twice; "
                          f"balances = grants - prices; reserved 0, in flight 0"),
-            ("others", f"LEDGER {len(account.others['LEDGER'])} events of {account.entries} entries, "
-                       f"ALERT {len(account.others['ALERT'])}: none twice; the rest was skipped, as is "
-                       "their way when NATS is away"),
+            ("others", f"LEDGER {len(account.others['LEDGER'])} events of {account.entries} "
+                       f"entries, ALERT {len(account.others['ALERT'])}: none twice (what waits too "
+                       "long for NATS is skipped there)"),
             ("order", f"{account.inversions} events behind a later one"),
         ]
         if self.overflow:
@@ -100,9 +110,9 @@ class Chaos:
                          f"{n['events']} events ({n['not_whole']} not whole, which say so) + "
                          f"{n['end_lost']} that `end_lost` counts; {n['tap_lost']} records lost"))
         if self.power:
-            rows.append(("power loss", f"{len(self.plan.power)} times: no entry, event or grant that was "
-                         f"seen is gone; {self.power.lost} answers of all are in no event: they were "
-                         "open, or not committed"))
+            rows.append(("power loss", f"{len(self.plan.power)} times: no entry, event or grant "
+                         f"that was seen is gone; {self.power.lost} answers are in none: they "
+                         "were open, or not committed"))
         return "\n".join(f"{name:12}{text}" for name, text in rows)
 
 
@@ -110,7 +120,7 @@ def keep(lab, seed):
     """What there is to look at, of a lab that is about to go."""
     kept = BUILD / "chaos" / str(seed)
     shutil.rmtree(kept, ignore_errors=True)
-    shutil.copytree(lab.dir, kept, ignore=lambda _, names: [n for n in names if n.endswith(".sock")])
+    shutil.copytree(lab.dir, kept, ignore=shutil.ignore_patterns("*.sock"))
     return kept
 
 

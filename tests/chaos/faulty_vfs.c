@@ -25,13 +25,23 @@ struct file {
 
 static struct faults *control, own;
 static sqlite3_vfs *under;
-static int last_errno;
 
 /* ---------------------------------------------------------------------- faults */
 
 static void count(uint64_t *n)
 {
 	__atomic_add_fetch(n, 1, __ATOMIC_RELAXED);
+}
+
+static int errno_of(uint32_t how)
+{
+	return how == FAULT_ENOSPC ? ENOSPC : how == FAULT_EROFS ? EROFS : EIO;
+}
+
+/* Is the last error of our making? Asked for once it has come up through all of SQLite. */
+static bool ours(void)
+{
+	return __atomic_load_n(&control->on, __ATOMIC_ACQUIRE) && control->failed;
 }
 
 /* Is it this operation's turn? */
@@ -48,8 +58,6 @@ static bool fails(uint32_t op, uint32_t kind)
 	if (control->one_in > 1 && fault_mix(control->seed + nth) % control->one_in)
 		return false;
 	count(&control->failed);
-	__atomic_store_n(&last_errno, control->how == FAULT_ENOSPC ? ENOSPC : EIO,
-			 __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -158,6 +166,10 @@ static int do_reserved(sqlite3_file *f, int *out)
 
 static int do_control(sqlite3_file *f, int op, void *arg)
 {
+	if (op == SQLITE_FCNTL_LAST_ERRNO && ours()) {
+		*(int *)arg = errno_of(control->how);
+		return SQLITE_OK;
+	}
 	return REAL(f)->pMethods->xFileControl(REAL(f), op, arg);
 }
 
@@ -285,9 +297,9 @@ static int do_time64(sqlite3_vfs *v, sqlite3_int64 *out)
 
 static int do_last_error(sqlite3_vfs *v, int n, char *out)
 {
-	int ours = __atomic_exchange_n(&last_errno, 0, __ATOMIC_RELAXED);
-
-	return ours ? ours : under->xGetLastError(under, n, out);
+	if (ours())
+		return errno_of(control->how);
+	return under->xGetLastError(under, n, out);
 }
 
 static sqlite3_vfs vfs = {

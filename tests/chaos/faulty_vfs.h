@@ -37,7 +37,8 @@ enum fault_file {
 enum fault_how {
 	FAULT_EIO,
 	FAULT_ENOSPC,
-	FAULT_TORN, /* of a write: a part of it is done, then EIO; else as EIO */
+	FAULT_TORN,  /* of a write: a part of it is done, then EIO; else as EIO */
+	FAULT_EROFS, /* as a file system that was made read-only under open files */
 };
 
 /* Laid out for ctypes too: all little-endian u32, then u64. */

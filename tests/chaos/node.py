@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node that things happen to: a laboratory with agent, nats-server, a model server that writes down
-what it served, and clients; and each kind of event of a plan, done to it."""
+"""The node that things happen to: a laboratory with agent, nats-server, a model server that writes
+down what it served, and clients; and each kind of event of a plan, done to it."""
 import contextlib
 import ctypes
 import mmap
 import os
 import queue
 import signal
-import subprocess
 import threading
 import time
 
 from nats_wire import Wire
 from soak import KEYED, OWN, End, prefix
-from weirlab import LabError, policy, wait_for
+from weirlab import policy, wait_for
 from weirlab.lab import BUILD, CLIENT4, PORT, SERVER4
 
 STREAMS = "METER", "LEDGER", "ALERT"
@@ -36,7 +35,8 @@ class ClockShift(ctypes.Structure):
 
 class Faults(ctypes.Structure):
     """faulty_vfs.h"""
-    _fields_ = [(name, ctypes.c_uint32) for name in ("magic", "on", "ops", "files", "how", "one_in")]
+    _fields_ = [(name, ctypes.c_uint32) for name in (
+        "magic", "on", "ops", "files", "how", "one_in")]
     _fields_ += [(name, ctypes.c_uint64) for name in (
         "skip", "fail", "seed", "seen", "failed", "writes", "syncs", "truncates", "opened")]
 
@@ -80,7 +80,7 @@ def names(tenants, tier):
 
 
 class Grants(threading.Thread):
-    """Grants credit, whoever is dead meanwhile: each has an id, and is repeated until it is done."""
+    """Grants credit, whoever is dead meanwhile: each has an id, and is repeated until it is in."""
 
     def __init__(self, lab):
         super().__init__(daemon=True)
@@ -101,8 +101,7 @@ class Grants(threading.Thread):
         deadline = time.monotonic() + 60
         while True:
             self.tries += 1
-            done = subprocess.run([BUILD / "weirctl", "--socket", self.lab.control, "credit", "grant",
-                                   tenant, str(amount), "--id", key], text=True, capture_output=True)
+            done = self.lab.weirctl("credit", "grant", tenant, amount, "--id", key, check=False)
             if done.returncode == 0:
                 self.given[key] = tenant, policy.nano(str(amount))
                 return
@@ -213,7 +212,7 @@ class Node:
     def do(self, event):
         time.sleep(event.after_ms / 1000)  # the load itself
         if self.lab.agent.poll() is not None:
-            raise AssertionError(f"the agent is gone, and it was not us: {self.lab.agent.returncode}")
+            raise AssertionError(f"the agent ended by itself: {self.lab.agent.returncode}")
         getattr(self, "do_" + event.kind.replace("-", "_"))(**event.how)
 
     @staticmethod
@@ -233,7 +232,7 @@ class Node:
         self.lab.start_agent(options=["--keep"])
 
     def start_in_vain(self):
-        """On a disk that fails: it says why and ends, or it gets by; never does it end otherwise."""
+        """On a disk that fails: it says why and ends, or gets by; it never ends otherwise."""
         lab = self.lab
         before = lab.log("agent").stat().st_size
         lab.spawn_agent(options=["--keep"])

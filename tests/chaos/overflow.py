@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ring too small for what happens while nobody reads it: records are lost, and that is the one thing
-here that may be. Then nothing is missing in silence: what was served is in an event, or in a counter
-that says so, and an event that is not whole says that it is not."""
+"""The ring too small for what happens while nobody reads it: records are lost, and that is the one
+thing here that may be. Then nothing is missing in silence: what was served is in an event, or in a
+counter that says so, and an event that is not whole says that it is not."""
 import json
 
 from account import Differences

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to go wrong, and when: drawn from the seed alone, before anything starts. The same seed and
-number of kills give the same plan; how the load falls in between is the machine's."""
+"""What is to go wrong, and when: drawn from the seed alone, before anything starts. The same seed
+and number of kills give the same plan; how the load falls in between is the machine's."""
 import collections
 import random
 
@@ -9,14 +9,16 @@ KILLS_A_PHASE = 20
 # What a kill can be, and how often beside the others.
 KILLS = {"kill-agent": 10, "kill-nats": 6, "kill-both": 4, "disk-torn": 2}
 # What each phase has besides: how many, at least and at most.
-OTHERS = {"restart": (1, 2), "stop": (0, 1), "nats-stop": (0, 1), "nats-away": (1, 2), "clock": (1, 2), "disk-full": (1, 2),
-          "disk-eio": (1, 2), "disk-fsync": (1, 2), "grant": (6, 10)}
+OTHERS = {"restart": (1, 2), "stop": (0, 1), "nats-stop": (0, 1), "nats-away": (1, 2),
+          "clock": (1, 2), "disk-full": (1, 2), "disk-eio": (1, 2), "disk-fsync": (1, 2),
+          "grant": (6, 10)}
 DISK = ("disk-full", "disk-eio", "disk-fsync", "disk-torn")
 HOUR_MS = 3_600_000
+IN_A_WRONG_HOUR = "nothing", "kill-agent", "term-agent", "kill-nats"
 
 
 class Event:
-    """One thing that happens, `after_ms` of load after the one before. The rest by kind (node.py)."""
+    """One thing that happens, `after_ms` of load after the one before. how: by kind (node.py)."""
 
     def __init__(self, kind, after_ms, **how):
         self.kind, self.after_ms, self.how = kind, after_ms, how
@@ -29,7 +31,7 @@ class Event:
                       "disk-torn": 1}.get(self.kind, int(bool(self.how.get("kill"))))
         inside = self.how.get("inside", ())
         n["agent"] += inside == "kill-agent" or (self.kind == "nats-away" and len(inside))
-        n["nats"] = int(self.kind in ("kill-nats", "kill-both", "nats-away") or inside == "kill-nats")
+        n["nats"] = (self.kind in ("kill-nats", "kill-both", "nats-away")) + (inside == "kill-nats")
         return +n
 
     def __str__(self):
@@ -91,8 +93,9 @@ class Plan:
             "nats-stop": lambda: {"for": ms(500, 6000), "kill": draw.choice((False, True))},
             "nats-away": lambda: {"for": draw.randint(3000, 5000),
                                   "inside": [ms(5, 1000) for _ in range(draw.randint(0, 2))]},
-            "clock": lambda: {"by": draw.choice((-HOUR_MS, HOUR_MS)), "for": draw.randint(800, 3000),
-                              "inside": draw.choice(("nothing", "kill-agent", "term-agent", "kill-nats"))},
+            "clock": lambda: {"by": draw.choice((-HOUR_MS, HOUR_MS)),
+                              "for": draw.randint(800, 3000),
+                              "inside": draw.choice(IN_A_WRONG_HOUR)},
             "grant": self._grant,
             "disk-torn": lambda: {"skip": draw.randint(0, 12), "seed": draw.randint(1, 9999),
                                   "down": ms(5, 300)},
@@ -117,5 +120,5 @@ class Plan:
         if self.overflow:
             lines.append("overflow: " + "; ".join(f"{how} for={ms}" for how, ms in self.overflow))
         if self.power:
-            lines.append("power: " + "; ".join(f"after={ms} seed={seed}" for ms, seed in self.power))
+            lines.append("power: " + "; ".join(f"after={ms} torn={n}" for ms, n in self.power))
         return "\n".join(lines)

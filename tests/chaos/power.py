@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine goes down: of the ledger's files only what was synced is left, of the kernel's maps and the
-agent's memory nothing. NATS is elsewhere and stays. What was open is lost, and the last group that was
-not committed; nothing that anybody was told: no entry that could be read, no event, no grant."""
+"""The machine goes down: of the ledger's files only what was synced is left, of the kernel's maps
+and of the agent's memory nothing. NATS is elsewhere and stays. What was open is lost, and the last
+group that was not committed; nothing that anybody was told: no entry that could be read, no event,
+no grant."""
 import ctypes
 import sqlite3
 
@@ -71,7 +72,7 @@ class Power:
         account.verify(d)
         now = {e["id"]: e for e in events}
         d.all_of("was in the ledger, and is not", sorted(known.keys() - now.keys()))
-        d.all_of("is another in the ledger now", [i for i, e in known.items() if now.get(i, e) != e])
+        d.all_of("another in the ledger now", [i for i, e in known.items() if now.get(i, e) != e])
         if "the machine went down" not in log:
             d.add("nobody is told", log[-1500:])
         if d:

@@ -108,22 +108,22 @@ class Trouble:
         self.whole()
 
     def leader_cut_off(self):
-        """From the two others, with the agent on its side; then from the agent, too, which finds
-        them."""
+        """From the two others, with the agent on its side, which then finds them. When it is back,
+        there is another leader."""
         leader = wait_for(lambda: [s] if (s := self.cluster.agents_server()) is not None else None,
                           "the agent to be connected")[0]
         self.cluster.make_leader(leader)
-        self.note(f"{leader} leads, and is to be cut off with the agent")
         self.cluster.cut(leader)
+        self.note(f"leader {leader} is cut off, with the agent")
         self.load()
         to = self.cluster.wait_leader(but=leader)
         self.note(f"{to} leads the others")
         self.load()
-        self.cluster.cut(leader, clients=True)
         self.acknowledged()
         self.note(f"the agent is at {self.cluster.agents_server()}")
-        self.load()
+        assert self.cluster.agents_server() != leader
         self.cluster.heal(leader)
+        self.load()
         self.whole()
 
     def whole(self):
