@@ -38,11 +38,13 @@ class Chaos:
         self.overflow = self.power = None
         self.began = time.monotonic()
 
-    def run(self, only=None):
+    def run(self, only=None, between=lambda: None):
+        """between: called after the phases, before records are lost on purpose."""
         self.node.start()
         for number, phase in enumerate(self.plan.phases, 1):
             if only in (None, number):
                 self.phase(number, phase)
+        between()
         if self.plan.overflow:
             self.overflow = Overflow(self, self.plan.overflow)
             self.overflow.run()
