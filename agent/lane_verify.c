@@ -3,10 +3,6 @@
  * Two passes. Along the stream: events are gathered in batches, sorted by their entry, and held to
  * the ledger, which is read in its own order beside them; a bit per entry remembers who was seen.
  * Then along the ledger: who should have been seen and was not, and the sums.
- *
- * What must be there ends at the publisher's cursor, taken before the stream's end is. It begins
- * with the stream's first event of this ledger, as far as that is not about to be dropped for its
- * age; or, where nothing was ever dropped, with the ledger's first entry.
  */
 #include "lane_verify.h"
 
@@ -18,6 +14,7 @@
 
 #include "event.h"
 #include "lane_compare.h"
+#include "lane_verify_priv.h"
 #include "publisher_stream.h"
 #include "restored.h"
 
@@ -26,7 +23,6 @@
 #define FAR	    10000 /* entries that nobody asks for are read over; more are skipped */
 #define BITS_MAX    (UINT64_C(1) << 33)
 #define KINDS	    (1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER)
-#define MARGIN_NS   (600 * WEIR_SECOND) /* to max_age: by then the check is over */
 
 const char *const weir_lane_wrong_names[WEIR_LANE_WRONG_MAX] = {
 	[WEIR_LANE_IS_MISSING] = "missing",
@@ -408,104 +404,6 @@ static void add_up(struct check *k)
 	}
 }
 
-/* ------------------------------------------------------------------ what to expect */
-
-struct start {
-	uint64_t after_ns; /* stored since */
-	bool any;
-	uint64_t stream_seq, ledger_seq;
-	struct weir_id id;
-};
-
-/* The first that the one behind it says it follows: what was sent again late is not where the
- * stream begins. */
-static int find_start(const struct weir_lane_event *e, void *ctx)
-{
-	struct start *s = ctx;
-
-	if (e->stored_ns < s->after_ns || !e->ledger_seq)
-		return 0;
-	if (s->any && (e->previous_seq == s->ledger_seq || e->previous_seq == UINT64_MAX))
-		return 1;
-	s->any = true;
-	s->stream_seq = e->stream_seq;
-	s->ledger_seq = e->ledger_seq;
-	s->id = e->id;
-	return 0;
-}
-
-static int take_seq(const struct weir_entry *e, void *ctx)
-{
-	*(uint64_t *)ctx = e->seq;
-	return 0;
-}
-
-static uint64_t margin(uint64_t max_age_ns)
-{
-	return max_age_ns / 10 < MARGIN_NS ? max_age_ns / 10 : MARGIN_NS;
-}
-
-/* Nothing was ever dropped: all since the ledger began, but what was too old when the stream was
- * made. */
-static int from_the_beginning(struct check *k)
-{
-	const struct weir_lane_stream *st = &k->v->stream;
-	uint64_t age = st->max_age_ns - margin(st->max_age_ns);
-
-	k->v->from_seq = 1;
-	if (!st->max_age_ns || st->made_ns < age)
-		return 0;
-	return weir_reader_since(k->c->reader, st->made_ns - age, &k->v->from_seq, k->err);
-}
-
-static int expect(struct check *k, struct weir_lane_query *q, struct start *s)
-{
-	struct weir_lane_verified *v = k->v;
-	uint64_t now_ns = weir_wall_ns();
-	uint64_t age = v->stream.max_age_ns - margin(v->stream.max_age_ns);
-	int r;
-
-	v->to_seq = v->stream.replicas > 1 ? k->c->confirmed_seq : k->c->acked_seq;
-	v->to_stream = v->stream.last_seq;
-	v->from_stream = v->stream.first_seq ? v->stream.first_seq : 1;
-	if (v->stream.first_seq <= 1) {
-		s->stream_seq = 1;
-		return from_the_beginning(k);
-	}
-	s->after_ns = v->stream.max_age_ns && now_ns > age ? now_ns - age : 0;
-	q->from_seq = v->from_stream;
-	r = weir_lane_read(k->c->js, q, find_start, s, NULL, k->err);
-	if (r < 0)
-		return r;
-	if (!s->any) {
-		v->from_seq = v->to_seq + 1;
-		s->stream_seq = v->from_stream;
-		return 0;
-	}
-	/* An unknown one is said later. */
-	v->from_seq = s->ledger_seq;
-	v->from_stream = s->stream_seq;
-	r = weir_reader_find(k->c->reader, &s->id, take_seq, &v->from_seq, k->err);
-	return r == -ENOENT ? 0 : r;
-}
-
-/* What was dropped while it was read might have been what is missing. */
-static int look_again(struct check *k, const struct start *s)
-{
-	const struct weir_lane_stream *before = &k->v->stream;
-	struct weir_lane_stream now;
-	int r = weir_lane_stream(k->c->js, weir_stream_name(WEIR_STREAM_METER), &now, k->err);
-
-	if (r)
-		return r;
-	if (now.made_ns != before->made_ns || now.last_seq < before->last_seq ||
-	    (now.first_seq > s->stream_seq && now.first_seq > 1))
-		return weir_fail(k->err, EAGAIN,
-				 "nats: stream METER dropped messages while they were looked at; "
-				 "try again");
-	return 0;
-}
-
 static int verify(struct check *k)
 {
 	struct weir_lane_query q = {
@@ -514,13 +412,13 @@ static int verify(struct check *k)
 		.node = k->c->node,
 		.ledger_id = weir_reader_ledger_id(k->c->reader),
 	};
-	struct start s = { 0 };
+	uint64_t start = 0;
 	int r = weir_lane_stream(k->c->js, q.stream, &k->v->stream, k->err);
 
 	if (!r)
 		r = weir_restored_read_to(k->c->reader, &k->again_to, k->err);
 	if (!r)
-		r = expect(k, &q, &s);
+		r = weir_lane_expect(k->c, &q, k->v, &start, k->err);
 	q.data = true;
 	q.from_seq = k->v->from_stream;
 	if (!r)
@@ -530,7 +428,7 @@ static int verify(struct check *k)
 	if (!r)
 		r = look_for_missing(k);
 	if (!r)
-		r = look_again(k, &s);
+		r = weir_lane_expect_still(k->c, k->v, start, k->err);
 	if (r)
 		return r;
 	add_up(k);

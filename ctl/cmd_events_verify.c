@@ -24,7 +24,7 @@ static void print_range(const json_t *v)
 	       ctl_int(v, "newer"));
 	if (ctl_int(v, "reworded"))
 		printf("%" PRId64 " say the same of what is billed in other words (an agent of "
-				  "another version, or a restore)\n",
+		       "another version, or a restore)\n",
 		       ctl_int(v, "reworded"));
 	if (ctl_int(v, "renumbered"))
 		printf("%" PRId64 " are of entries that have other numbers since an older database "
