@@ -42,7 +42,7 @@ all: $(B)/weir-agent $(B)/weirctl
 
 help:
 	@sed -n '3,12s/^# \{0,1\}//p' Makefile
-	@echo '  make deps check-format unit packet differential e2e fuzz test-vm clean'
+	@echo '  make deps check-format unit packet differential model e2e chaos soak fuzz test-vm clean'
 
 deps:
 	$(Q)scripts/deps

@@ -76,16 +76,18 @@ static json_t *ledger_json(const struct weir_look *l)
 	const struct weir_writer_stats *w = &l->writer;
 	const struct weir_state_room *room = &l->status.room;
 
-	return json_pack(
-		"{s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o},s:o,s:b}", "healthy", (int)w->healthy,
-		"since", w->healthy ? json_null() : weir_json_time(w->ill_since_ns), "error",
-		w->healthy ? json_null() : weir_json_text(w->error), "failures",
-		weir_json_count(w->failures), "newest", weir_json_count(w->newest_seq), "rows",
-		weir_json_count(w->rows), "waiting", weir_json_count(w->waiting), "room",
-		weir_json_count(room->rows), "spill", "used", weir_json_count(room->spill_used),
-		"max", weir_json_count(room->spill_max), "full_in_s",
-		l->full_in_s == UINT64_MAX ? json_null() : weir_json_count(l->full_in_s),
-		"heartbeat", (int)!l->status.silent);
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o},s:o,s:b}", "healthy",
+			 (int)w->healthy, "since",
+			 w->healthy ? json_null() : weir_json_time(w->ill_since_ns), "error",
+			 w->healthy ? json_null() : weir_json_text(w->error), "failures",
+			 weir_json_count(w->failures), "newest", weir_json_count(w->newest_seq),
+			 "newest_at", w->newest_seq ? weir_json_time(w->newest_ns) : json_null(),
+			 "rows", weir_json_count(w->rows), "waiting", weir_json_count(w->waiting),
+			 "room", weir_json_count(room->rows), "spill", "used",
+			 weir_json_count(room->spill_used), "max", weir_json_count(room->spill_max),
+			 "full_in_s",
+			 l->full_in_s == UINT64_MAX ? json_null() : weir_json_count(l->full_in_s),
+			 "heartbeat", (int)!l->status.silent);
 }
 
 static json_t *clock_json(const struct weir_clock_status *c)

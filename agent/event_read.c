@@ -273,6 +273,8 @@ static void read_report(struct reading *r, struct weir_event_usage *out)
 		op->flags |= WEIR_OP_POSTED;
 	if (!op->key[0])
 		fail(r, "usage_id");
+	if (!op->dimension[0])
+		fail(r, "dimension");
 	if (op->quantity_nano <= 0)
 		fail(r, "quantity");
 }

@@ -115,6 +115,11 @@ const char *weir_ledger_id(const struct weir_ledger *l)
 	return l->id;
 }
 
+uint64_t weir_ledger_newest_ns(const struct weir_ledger *l)
+{
+	return l->tip.time_ns;
+}
+
 uint64_t weir_ledger_newest(const struct weir_ledger *l)
 {
 	return l->tip.seq;

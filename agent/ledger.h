@@ -124,6 +124,7 @@ int weir_ledger_threshold(struct weir_ledger *l, uint32_t wallet, int64_t below_
 /* Random UUID made with the database, as text; seq of the newest entry, 0: none. */
 const char *weir_ledger_id(const struct weir_ledger *l);
 uint64_t weir_ledger_newest(const struct weir_ledger *l);
+uint64_t weir_ledger_newest_ns(const struct weir_ledger *l); /* its time; it never goes back */
 
 /* Drop the projections and make them again from the log. */
 int weir_ledger_rebuild(struct weir_ledger *l, struct weir_error *err);

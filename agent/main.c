@@ -119,6 +119,8 @@ static int restore(const struct weir_agent_config *cfg, const char *file)
 	       info.ledger_id, info.newest, info.newest ? when : "no time");
 	if (aside[0])
 		printf("what was there is %s\n", aside);
+	printf("the next start enters again what the stream has behind that, and says what it "
+	       "lacks\n");
 	if (info.segments)
 		printf("%" PRIu64
 		       " sealed segments belong to it, in %s/segments; what of them is not "

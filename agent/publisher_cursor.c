@@ -11,6 +11,7 @@
 #include "writer.h"
 
 #define EVERY_NS WEIR_SECOND
+#define TRAIL	 5 /* seconds; so long an acknowledgement is not believed */
 
 static const enum weir_stream lanes[] = { WEIR_STREAM_METER, WEIR_STREAM_LEDGER,
 					  WEIR_STREAM_ALERT };
@@ -62,24 +63,44 @@ static struct weir_pub_mark now_mark(struct weir_publisher *p)
 }
 
 /* A stream of one replica loses nothing that a broken connection does not tell of. */
-static unsigned marks_wanted(const struct weir_publisher *p)
+static bool replicated(const struct weir_publisher *p)
 {
 	for (size_t i = 0; i < N_LANES; i++) {
 		if (p->lanes[lanes[i]].replicas > 1)
-			return WEIR_PUB_MARKS;
+			return true;
 	}
-	return 1;
+	return false;
+}
+
+static struct weir_pub_mark *mark(struct weir_publisher *p, unsigned i)
+{
+	return &p->marks[(p->first_mark + i) % WEIR_PUB_MARKS];
+}
+
+/* The oldest marks may go once the stream is seen to have what was acknowledged up to some seconds
+ * ago. False: it has not, or cannot be read. */
+static bool confirmed(struct weir_publisher *p)
+{
+	const unsigned n = WEIR_PUB_MARKS - TRAIL;
+	struct weir_error err = { "" };
+	int r = weir_pub_confirm(p, mark(p, 0), mark(p, n), &err);
+
+	if (r == 1)
+		p->resumed = false;
+	if (r)
+		return false;
+	p->first_mark = (p->first_mark + n) % WEIR_PUB_MARKS;
+	p->n_marks -= n;
+	return true;
 }
 
 static void add_mark(struct weir_publisher *p)
 {
-	unsigned wanted = marks_wanted(p);
-
-	while (p->n_marks >= wanted) {
-		p->first_mark = (p->first_mark + 1) % WEIR_PUB_MARKS;
-		p->n_marks--;
-	}
-	p->marks[(p->first_mark + p->n_marks++) % WEIR_PUB_MARKS] = now_mark(p);
+	if (!replicated(p))
+		p->n_marks = 0;
+	else if (p->n_marks == WEIR_PUB_MARKS && !confirmed(p))
+		return;
+	*mark(p, p->n_marks++) = now_mark(p);
 }
 
 struct store {
@@ -115,12 +136,12 @@ void weir_pub_store_cursors(struct weir_publisher *p, uint64_t now_ns, bool now)
 {
 	struct weir_pub_mark m;
 
-	if (now) {
+	if (now && !replicated(p)) {
 		m = now_mark(p);
 		store(p, &m);
 		return;
 	}
-	if (now_ns < p->stored_at_ns + EVERY_NS)
+	if (!now && now_ns < p->stored_at_ns + EVERY_NS)
 		return;
 	p->stored_at_ns = now_ns;
 	if (p->resumed)

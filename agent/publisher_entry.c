@@ -37,6 +37,7 @@ static int pass(struct weir_publisher *p, const struct weir_entry *e, uint64_t s
 static int skip(struct weir_publisher *p, const struct weir_entry *e, const char *why)
 {
 	pass(p, e, 0);
+	p->lanes[weir_pub_stream_of(e)].skipped_seq = e->seq;
 	pthread_mutex_lock(&p->lock);
 	p->status.skipped++;
 	pthread_mutex_unlock(&p->lock);

@@ -45,6 +45,7 @@ struct weir_pub_lane {
 	uint64_t lost_until;   /* entries up to here were there once, and are published again ... */
 	uint64_t since_ns;     /* ... if they are not older than this: the stream's max_age */
 	char loss[200];	       /* what is said of it meanwhile */
+	uint64_t skipped_seq;  /* the last entry that was given up */
 	char foreign[256];     /* another ledger publishes here; "": none seen lately */
 	uint64_t foreign_seen; /* looked up to here */
 	uint64_t foreign_ns;
@@ -62,12 +63,21 @@ const char *weir_pub_cursor_name(enum weir_stream which);
 /* Begin there: one mark, stored. */
 void weir_pub_mark_anew(struct weir_publisher *p);
 int weir_pub_load_cursors(struct weir_publisher *p, struct weir_error *err);
-/* Once a second: one more mark; the oldest is stored. now: the newest, at once. */
+/* Once a second: one more mark; the oldest is stored. now: at once, for the end; of streams
+ * without replicas how all stands. */
 void weir_pub_store_cursors(struct weir_publisher *p, uint64_t now_ns, bool now);
 
 /* Begin anew: read the lanes behind the oldest mark. Nothing may be unanswered. False: it could
  * not be, p->ledger_problem says why. Blocks for seconds. */
 bool weir_pub_resume(struct weir_publisher *p);
+/* The ids on a lane behind a cursor into out, which is all zero, its had to be freed. */
+int weir_pub_read_lane(struct weir_publisher *p, enum weir_stream which,
+		       const struct weir_stream_cursor *c, struct weir_pub_lane *out,
+		       struct weir_error *err);
+/* Of streams with replicas: read back what was acknowledged between two marks (delivery.md, 12a).
+ * 0: all of it is there. 1: it is not. -errno. */
+int weir_pub_confirm(struct weir_publisher *p, const struct weir_pub_mark *from,
+		     const struct weir_pub_mark *to, struct weir_error *err);
 /* Does its stream have it, from before? Its number there; 0: no. */
 uint64_t weir_pub_had(const struct weir_pub_lane *l, const struct weir_id *id);
 /* Is each stream still the one it was, and is it ours alone? Every some seconds. */

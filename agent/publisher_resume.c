@@ -128,27 +128,46 @@ uint64_t weir_pub_had(const struct weir_pub_lane *l, const struct weir_id *id)
 	return at ? at->stream_seq : 0;
 }
 
-/* What is on the lane behind `from`, into l->had. */
-static int read_behind(struct weir_publisher *p, enum weir_stream which, uint64_t from,
-		       struct reading *r, struct weir_error *err)
+/* What is on the lane behind `from`, into r->l. */
+static int read_ids(enum weir_stream which, uint64_t from, struct reading *r,
+		    struct weir_error *err)
 {
-	struct weir_pub_lane *l = &p->lanes[which];
-	struct weir_lane_query q = query(p, which);
-	int ret;
+	struct weir_lane_query q = query(r->p, which);
+	struct weir_pub_lane *l = r->l;
+	int ret = weir_reader_newest(r->p->reader, &r->newest, err);
 
-	*r = (struct reading){ .p = p, .l = l };
-	ret = weir_reader_newest(p->reader, &r->newest, err);
 	if (ret)
 		return ret;
 	l->n_had = 0;
 	l->top = l->from = from;
 	q.from_seq = from + 1;
-	ret = weir_lane_read(p->js, &q, take, r, NULL, err);
+	ret = weir_lane_read(r->p->js, &q, take, r, NULL, err);
 	if (ret)
 		return ret;
 	if (l->n_had)
 		qsort(l->had, l->n_had, sizeof(*l->had), by_id);
 	l->until = r->newest;
+	return 0;
+}
+
+int weir_pub_read_lane(struct weir_publisher *p, enum weir_stream which,
+		       const struct weir_stream_cursor *c, struct weir_pub_lane *out,
+		       struct weir_error *err)
+{
+	struct reading r = { .p = p, .l = out };
+
+	return read_ids(which, c->stream_from > MARGIN ? c->stream_from - MARGIN : 0, &r, err);
+}
+
+static int read_behind(struct weir_publisher *p, enum weir_stream which, uint64_t from,
+		       struct reading *r, struct weir_error *err)
+{
+	int ret;
+
+	*r = (struct reading){ .p = p, .l = &p->lanes[which] };
+	ret = read_ids(which, from, r, err);
+	if (ret)
+		return ret;
 	if (r->ahead)
 		weir_log(WEIR_WARN,
 			 "nats: stream %s has %" PRIu64
@@ -306,6 +325,10 @@ static int resume(struct weir_publisher *p, enum weir_stream which,
 		return r;
 	l->done_seq = c->seq;
 	l->highest = c->stream_seq;
+	/* What was acknowledged behind the mark, and is not found, was taken back. */
+	if (p->status.seq > l->lost_until)
+		l->lost_until = p->status.seq;
+	l->loss[0] = 0;
 	if (!c->made_ns) {
 		/* Never seen, or by a program that did not note where. */
 		r = read_back(p, which, c->seq, &s, err);

@@ -11,6 +11,9 @@
 #include "look.h"
 #include "warnings.h"
 
+/* What ends at the very end of a request's answer may be a moment ahead of us. */
+#define AHEAD_NS (2 * WEIR_SECOND)
+
 /* "3 h 20 min": two units at most, the second only if it says something. */
 static const char *span(uint64_t seconds, char *out, size_t n)
 {
@@ -64,6 +67,7 @@ static void of_ledger(struct weir_look *l)
 static void of_clock(struct weir_look *l)
 {
 	const struct weir_clock_status *c = &l->status.clock;
+	uint64_t now = weir_wall_ns(), newest = l->writer.newest_ns;
 	char since[WEIR_TIME_TEXT], by[48];
 
 	if (c->held)
@@ -84,6 +88,11 @@ static void of_clock(struct weir_look *l)
 		weir_warn(&l->status,
 			  "clock: not synchronised: bills, expiries and days go by it; run chrony "
 			  "or systemd-timesyncd");
+	if (newest > now + AHEAD_NS)
+		weir_warn(&l->status,
+			  "clock: the ledger's last entry is of %s, which is to come: entries get "
+			  "that time until the clock has come there; see that the clock is right",
+			  second_of(newest, since));
 }
 
 static void of_gap(struct weir_look *l)

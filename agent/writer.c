@@ -139,6 +139,7 @@ static void committed(struct weir_writer *w)
 
 	pthread_mutex_lock(&w->lock);
 	w->stats.newest_seq = newest;
+	w->stats.newest_ns = weir_ledger_newest_ns(w->ledger);
 	pthread_mutex_unlock(&w->lock);
 	if (w->o.on_commit)
 		w->o.on_commit(w->o.ctx, w->ledger, newest);
@@ -422,6 +423,7 @@ int weir_writer_start(struct weir_ledger *l, const struct weir_row_source *src,
 	atomic_init(&w->urgency, URGENT);
 	w->stats.healthy = true;
 	w->stats.newest_seq = weir_ledger_newest(l);
+	w->stats.newest_ns = weir_ledger_newest_ns(l);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->called, NULL);
 	w->alarm_ns = NEVER;

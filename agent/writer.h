@@ -78,6 +78,7 @@ struct weir_writer_stats {
 	uint64_t known; /* of these, were in the ledger before */
 	uint64_t groups;
 	uint64_t newest_seq;
+	uint64_t newest_ns;	 /* ledger time of that entry */
 	uint64_t last_commit_ns; /* duration of the last group's commit */
 	char error[512];	 /* the last one, "" if there was none */
 	uint64_t failures;	 /* times that it fell ill */

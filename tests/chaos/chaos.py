@@ -38,11 +38,13 @@ class Chaos:
         self.overflow = self.power = None
         self.began = time.monotonic()
 
-    def run(self, only=None):
+    def run(self, only=None, between=lambda: None):
+        """between: called after the phases, before records are lost on purpose."""
         self.node.start()
         for number, phase in enumerate(self.plan.phases, 1):
             if only in (None, number):
                 self.phase(number, phase)
+        between()
         if self.plan.overflow:
             self.overflow = Overflow(self, self.plan.overflow)
             self.overflow.run()
@@ -122,6 +124,14 @@ def keep(lab, seed):
     return kept
 
 
+def again(args):
+    """The command that does the same plan once more."""
+    rest = f"--tenants {args.tenants} --window {args.window:g}"
+    rest += f" --only {args.only}" if args.only else ""
+    rest += "".join(f" --without {kind}" for kind in args.without)
+    return f'make chaos SEED={args.seed} KILLS={args.kills} CHAOS_ARGS="{rest}"'
+
+
 def main():
     p = argparse.ArgumentParser()
     for name, value in (("seed", 1), ("kills", 200), ("tenants", 24)):
@@ -145,8 +155,7 @@ def main():
             print(chaos.table())
         except (AssertionError, LabError) as e:
             print(f"chaos: {e}\nlogs, ledger and stream are in {keep(lab, args.seed)}\n"
-                  f"again: make chaos SEED={args.seed} KILLS={args.kills} "
-                  f"CHAOS_ARGS=\"{' '.join(sys.argv[1:])}\"", file=sys.stderr)
+                  f"again: {again(args)}", file=sys.stderr)
             sys.exit(1)
 
 

@@ -322,6 +322,18 @@ static void a_clock_that_is_not_to_be_trusted_is_said(void **state)
 	assert_non_null(strstr(warned(), "it was set ahead by 2 h at"));
 }
 
+static void a_ledger_ahead_of_the_clock_is_said(void **state)
+{
+	look.writer.newest_ns = weir_wall_ns();
+	weir_warnings_delivery(&look);
+	assert_int_equal(look.status.n_warnings, 0);
+	look.writer.newest_ns = UINT64_C(4102444800) * WEIR_SECOND + 7;
+	assert_string_equal(
+		warned(), "clock: the ledger's last entry is of 2100-01-01T00:00:00Z, which is to "
+			  "come: entries get that time until the clock has come there; see that "
+			  "the clock is right");
+}
+
 static void what_a_power_loss_may_have_cost_is_said(void **state)
 {
 	look.status.gap = (struct weir_run_gap){ .any = true,
@@ -390,6 +402,7 @@ int main(void)
 			a_ledger_that_is_not_written_says_since_when_why_and_how_long_it_may,
 			begin_look),
 		cmocka_unit_test_setup(a_clock_that_is_not_to_be_trusted_is_said, begin_look),
+		cmocka_unit_test_setup(a_ledger_ahead_of_the_clock_is_said, begin_look),
 		cmocka_unit_test_setup(what_a_power_loss_may_have_cost_is_said, begin_look),
 		cmocka_unit_test_setup(a_ledger_that_was_put_back_is_said_in_its_own_words,
 				       begin_look),
