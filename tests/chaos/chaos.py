@@ -124,6 +124,14 @@ def keep(lab, seed):
     return kept
 
 
+def again(args):
+    """The command that does the same plan once more."""
+    rest = f"--tenants {args.tenants} --window {args.window:g}"
+    rest += f" --only {args.only}" if args.only else ""
+    rest += "".join(f" --without {kind}" for kind in args.without)
+    return f'make chaos SEED={args.seed} KILLS={args.kills} CHAOS_ARGS="{rest}"'
+
+
 def main():
     p = argparse.ArgumentParser()
     for name, value in (("seed", 1), ("kills", 200), ("tenants", 24)):
@@ -147,8 +155,7 @@ def main():
             print(chaos.table())
         except (AssertionError, LabError) as e:
             print(f"chaos: {e}\nlogs, ledger and stream are in {keep(lab, args.seed)}\n"
-                  f"again: make chaos SEED={args.seed} KILLS={args.kills} "
-                  f"CHAOS_ARGS=\"{' '.join(sys.argv[1:])}\"", file=sys.stderr)
+                  f"again: {again(args)}", file=sys.stderr)
             sys.exit(1)
 
 

@@ -54,11 +54,11 @@ class Plan:
         # At last, with a ring that is too small: who reads it is away for so many ms.
         self.overflow = [] if "overflow" in self._without else [
             (self._draw.choice(("SIGSTOP", "SIGKILL")), self._log(300, 3000))
-            for _ in range(min(8, 1 + kills // 25))]
+            for _ in range(min(4, 1 + kills // 25))]
         # Then the power fails, so many ms after the load began; seed: of what is torn, 0: nothing.
         self.power = [] if "power" in self._without else [
             (self._log(500, 5000), self._draw.choice((0, self._draw.randint(1, 9999))))
-            for _ in range(min(6, kills // 25))]
+            for _ in range(min(3, kills // 25))]
 
     def _phase(self, kills):
         kinds = [k for k in KILLS if k not in self._without]

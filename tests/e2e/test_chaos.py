@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make chaos`, short: a dozen kills and one of each other fault under plain answers, streams and
-15-second streams; then stream, ledger and what was served are one and the same."""
+"""`make chaos`, short: seven kills and one of each other fault under plain answers, streams and
+15-second streams; then stream, ledger and what was served are one and the same. The plan by hand:
+make chaos SEED=1019 KILLS=7 CHAOS_ARGS="--tenants 8"."""
 import pathlib
 import sys
 
@@ -15,7 +16,7 @@ from account import Differences  # noqa: E402
 from node import LONG, SHORT, names  # noqa: E402
 from plan import Plan  # noqa: E402
 
-SEED, KILLS, TENANTS = 66, 8, 8
+SEED, KILLS, TENANTS = 1019, 7, 8
 
 
 @pytest.fixture

@@ -211,6 +211,8 @@ def test_no_event_is_lost_or_twice_whatever_a_cluster_goes_through(cluster_lab):
                 trouble.one_away(20)
             node.load_ends(cut=True)
             events = settled(account)
+            done = lab.weirctl("events", "verify", check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
             trouble.note(f"{len(events)} events, each once")
     finally:
         print("\n".join(trouble.log), lab.ctl("status")["nats"])
