@@ -473,11 +473,11 @@ static void it_is_told_until_the_next_clean_start(void **state)
 	put_back(t);
 	ok(t->f, try(t));
 	assert_true(status(t).any);
-	assert_int_equal(sql(t->f,
-			     "INSERT INTO run (boot, pid, version, started, alive, ended, open, kept)"
-			     " VALUES ('b', 1, '', 1, 1, 0, 0, 0),"
-			     " ('b', 1, '', 9000000000000000000, 1, 0, 0, 0)"),
-			 SQLITE_OK);
+	assert_int_equal(
+		sql(t->f, "INSERT INTO run (boot, pid, version, started, alive, ended, open, kept)"
+			  " VALUES ('b', 1, '', 1, 1, 0, 0, 0),"
+			  " ('b', 1, '', 9000000000000000000, 1, 0, 0, 0)"),
+		SQLITE_OK);
 	assert_true(status(t).any); /* the run before crashed */
 	assert_int_equal(sql(t->f, "UPDATE run SET ended = 8999999999999999999 WHERE seq = 1"),
 			 SQLITE_OK);
