@@ -112,7 +112,7 @@ struct weir_publisher {
 	/* publisher_status.c */
 	uint64_t acked_by_second[WEIR_PUB_RATE_S + 1]; /* total at the end of each */
 	uint64_t rate_second, rate_from;
-	uint64_t lag_at_ns, lag_seq;
+	uint64_t lag_at_ns;
 };
 
 /* All of these are for the publisher's thread only. */
