@@ -398,6 +398,8 @@ void weir_agent_tick(struct weir_agent *a)
 
 void weir_agent_stop(struct weir_agent *a, bool keep)
 {
+	bool on_record;
+
 	weir_control_stop(a->control);
 	weir_httpd_stop(a->httpd);
 	weir_meter_in_stop(a->meter_in);
@@ -424,14 +426,16 @@ void weir_agent_stop(struct weir_agent *a, bool keep)
 	/* Storing its cursor was a commit, which woke it: only now nobody can. */
 	weir_publisher_free(a->publisher);
 	weir_money_watch_stop(a->money);
-	weir_agent_run_end(a, keep);
+	on_record = weir_agent_run_end(a, keep);
 	weir_naming_free(a->naming);
 	weir_ledger_close(a->ledger);
 	if (!keep && a->kernel) {
 		weir_kernel_unpin(a->cfg.instance, NULL);
 		/* Empty but for parsers of answers that nobody taps any more. */
-		if (a->state && !weir_state_rows(a->state))
+		if (a->state && !weir_state_rows(a->state) && on_record)
 			weir_state_remove(a->state_path);
+		else if (a->state)
+			weir_state_end(a->state);
 	}
 	weir_state_close(a->state);
 	weir_enforce_free(a->enforce);

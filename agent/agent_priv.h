@@ -77,11 +77,12 @@ void weir_agent_store_settings(struct weir_agent *a);
 void weir_agent_store_clock(struct weir_agent *a);
 
 /* This run on record (agent_run.c). begin: once ledger and state are open. alive: the writer's
- * chore. open: so many requests are open now. end: one that never got to run is forgotten. */
+ * chore. open: so many requests are open now. end: one that never got to run is forgotten;
+ * false: it could not be written. */
 int weir_agent_run_begin(struct weir_agent *a, struct weir_error *err);
 int weir_agent_run_alive(void *agent, struct weir_ledger *l, struct weir_error *err);
 void weir_agent_run_open(struct weir_agent *a);
-void weir_agent_run_end(struct weir_agent *a, bool keep);
+bool weir_agent_run_end(struct weir_agent *a, bool keep);
 
 /* Of a database that was put back, as of the last look (agent_restored.c). look: by the thread that
  * ticks. */

@@ -11,7 +11,8 @@ int weir_agent_run_begin(struct weir_agent *a, struct weir_error *err)
 
 	weir_boot_id(a->run.boot);
 	a->run.started_ns = a->started_wall_ns;
-	a->run.maps_are_new = a->kernel->fresh || weir_state_is_new(a->state);
+	a->run.maps_are_new = weir_state_is_new(a->state) ||
+			      (a->kernel->fresh && !weir_state_was_ended(a->state));
 	r = weir_run_begin(a->ledger, &a->run, &last, &a->run_gap, err);
 	if (!r)
 		weir_run_tell(last, &a->run_gap);
@@ -36,15 +37,16 @@ void weir_agent_run_open(struct weir_agent *a)
 	__atomic_store_n(&a->open, s.open, __ATOMIC_RELAXED);
 }
 
-void weir_agent_run_end(struct weir_agent *a, bool keep)
+bool weir_agent_run_end(struct weir_agent *a, bool keep)
 {
 	struct weir_error err;
 	int r;
 
 	if (!a->run.seq)
-		return;
+		return true;
 	r = a->started ? weir_run_end(a->ledger, &a->run, keep, a->open, weir_wall_ns(), &err)
 		       : weir_run_forget(a->ledger, &a->run, &err);
 	if (r)
 		weir_log(WEIR_WARN, "the end of this run is not on record: %s", err.text);
+	return !r;
 }

@@ -18,7 +18,9 @@
 #include "ledger_read.h"
 #include "publisher_stream.h"
 
-#define NICE		 10  /* as the publisher's */
+#define NICE		 10 /* as the publisher's */
+#define FEW		 8
+#define MUCH_BYTES	 (1 << 20)
 #define FETCH_MS	 500 /* it stops within this, too */
 #define CONNECT_AGAIN_NS UINT64_C(300000000)
 #define CHECK_EVERY_NS	 (5 * WEIR_SECOND)
@@ -163,14 +165,30 @@ static void update_status(struct weir_meter_in *m)
 
 /* ----------------------------------------------------------------------- thread */
 
+/* Who reports may send messages as large as the server takes, which are refused, but are in memory
+ * first: after such few are asked for at a time, and more again from there. (A fetch can be given a
+ * limit of bytes, but then nats-server never gives out what is larger.) */
+static void choose_batch(struct weir_meter_in *m, const natsMsgList *list)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < list->Count; i++)
+		bytes += (size_t)natsMsg_GetDataLength(list->Msgs[i]);
+	if (bytes > MUCH_BYTES)
+		m->ask_for = FEW;
+	else if (m->ask_for < WEIR_METER_BATCH)
+		m->ask_for *= 2;
+}
+
 static void fetch(struct weir_meter_in *m)
 {
 	natsMsgList list = { 0 };
 	jsErrCode code = 0;
-	natsStatus s = natsSubscription_Fetch(&list, m->sub, WEIR_METER_BATCH, FETCH_MS, &code);
+	natsStatus s = natsSubscription_Fetch(&list, m->sub, m->ask_for, FETCH_MS, &code);
 
 	if (s == NATS_OK) {
 		m->waiting -= m->waiting < (uint64_t)list.Count ? m->waiting : (uint64_t)list.Count;
+		choose_batch(m, &list);
 		weir_meter_take(m, &list);
 		natsMsgList_Destroy(&list);
 	} else if (s != NATS_TIMEOUT) {
@@ -242,6 +260,7 @@ int weir_meter_in_start(const struct weir_nats_config *c, const char *node,
 		return weir_fail(err, ENOMEM, "nats: out of memory");
 	}
 	m->view = view;
+	m->ask_for = FEW;
 	snprintf(m->node, sizeof(m->node), "%s", node);
 	m->nats = c;
 	weir_nats_where(c->url, m->where, sizeof(m->where));

@@ -42,6 +42,7 @@ struct weir_meter_in {
 	struct weir_meter_queue queue;
 	struct weir_text text;
 	struct weir_meter_batch *batch;
+	int ask_for;			 /* messages at a time; up to WEIR_METER_BATCH */
 	char unreachable[WEIR_NATS_WHY]; /* why the last attempt to connect failed */
 	char problem[256], trouble[256];
 	char stream_problem[256]; /* one that it can live with */

@@ -264,6 +264,7 @@ void weir_publisher_free(struct weir_publisher *p)
 	if (!p || !p->quiet)
 		return;
 	weir_pub_discard(p);
+	weir_pub_drop_denials(p);
 	weir_pub_lanes_free(p);
 	pthread_cond_destroy(&p->cond);
 	pthread_mutex_destroy(&p->lock);

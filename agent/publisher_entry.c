@@ -133,7 +133,7 @@ static int publish(const struct weir_entry *e, void *ctx)
 	had = e->seq <= l->until ? weir_pub_had(l, &e->id) : 0;
 	if (had) {
 		pthread_mutex_lock(&p->lock);
-		p->status.known++;
+		p->status.known += e->seq > l->lost_until; /* else it was acknowledged, too */
 		pthread_mutex_unlock(&p->lock);
 		return pass(p, e, had);
 	}

@@ -47,7 +47,8 @@ struct weir_pub_lane {
 	char loss[200];	       /* what is said of it meanwhile */
 	uint64_t skipped_seq;  /* the last entry that was given up */
 	char foreign[256];     /* another ledger publishes here; "": none seen lately */
-	uint64_t foreign_seen; /* looked up to here */
+	uint64_t foreign_seen; /* looked up to here ... */
+	uint64_t foreign_of_ns; /* ... on the stream that was made then */
 	uint64_t foreign_ns;
 };
 

@@ -31,7 +31,7 @@ void weir_pub_check_streams(struct weir_publisher *p, uint64_t now_ns)
 		p->definite[i] = state == WEIR_STREAM_UNFIT;
 		if (p->ready[i]) {
 			p->unready_ns[i] = 0;
-			p->resumed = false;
+			p->resumed = p->resumed && !weir_pub_cursor_name(i);
 		} else if (!p->unready_ns[i]) {
 			p->unready_ns[i] = now_ns;
 		}
@@ -60,6 +60,20 @@ static uint64_t taken(const struct weir_publisher *p, enum weir_stream which)
 					    : p->status.entries;
 }
 
+void weir_pub_refused(struct weir_publisher *p, enum weir_stream which, bool definite,
+		      uint64_t now_ns)
+{
+	uint64_t wait_ns = definite ? REFUSED_NS : SILENT_NS;
+
+	if (!p->refused_ns[which] || p->refused_at[which] != taken(p, which)) {
+		p->refused_ns[which] = now_ns;
+		p->refused_at[which] = taken(p, which);
+	} else if (now_ns - p->refused_ns[which] > wait_ns) {
+		p->refused_ns[which] = 0;
+		p->refusing_until_ns[which] = now_ns + REFUSING_NS;
+	}
+}
+
 void weir_pub_note_refusal(struct weir_publisher *p, uint64_t now_ns)
 {
 	bool refused[WEIR_STREAM_PUBLISHED] = { 0 }, definite[WEIR_STREAM_PUBLISHED] = { 0 };
@@ -76,17 +90,8 @@ void weir_pub_note_refusal(struct weir_publisher *p, uint64_t now_ns)
 			p->answered_ns = now_ns;
 	}
 	for (int i = 0; i < WEIR_STREAM_PUBLISHED; i++) {
-		uint64_t wait_ns = definite[i] ? REFUSED_NS : SILENT_NS;
-
-		if (i == WEIR_STREAM_METER || !refused[i])
-			continue;
-		if (!p->refused_ns[i] || p->refused_at[i] != taken(p, i)) {
-			p->refused_ns[i] = now_ns;
-			p->refused_at[i] = taken(p, i);
-		} else if (now_ns - p->refused_ns[i] > wait_ns) {
-			p->refused_ns[i] = 0;
-			p->refusing_until_ns[i] = now_ns + REFUSING_NS;
-		}
+		if (i != WEIR_STREAM_METER && refused[i])
+			weir_pub_refused(p, i, definite[i], now_ns);
 	}
 	pthread_mutex_unlock(&p->lock);
 }

@@ -341,8 +341,9 @@ static int resume(struct weir_publisher *p, enum weir_stream which,
 	}
 	if (r)
 		return r;
-	if (l->made_ns != s.made_ns || !l->foreign_seen)
+	if (l->foreign_of_ns != s.made_ns)
 		l->foreign_seen = s.last_seq;
+	l->foreign_of_ns = s.made_ns;
 	l->made_ns = s.made_ns;
 	l->replicas = s.replicas;
 	l->known = true;

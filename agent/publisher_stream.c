@@ -243,7 +243,7 @@ enum weir_stream_state weir_stream_look(jsCtx *js, enum weir_stream which, uint3
 
 	problem[0] = 0;
 	jsOptions_Init(&o);
-	o.Wait = 2000;
+	o.Wait = which == WEIR_STREAM_METER ? 2000 : 1000; /* usage waits meanwhile */
 	s = js_GetStreamInfo(&si, js, streams[which].name, &o, &code);
 	if (s == NATS_NOT_FOUND || code == JSStreamNotFoundErr)
 		return create(js, which, replicas, problem, n);

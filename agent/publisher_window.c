@@ -93,6 +93,10 @@ static bool is_unavailable(const jsPubAckErr *e)
 /* With the lock held. */
 static void failed(struct weir_publisher *p, struct weir_pub_slot *s, const jsPubAckErr *e)
 {
+	if (s->stream == WEIR_STREAM_DENY) {
+		weir_pub_hold_denial(p, s, !is_unavailable(e));
+		return;
+	}
 	s->state = WEIR_PUB_FAILED;
 	s->definite = !is_unavailable(e);
 	if (e && e->ErrCode == JSStreamMessageExceedsMaximumErr)
@@ -154,6 +158,7 @@ static void send_slot(struct weir_publisher *p, struct weir_pub_slot *s, natsMsg
 	p->n_sent--;
 	failed(p, s, &(jsPubAckErr){ .Err = st });
 	s->definite = false;
+	move_head(p);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -173,14 +178,11 @@ static struct weir_pub_slot *add_slot(struct weir_publisher *p, enum weir_stream
 	return s;
 }
 
-int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq,
-		  uint64_t ended_ns, const char *id, const char *subject)
+void weir_pub_push_message(struct weir_publisher *p, enum weir_stream stream, natsMsg *msg,
+			   uint64_t seq, uint64_t ended_ns, const char *id)
 {
-	natsMsg *msg = NULL;
 	struct weir_pub_slot *s;
 
-	if (natsMsg_Create(&msg, subject, NULL, p->text.p, (int)p->text.len) != NATS_OK)
-		return -ENOMEM;
 	pthread_mutex_lock(&p->lock);
 	s = add_slot(p, stream, seq);
 	s->state = WEIR_PUB_SENT;
@@ -190,6 +192,16 @@ int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t se
 	p->n_sent++;
 	pthread_mutex_unlock(&p->lock);
 	send_slot(p, s, msg);
+}
+
+int weir_pub_push(struct weir_publisher *p, enum weir_stream stream, uint64_t seq,
+		  uint64_t ended_ns, const char *id, const char *subject)
+{
+	natsMsg *msg = NULL;
+
+	if (natsMsg_Create(&msg, subject, NULL, p->text.p, (int)p->text.len) != NATS_OK)
+		return -ENOMEM;
+	weir_pub_push_message(p, stream, msg, seq, ended_ns, id);
 	return 0;
 }
 

@@ -43,6 +43,12 @@ struct weir_pub_slot {
 	char id[WEIR_PUB_ID_TEXT];
 };
 
+/* A refusal that its stream did not take: nothing waits for it. */
+struct weir_pub_held {
+	natsMsg *msg;
+	char id[WEIR_PUB_ID_TEXT];
+};
+
 struct weir_publisher {
 	const struct weir_agent_view *view;
 	char node[WEIR_NAME_BYTES];
@@ -88,6 +94,12 @@ struct weir_publisher {
 	uint64_t denials_at_ns;
 	struct weir_text text;
 
+	/* publisher_denials.c; the first three with the lock held */
+	struct weir_pub_held held[WEIR_PUBLISHER_WINDOW]; /* refusals that were not taken */
+	size_t n_held;
+	bool deny_failed, deny_definite;
+	uint64_t held_at_ns;
+
 	/* publisher_lane.h */
 	struct weir_pub_lane lanes[WEIR_STREAM_PUBLISHED]; /* DENY has none */
 	bool resumed; /* the lanes are known, and all may go on */
@@ -120,6 +132,9 @@ void weir_pub_check_streams(struct weir_publisher *p, uint64_t now_ns);
 bool weir_pub_given_up(const struct weir_publisher *p, enum weir_stream which);
 /* The first, in the order of what matters most; "": all are well. */
 const char *weir_pub_stream_problem(const struct weir_publisher *p);
+/* One of its events was refused, once more: it is given up after a while. With the lock held. */
+void weir_pub_refused(struct weir_publisher *p, enum weir_stream which, bool definite,
+		      uint64_t now_ns);
 /* All are answered and some failed: is it given up? Called once for each round. */
 void weir_pub_note_refusal(struct weir_publisher *p, uint64_t now_ns);
 
@@ -144,6 +159,12 @@ void weir_pub_discard(struct weir_publisher *p);
 enum weir_stream weir_pub_stream_of(const struct weir_entry *e);
 void weir_pub_ledger(struct weir_publisher *p);
 void weir_pub_denials(struct weir_publisher *p, uint64_t now_ns, bool all);
+/* With the lock held: a slot of DENY failed; it is DONE, and its message is kept. */
+void weir_pub_hold_denial(struct weir_publisher *p, struct weir_pub_slot *s, bool definite);
+void weir_pub_drop_denials(struct weir_publisher *p);
+/* As weir_pub_push, of a message that is there. Takes it. */
+void weir_pub_push_message(struct weir_publisher *p, enum weir_stream stream, natsMsg *msg,
+			   uint64_t seq, uint64_t ended_ns, const char *id);
 
 /* publisher_status.c */
 void weir_pub_update_status(struct weir_publisher *p, bool connected);

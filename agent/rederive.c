@@ -16,6 +16,7 @@
 #include "agent/ledger_read_priv.h"
 #include "agent/publisher_stream.h"
 #include "agent/rederive_priv.h"
+#include "agent/store.h"
 
 /* Where a message is may be off by some, after a cluster chose another leader: looked at from so
  * far before. What is there is known. */
@@ -24,13 +25,28 @@
 /* *seq 0: the ledger does not know it. */
 static int find(struct weir_rederive_run *u, const struct weir_lane_event *e, uint64_t *seq)
 {
-	int ret = weir_log_find(&u->r->reader->log, &e->id, seq, u->err);
+	sqlite3 *db = u->r->reader->db;
+	int rc, ret = 0;
 
+	if (!u->find)
+		ret = weir_store_prepare(db, "SELECT seq FROM entry WHERE id = ?", &u->find,
+					 u->err);
+	if (ret)
+		return ret;
+	sqlite3_bind_blob(u->find, 1, e->id.b, sizeof(e->id.b), SQLITE_STATIC);
+	rc = sqlite3_step(u->find);
+	*seq = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(u->find, 0) : 0;
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		ret = weir_store_fail(db, u->err, "looking up an entry");
+	sqlite3_reset(u->find);
+	/* What is newer than the mark is in no sealed month. */
+	if (ret || *seq || e->ledger_seq > u->mark.newest)
+		return ret;
+	ret = weir_log_find(&u->r->reader->log, &e->id, seq, u->err);
 	if (ret != -ENOENT)
 		return ret;
-	/* It may be in a month that was taken away; of what is older than the mark all was there,
-	 * and what is newer is in no sealed month. */
-	*seq = e->ledger_seq && e->ledger_seq <= u->mark.newest ? e->ledger_seq : 0;
+	/* That month was taken away: but all that is older than the mark was there. */
+	*seq = e->ledger_seq;
 	return 0;
 }
 
@@ -53,13 +69,16 @@ static int on_usage(const struct weir_lane_event *e, void *ctx)
 	struct weir_rederive_run *u = ctx;
 	struct weir_error err;
 	uint64_t seq;
+	bool again;
 	int ret = find(u, e, &seq);
 
 	if (ret)
 		return ret;
+	/* Twice on the lane: the first time counts. */
+	again = seq && e->ledger_seq <= u->last_seq;
 	u->report.read_to = e->stream_seq;
 	look_for_gap(u, e);
-	if (seq && seq <= u->mark.newest)
+	if (again || (seq && seq <= u->mark.newest))
 		return 0;
 	if (weir_event_read(e->json, e->n, &u->batch[u->n], &err)) {
 		weir_rederive_strange(u, err.text);
@@ -262,6 +281,7 @@ int weir_rederive_run(const struct weir_rederive *r, struct weir_error *err)
 	u.batch = g_new(struct weir_event_usage, WEIR_REDERIVE_BATCH);
 	u.known = g_new0(bool, WEIR_REDERIVE_BATCH);
 	ret = work_off(&u);
+	sqlite3_finalize(u.find);
 	g_hash_table_destroy(u.cards);
 	g_free(u.batch);
 	g_free(u.known);

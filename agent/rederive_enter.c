@@ -149,51 +149,66 @@ static int call_enter(struct weir_ledger *l, void *arg)
 	return ret ? ret : append(l, u, rows, &n);
 }
 
-struct priced {
-	int64_t nano;
-	uint64_t seq;
-};
-
-static int price_of(const struct weir_entry *e, void *ctx)
+static void add(int64_t *sum, int64_t nano)
 {
-	struct priced *p = ctx;
-
-	p->nano = e->row ? e->row->price_nano : e->op->price_nano;
-	p->seq = e->seq;
-	return 0;
+	if (__builtin_add_overflow(*sum, nano, sum))
+		*sum = nano < 0 ? INT64_MIN : INT64_MAX;
 }
 
 /* Counted from the ledger: so it is the same after a run that was cut short. */
-static int tally(struct weir_rederive_run *u, const struct weir_event_usage *e)
+static void count(struct weir_rederive_run *u, const struct weir_event_usage *e, int64_t nano)
 {
 	struct weir_restored_report *t = &u->report;
-	struct weir_error none;
-	struct priced p = { 0 };
-	int ret = weir_reader_find(u->r->reader, &e->id, price_of, &p, &none);
 
-	if (ret == -ENOENT)
-		return 0; /* it could not be entered */
-	if (ret)
-		return weir_fail(u->err, -ret, "%s", none.text);
 	t->usage++;
 	t->usage_time_ns = e->time_ns > t->usage_time_ns ? e->time_ns : t->usage_time_ns;
-	if (__builtin_add_overflow(t->price_nano, p.nano, &t->price_nano))
-		t->price_nano = INT64_MAX;
+	add(&t->price_nano, nano);
 	t->no_card += e->card[0] && !e->row.card_id;
-	if (p.nano == e->price_nano)
-		return 0;
-	t->differing++;
-	if (__builtin_add_overflow(t->difference_nano, p.nano - e->price_nano, &t->difference_nano))
-		t->difference_nano = INT64_MAX;
+	t->differing += nano != e->price_nano;
+	add(&t->difference_nano, nano - e->price_nano);
+}
+
+/* Entries come in the batch's order; between them may be what fell due. */
+static int tally(const struct weir_entry *e, void *ctx)
+{
+	struct weir_rederive_run *u = ctx;
+
+	for (size_t i = u->told; i < u->n; i++) {
+		if (memcmp(&u->batch[i].id, &e->id, sizeof(e->id)) != 0)
+			continue;
+		count(u, &u->batch[i], e->row ? e->row->price_nano : e->op->price_nano);
+		u->told = i + 1;
+		break;
+	}
 	return 0;
+}
+
+static int tally_known(struct weir_rederive_run *u)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < u->n; i++) {
+		u->told = i;
+		if (u->known[i])
+			ret = weir_reader_find(u->r->reader, &u->batch[i].id, tally, u, u->err);
+	}
+	return ret;
 }
 
 int weir_rederive_flush(struct weir_rederive_run *u)
 {
-	int ret = u->n ? u->r->call(u->r->ctx, call_enter, u) : 0;
+	struct weir_entry_query q = { .kinds = 1u << WEIR_ENTRY_USAGE | 1u << WEIR_ENTRY_METER };
+	uint64_t before = 0;
+	int ret = u->n ? weir_reader_newest(u->r->reader, &before, u->err) : 0;
 
-	for (size_t i = 0; !ret && i < u->n; i++)
-		ret = tally(u, &u->batch[i]);
+	if (!ret && u->n)
+		ret = tally_known(u);
+	if (!ret && u->n)
+		ret = u->r->call(u->r->ctx, call_enter, u);
+	q.from_seq = before + 1;
+	u->told = 0;
+	if (!ret && u->n)
+		ret = weir_reader_entries(u->r->reader, &q, tally, u, u->err);
 	u->n = 0;
 	return ret;
 }

@@ -15,10 +15,12 @@ struct weir_rederive_run {
 	const struct weir_rederive *r;
 	struct weir_restored_mark mark;
 	struct weir_restored_report report;
-	GHashTable *cards; /* "name\nversion" -> id */
+	sqlite3_stmt *find; /* in the main database */
+	GHashTable *cards;  /* "name\nversion" -> id */
 	struct weir_event_usage *batch;
 	bool *known; /* by an earlier try */
 	size_t n;
+	size_t told;	   /* of the batch: those before are counted */
 	uint64_t last_seq; /* ledger_seq of the event before, as the event says */
 	struct weir_error *err;
 };

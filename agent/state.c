@@ -24,7 +24,7 @@ struct weir_state {
 	struct weir_state_of_maps *m;
 	uint8_t *base;
 	size_t bytes;
-	bool is_new;
+	bool is_new, was_ended;
 };
 
 static bool same_layout(const struct weir_state_header *h)
@@ -125,6 +125,8 @@ int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, stru
 			path, (unsigned long long)waiting);
 	}
 	s->is_new = !s->h->magic;
+	s->was_ended = s->h->ended;
+	s->h->ended = 0;
 	/* More slots for the same maps: they were migrated, and numbers mean what they did. */
 	if (s->h->maps_id != maps_id)
 		forget_maps(s, fd);
@@ -154,6 +156,16 @@ void weir_state_close(struct weir_state *s)
 bool weir_state_is_new(const struct weir_state *s)
 {
 	return s->is_new;
+}
+
+bool weir_state_was_ended(const struct weir_state *s)
+{
+	return s->was_ended;
+}
+
+void weir_state_end(struct weir_state *s)
+{
+	s->h->ended = 1;
 }
 
 static int spill_path(const char *path, char *out, size_t n)

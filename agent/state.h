@@ -59,8 +59,14 @@ struct weir_state;
  * written anew with its rows, and with what is open if it is of the version before. */
 int weir_state_open(const char *path, uint64_t maps_id, uint32_t max_slots, struct weir_state **out,
 		    struct weir_error *err);
-void weir_state_close(struct weir_state *s);	    /* the file stays */
-bool weir_state_is_new(const struct weir_state *s); /* there was no file */
+void weir_state_close(struct weir_state *s); /* the file stays */
+
+/* Was there no file, or one that an agent left which ended by itself (weir_state_end)? */
+bool weir_state_is_new(const struct weir_state *s);
+bool weir_state_was_ended(const struct weir_state *s);
+/* All that was in the ring is in here: for an agent that ends, and cannot write so in the ledger.
+ */
+void weir_state_end(struct weir_state *s);
 
 /* What a slot holds; never NULL for slot < max_slots. */
 const struct weir_open *weir_state_open_of(const struct weir_state *s, uint32_t slot);

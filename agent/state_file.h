@@ -21,6 +21,7 @@ struct weir_state_header {
 	uint32_t row_bytes, slot_bytes;
 	uint32_t max_slots, queue;
 	uint64_t maps_id;
+	uint64_t ended;				    /* see weir_state_end; else 0 */
 	uint64_t head __attribute__((aligned(64))); /* rows committed, ever */
 	uint64_t tail __attribute__((aligned(64))); /* rows put, ever */
 };

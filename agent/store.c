@@ -22,7 +22,7 @@
 
 /* The WAL starts over at this many pages (16 MiB); a file that grew past the
  * limit under a slow reader is cut back to it. */
-#define WAL_PAGES "4096"
+#define WAL_PAGES 4096
 #define WAL_LIMIT "67108864"
 
 static const char schema_1[] =
@@ -386,11 +386,10 @@ int weir_store_connect(const char *path, int flags, sqlite3 **out, struct weir_e
 
 int weir_store_open(const char *path, sqlite3 **out, struct weir_error *err)
 {
-	static const char pragmas[] =
-		"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-		"PRAGMA wal_autocheckpoint=" WAL_PAGES "; PRAGMA journal_size_limit=" WAL_LIMIT ";"
-		/* REPLACE must meet the delete triggers too. */
-		"PRAGMA recursive_triggers=ON; PRAGMA trusted_schema=OFF";
+	static const char pragmas[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+				      "PRAGMA journal_size_limit=" WAL_LIMIT ";"
+				      /* REPLACE must meet the delete triggers too. */
+				      "PRAGMA recursive_triggers=ON; PRAGMA trusted_schema=OFF";
 	sqlite3 *db;
 	int version, ret;
 
@@ -408,6 +407,8 @@ int weir_store_open(const char *path, sqlite3 **out, struct weir_error *err)
 		ret = weir_store_exec(db, pragmas, err, "opening");
 	if (!ret)
 		ret = migrate(db, path, err);
+	if (!ret)
+		weir_store_checkpoints(db, WAL_PAGES);
 	if (ret) {
 		weir_store_close(db);
 		return ret;

@@ -26,6 +26,10 @@ int weir_store_open_read(const char *path, sqlite3 **out, struct weir_error *err
 /* A connection as all of ours are, with flags of sqlite3_open_v2; nothing is looked at. */
 int weir_store_connect(const char *path, int flags, sqlite3 **out, struct weir_error *err);
 
+/* Empty the WAL into the database once it is so many pages long; that this fails is said in the
+ * log, and is no failure of the commit. weir_store_open does so. */
+void weir_store_checkpoints(sqlite3 *db, int pages);
+
 /* NULL is fine. The last connection to close empties the WAL into the file. */
 void weir_store_close(sqlite3 *db);
 

@@ -45,6 +45,18 @@ def lab():
     assert made.leftovers() == []
 
 
+def test_every_request_is_in_the_histogram_of_each_step(lab):
+    def counts():
+        text = lab.http("/metrics")[1]
+        return [int(re.search(rf"^weir_{step}_seconds_count (\d+)$", text, re.M)[1])
+                for step in ("settled", "committed", "published")]
+    wait_for(lambda: counts() == [3, 3, 3], "three requests, each three times", 30)
+    lag = lab.ctl("status")["lag"]
+    assert [lag[step]["count"] for step in ("settled", "committed", "published")] == [3, 3, 3]
+    assert lag["settled"]["p50_us"] <= lag["settled"]["p99_us"]
+    assert "delay        balance moved within " in lab.weirctl("status").stdout
+
+
 def test_status(lab):
     status = lab.ctl("status")
     instance, node, version, pid, uptime = fields(status, "instance", "node", "version", "pid",

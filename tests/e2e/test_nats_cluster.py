@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from nats_lab import Cluster, JsError, Nats
+from nats_lab import Cluster, JsError
 from weirlab import Lab, LabError, wait_for
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
@@ -23,7 +23,8 @@ from node import Node  # noqa: E402
 
 ROUNDS = int(os.environ.get("WEIR_CLUSTER_ROUNDS", 1))
 TENANTS, SEED = 8, 1
-LOAD = {"connections": 60, "streams": 20, "pieces": 20, "gap": 20, "asks": 60, "aborts": 2, "opens": 200}
+LOAD = {"connections": 60, "streams": 20, "pieces": 20, "gap": 20, "asks": 60, "aborts": 2,
+        "opens": 200}
 
 
 class ClusterLab(Lab):
@@ -211,6 +212,10 @@ def test_no_event_is_lost_or_twice_whatever_a_cluster_goes_through(cluster_lab):
                 trouble.one_away(20)
             node.load_ends(cut=True)
             events = settled(account)
+            done = lab.weirctl("events", "verify", check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
             trouble.note(f"{len(events)} events, each once")
     finally:
         print("\n".join(trouble.log), lab.ctl("status")["nats"])
+        for server in lab.cluster.nodes:
+            print(server, lab.cluster.ask(server, lambda js: js.stream()))

@@ -93,6 +93,8 @@ class Outcomes:
         assert_metered(events, self.lab.served())
         assert self.published(len(events)) == events
         self.well()
+        done = self.lab.weirctl("events", "verify", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
         previous = 0
         for event in events:
             assert event["previous_seq"] == previous
@@ -273,9 +275,12 @@ def test_a_stream_that_is_not_as_it_must_be_is_told_of_and_never_changed(case):
 
 
 def test_two_ledgers_with_one_node_name_are_told_of(case):
+    """Within 10 s, and at each new connection."""
     (last,) = case.stream()[-1:]
     event = {**last["event"], "source": "/weir/00000000000000000000000000000000/lab"}
     case.js.publish(last["subject"], json.dumps(event, separators=(",", ":")), msg_id="another-ledger")
+    case.server.kill()
+    case.again()
     case.told("METER", "another ledger", "/weir/00000000000000000000000000000000/lab", seconds=30)
     case.js.js("STREAM.DELETE.METER")
     case.work(1)

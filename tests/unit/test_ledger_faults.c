@@ -65,7 +65,7 @@ static int open_ledger(struct disk *d)
 
 	/* So that a run has checkpoints: of one in 16 MiB it would have none. */
 	if (!ret)
-		sqlite3_wal_autocheckpoint(d->f.l->db, 12);
+		weir_store_checkpoints(d->f.l->db, 12);
 	return ret;
 }
 
@@ -248,6 +248,23 @@ static void the_power_is_lost_at_each_change(void **state)
 	print_message("%llu losses\n", (unsigned long long)n);
 }
 
+/* The WAL cannot be emptied: nothing waits for that, and it is once it can. */
+static void a_database_that_takes_nothing_holds_up_nothing(void **state)
+{
+	struct disk *d = &disk;
+
+	begin(d);
+	faulty_vfs_arm(FAULT_WRITE | FAULT_SYNC, FAULT_DB, FAULT_EIO, 0, UINT64_MAX);
+	for (unsigned n = 0; n < STEPS; n++)
+		ok(&d->f, step(d, n));
+	assert_true(faulty_vfs_control()->failed > 0);
+	assert_complete(d);
+	lose_power(d, 5);
+	assert_complete(d);
+	assert_verifies(&d->f);
+	close_ledger(d);
+}
+
 /* The check itself: a ledger that does not sync loses what it acknowledged, and that shows. */
 static void without_syncs_it_would_show(void **state)
 {
@@ -349,6 +366,7 @@ int main(void)
 		cmocka_unit_test(each_sync_fails),
 		cmocka_unit_test(each_read_fails),
 		cmocka_unit_test(the_power_is_lost_at_each_change),
+		cmocka_unit_test(a_database_that_takes_nothing_holds_up_nothing),
 		cmocka_unit_test(without_syncs_it_would_show),
 		cmocka_unit_test(it_is_made_or_not_at_all),
 	};

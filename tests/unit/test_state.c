@@ -168,6 +168,23 @@ static void new_maps_forget_parsers_and_keep_rows(void **state)
 	weir_state_close(s);
 }
 
+static void how_the_last_agent_ended_is_told_once(void **state)
+{
+	struct weir_state *s = open_it(*state, 1);
+
+	assert_true(weir_state_is_new(s));
+	assert_false(weir_state_was_ended(s));
+	weir_state_end(s);
+	weir_state_close(s);
+	s = open_it(*state, 2);
+	assert_false(weir_state_is_new(s));
+	assert_true(weir_state_was_ended(s));
+	weir_state_close(s);
+	s = open_it(*state, 2);
+	assert_false(weir_state_was_ended(s));
+	weir_state_close(s);
+}
+
 static void more_slots_for_the_same_maps_keep_the_parsers(void **state)
 {
 	struct weir_state *s = open_it(*state, 1);
@@ -244,6 +261,7 @@ int main(void)
 		CLAIM(retries_outlive_the_process_and_not_the_maps),
 		CLAIM(an_open_request_takes_half_a_page),
 		CLAIM(parsers_and_rows_outlive_the_process),
+		CLAIM(how_the_last_agent_ended_is_told_once),
 		CLAIM(more_slots_for_the_same_maps_keep_the_parsers),
 		CLAIM(new_maps_forget_parsers_and_keep_rows),
 		CLAIM(the_queue_refuses_when_full_and_keeps_order_over_the_wrap),

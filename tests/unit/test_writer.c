@@ -6,6 +6,9 @@
  */
 #include "tests/unit/writer_fixture.h"
 
+#include <sched.h>
+#include <stdatomic.h>
+
 static void rows_are_committed_and_told(void **state)
 {
 	struct fixture *f = *state;
@@ -200,6 +203,89 @@ static void a_disk_that_stays_full_does_not_hold_up_the_stop(void **state)
 	free(b);
 }
 
+/* Nothing is to be written but what somebody does now and then. */
+struct chore {
+	atomic_int done;
+	atomic_bool fails;
+};
+
+static struct chore chore;
+
+static int do_chore(void *ctx, struct weir_ledger *l, struct weir_error *err)
+{
+	if (atomic_load(&chore.fails))
+		return weir_fail(err, EIO, "no disk");
+	atomic_fetch_add(&chore.done, 1);
+	return 0;
+}
+
+static void an_outage_is_known_without_rows_and_ends_without_them(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_writer_options o = { .chore = do_chore,
+					 .chore_ns = SECOND / 100,
+					 .retry_ns = SECOND / 1000,
+					 .retry_max_ns = SECOND / 100 };
+	struct bench *b = start(f, o);
+	struct weir_writer_stats s;
+
+	while (atomic_load(&chore.done) < 3)
+		sched_yield();
+	assert_int_equal(weir_writer_ill_ns(b->w), 0);
+	atomic_store(&chore.fails, true);
+	await_health(b, true);
+	weir_writer_stats(b->w, &s);
+	assert_string_equal(s.error, "no disk");
+	assert_true(s.ill_since_ns >= f->t0 && s.ill_since_ns <= weir_wall_ns());
+	assert_true(weir_writer_ill_ns(b->w) > 0);
+	atomic_store(&chore.fails, false);
+	await_health(b, false);
+	weir_writer_stats(b->w, &s);
+	assert_int_equal(s.failures, 1);
+	assert_int_equal(s.ill_since_ns, 0);
+	assert_int_equal(weir_writer_ill_ns(b->w), 0);
+	stop(b);
+}
+
+/* What somebody else could write is a sign that rows can be too: they do not wait for their turn.
+ */
+static void a_call_that_works_ends_the_wait(void **state)
+{
+	struct fixture *f = *state;
+	struct weir_writer_options o = { .group_ns = SECOND / 1000, .retry_ns = HOUR };
+	struct asked a = { .g = make_grant(f->acme, "k", "5") };
+	struct bench *b = start(f, o);
+	struct rlimit old, none;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &old);
+	none = (struct rlimit){ 0, old.rlim_max };
+	setrlimit(RLIMIT_FSIZE, &none);
+	put(b, 10);
+	await_health(b, true);
+	setrlimit(RLIMIT_FSIZE, &old);
+	assert_int_equal(weir_writer_call(b->w, grant_call, &a), 0);
+	await_health(b, false);
+	await_newest(b, 11);
+	stop(b);
+}
+
+static void when_the_room_ends_is_told_by_the_rate(void **state)
+{
+	struct weir_writer_stats s = { .ill_since_ns = 100 * SECOND, .ill_waiting = 50 };
+
+	s.waiting = 150; /* 100 rows in 20 s */
+	assert_int_equal(weir_writer_full_in_s(&s, 1000, 120 * SECOND), 200);
+	assert_int_equal(weir_writer_full_in_s(&s, 0, 120 * SECOND), 0);
+	assert_int_equal(weir_writer_full_in_s(&s, UINT64_MAX, 120 * SECOND),
+			 UINT64_MAX / 100 * 20 + 3);
+	s.waiting = 50;
+	assert_int_equal(weir_writer_full_in_s(&s, 1000, 120 * SECOND), UINT64_MAX);
+	s.waiting = 150;
+	s.healthy = true;
+	assert_int_equal(weir_writer_full_in_s(&s, 1000, 120 * SECOND), UINT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +298,9 @@ int main(void)
 		TEST(calls_from_many_threads_and_rows_go_together),
 		TEST(a_disk_that_fails_loses_nothing),
 		TEST(a_disk_that_stays_full_does_not_hold_up_the_stop),
+		TEST(an_outage_is_known_without_rows_and_ends_without_them),
+		TEST(a_call_that_works_ends_the_wait),
+		cmocka_unit_test(when_the_room_ends_is_told_by_the_rate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
