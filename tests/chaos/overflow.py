@@ -46,6 +46,7 @@ class Overflow:
         account.read_stream(d)
         account.compare_stream(d, events)
         account.compare_lane(d, events)
+        account.compare_others(d)
         account.compare_tenants(d, events)
         account.verify(d)
         self.reconcile(d, [e["data"] for e in events if e["id"] not in self.before[1]])

@@ -18,13 +18,16 @@ class Power:
 
     def __init__(self, chaos, rounds):
         self.node, self.account, self.lab = chaos.node, chaos.account, chaos.node.lab
-        self.rounds, self.lost, self.kept = rounds, 0, 0
+        self.rounds, self.lost, self.before = rounds, 0, 0
         self.synced = self.lab.dir / "synced"
         self._library = ctypes.CDLL(str(BUILD / "tests/faulty_vfs.so"))
         self._library.faulty_vfs_lose.argtypes = ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64
 
     def run(self):
         self.node.close_connections()
+        self.account.settle()
+        self.account.read_served()
+        self.before = len(self.account.served) - len(self.account.read_ledger(0))  # lost otherwise
         self.lab.stop_agent()
         self.lab.detach()
         self.synced.mkdir(exist_ok=True)
@@ -68,6 +71,7 @@ class Power:
         account.read_stream(d)
         account.compare_stream(d, events)
         account.compare_lane(d, events)
+        account.compare_others(d)
         account.compare_tenants(d, events)
         account.verify(d)
         now = {e["id"]: e for e in events}
@@ -77,4 +81,4 @@ class Power:
             d.add("nobody is told", log[-1500:])
         if d:
             raise AssertionError(f"after a power loss:\n{d}")
-        self.kept, self.lost = len(now), len(account.served) - len(now)
+        self.lost = len(account.served) - len(now) - self.before
