@@ -24,6 +24,7 @@
 
 #include "agent/agent_view.h"
 #include "agent/denials.h"
+#include "agent/naming.h"
 #include "agent/slots.h"
 #include "agent/writer.h"
 
@@ -319,6 +320,25 @@ static inline void fake_pop(void *ctx, size_t n)
 {
 }
 
+static inline int fake_names(struct weir_ledger *l, void *arg)
+{
+	struct fake *f = arg;
+	struct weir_naming *n = NULL;
+	struct weir_error err = { "" };
+	int r = weir_naming_new(l, &n, &err);
+
+	if (!r)
+		r = weir_naming_put(n, l, f->view.services, f->view.n_services, f->policy, &err);
+	weir_naming_free(n);
+	return r;
+}
+
+/* As the agent does when names come into force: events are made with what the ledger says. */
+static inline void fake_note_names(struct fake *f)
+{
+	assert_int_equal(weir_writer_call(f->view.writer, fake_names, f), 0);
+}
+
 static inline struct fake *fake_new(const struct weir_writer_options *o)
 {
 	const struct weir_row_source none = { .peek = fake_no_rows, .pop = fake_pop };
@@ -370,6 +390,7 @@ static inline struct fake *fake_new(const struct weir_writer_options *o)
 	f->view.n_services = 3;
 	f->view.switch_thrown = fake_switch_thrown;
 	f->view.cut = fake_cut;
+	fake_note_names(f);
 	f->clock.synchronised = true;
 	f->enforce = (struct weir_switch){ .name = WEIR_SWITCH_ENFORCE, .on = true };
 	return f;
@@ -389,6 +410,7 @@ static inline void fake_levels(struct fake *f)
 	fake_write(f->policies, "10.json", json);
 	if (f->view.reload(f, f->policies, &err))
 		fail_msg("%s", err.text);
+	fake_note_names(f);
 	/* acme and globex have the first two numbers. */
 	for (uint32_t i = 0; i < 3; i++) {
 		strcpy(f->names[3 + i], more[i]);
