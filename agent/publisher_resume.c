@@ -172,8 +172,8 @@ static int read_behind(struct weir_publisher *p, enum weir_stream which, uint64_
 		weir_log(WEIR_WARN,
 			 "nats: stream %s has %" PRIu64
 			 " events of this ledger with entries behind "
-			 "its newest, %" PRIu64 ": this database is an older copy; put a copy back "
-			 "with weirctl restore, which enters again what is missing",
+			 "its newest, %" PRIu64 ": this database is an older copy; put one back "
+			 "with weir-agent --restore, which enters again what is missing",
 			 weir_stream_name(which), r->ahead, r->newest);
 	return 0;
 }

@@ -63,6 +63,23 @@ class ClusterNode(Node):
         """Clock and disk are left alone here."""
 
 
+class ForgetfulReader(Reader):
+    """Streams that forget ids at once, as a leader does that never had the message. (A window that
+    is shortened later is so on one replica before another: nats-server 2.9 then keeps what differs.)"""
+
+    def make_stream(self, name, subject, **_config):
+        wait_for(lambda: self.cluster.ask(0, lambda js: js.js(f"STREAM.CREATE.{name}", {
+            "name": name, "subjects": [subject], "retention": "limits", "discard": "new",
+            "storage": "file", "num_replicas": 3, "duplicate_window": 200_000_000})),
+            f"{name} to be made", 30)
+
+
+class ForgetfulNode(ClusterNode):
+    @contextlib.contextmanager
+    def wire(self):
+        yield ForgetfulReader(self.lab.cluster)
+
+
 class WholeAccount(Account):
     """Streams are read from their beginning each time: the later part may have become another."""
 
@@ -132,6 +149,24 @@ class Trouble:
     def whole(self):
         self.cluster.wait_whole()
         self.note("all replicas are current")
+
+    def lose_acknowledged(self, n=3):
+        """As a leader that comes back may, but for certain: messages that were acknowledged are
+        gone, no connection breaks, and their ids are not known any more."""
+        again = self.lab.ctl("status")["nats"]["again"]
+        self.acknowledged()
+
+        def drop(js):
+            last = js.last()
+            for seq in range(last - n, last):
+                js.js("STREAM.MSG.DELETE.METER", {"seq": seq})
+            return True
+        assert self.cluster.ask(self.cluster.wait_leader(), drop)
+        self.note(f"{n} acknowledged events are taken away")
+        self.load()
+        wait_for(lambda: self.lab.ctl("status")["nats"]["again"] >= again + n,
+                 "them to be published again", 90, every=0.2)
+        self.note("published again")
 
     def leader_left_out(self):
         """From the two others, one of which has the agent."""
@@ -221,3 +256,20 @@ def test_no_event_is_lost_or_twice_whatever_a_cluster_goes_through(cluster_lab):
         print("\n".join(trouble.log), lab.ctl("status")["nats"])
         for server in lab.cluster.nodes:
             print(server, lab.cluster.ask(server, lambda js: js.stream()["state"]))
+
+
+def test_what_a_cluster_acknowledged_and_lost_is_published_again(cluster_lab):
+    lab = cluster_lab
+    node = ForgetfulNode(lab, TENANTS, SEED, long={**LOAD, "asks": 0}, short=LOAD)
+    node.start(nats={"replicas": 3})
+    trouble, account = Trouble(lab, node), WholeAccount(node)
+    try:
+        node.say("run")
+        trouble.lose_acknowledged()
+        node.load_ends(cut=True)
+        events = settled(account)
+        done = lab.weirctl("events", "verify", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        trouble.note(f"{len(events)} events, each once")
+    finally:
+        print("\n".join(trouble.log), lab.ctl("status")["nats"])
