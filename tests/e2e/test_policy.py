@@ -218,7 +218,7 @@ def test_bad_policy_at_start_is_one_line_and_no_start(lab):
 
 def test_default_policies_fit_their_schema_and_are_taken(lab):
     folder = ROOT / "policies"
-    (schema_path,) = folder.rglob("*schema.json")
+    (schema_path,) = folder.rglob("policy.schema.json")
     schema = json.loads(schema_path.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
