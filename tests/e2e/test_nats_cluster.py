@@ -90,6 +90,17 @@ class WholeAccount(Account):
         super().read_stream(d)
 
 
+def dropped(js, seq):
+    """Asked for again if the answer did not come: it is gone once it is not there."""
+    with contextlib.suppress(JsError):
+        js.js("STREAM.MSG.DELETE.METER", {"seq": seq})
+    try:
+        js.get("METER", seq=seq)
+    except JsError as e:
+        return e.code == 10037
+    return False
+
+
 class Trouble:
     """What is done to the cluster, under load."""
 
@@ -154,14 +165,15 @@ class Trouble:
         """As a leader that comes back may, but for certain: messages that were acknowledged are
         gone, no connection breaks, and their ids are not known any more."""
         again = self.lab.ctl("status")["nats"]["again"]
+        self.load()
         self.acknowledged()
-
-        def drop(js):
-            last = js.last()
-            for seq in range(last - n, last):
-                js.js("STREAM.MSG.DELETE.METER", {"seq": seq})
-            return True
-        assert self.cluster.ask(self.cluster.wait_leader(), drop)
+        last = wait_for(lambda: self.cluster.ask(self.cluster.wait_leader(), lambda js: js.last()),
+                        "METER's end", 30)
+        assert last > 2 * n
+        for seq in range(last - n, last):
+            wait_for(lambda seq=seq: self.cluster.ask(self.cluster.wait_leader(),
+                                                      lambda js: dropped(js, seq)),
+                     f"message {seq} to be gone", 30)
         self.note(f"{n} acknowledged events are taken away")
         self.load()
         wait_for(lambda: self.lab.ctl("status")["nats"]["again"] >= again + n,
