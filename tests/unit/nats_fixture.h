@@ -27,6 +27,14 @@
 
 #define PATIENCE_MS 20000
 
+/* A connection that is destroyed is let go of by a thread of libnats, which may not have run when
+ * the program ends: its list of servers was then reported as a leak, once in some ten runs. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:natsSrvPool_Create\n";
+}
+
 static pid_t server;
 static char url[64], port[16], store[96];
 
