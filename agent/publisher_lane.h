@@ -60,9 +60,9 @@ struct weir_pub_mark {
 /* Name of its row in table cursor; NULL: DENY, which has none. */
 const char *weir_pub_cursor_name(enum weir_stream which);
 
-/* From the database; all begins there. */
-/* Begin there: one mark, stored. */
+/* How all stands becomes the only mark, and is stored. */
 void weir_pub_mark_anew(struct weir_publisher *p);
+/* From the database; all begins there. */
 int weir_pub_load_cursors(struct weir_publisher *p, struct weir_error *err);
 /* Once a second: one more mark; the oldest is stored. now: at once, for the end; of streams
  * without replicas how all stands. */
